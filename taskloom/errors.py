@@ -1,0 +1,32 @@
+"""The errors taskloom itself raises. A user's own exception is never wrapped: it arrives as itself."""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "CycleError", "GraphError", "MissingDependencyError", "TaskloomError", "UnknownKeyError"]
+
+
+class TaskloomError(Exception):
+    """Base class of every error that taskloom raises on its own account."""
+
+
+class GraphError(TaskloomError):
+    """A graph that cannot be run. The message names the keys; nothing has run yet."""
+
+
+class UnknownKeyError(GraphError, KeyError):
+    """A requested key that is not in the graph."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0])
+
+
+class MissingDependencyError(GraphError, ValueError):
+    """A task refers to a key that is not in the graph."""
+
+
+class CycleError(GraphError, ValueError):
+    """Tasks that wait for each other."""
+
+
+class ConfigError(TaskloomError, ValueError):
+    """A setting or an option value that cannot be used. The message says where it came from and what is allowed."""

@@ -1,0 +1,26 @@
+"""What to compute: keys, tasks, graphs, and the plan that engines run. Needs nothing but the standard library."""
+
+from taskloom.graph.optimize import cull, fuse
+from taskloom.graph.plan import Plan, compile_plan, order
+from taskloom.graph.recipe import Recipe, evaluate
+from taskloom.graph.task import Graph, Key, Task, apply, function_name, identity, is_task, task_name
+from taskloom.graph.task_graph import dependencies
+
+__all__ = [
+    "Graph",
+    "Key",
+    "Plan",
+    "Recipe",
+    "Task",
+    "apply",
+    "compile_plan",
+    "cull",
+    "dependencies",
+    "evaluate",
+    "function_name",
+    "fuse",
+    "identity",
+    "is_task",
+    "order",
+    "task_name",
+]

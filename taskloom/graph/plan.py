@@ -1,0 +1,302 @@
+"""The plan: a graph turned into integers, once, in the order in which it should run.
+
+Tasks are numbered by that order. An argument is a *slot*: a number >= 0 is the result of that task, a negative
+one a constant, counted from the end of the list of results (which is why `Plan.results()` ends with them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
+from taskloom.graph.ordering import Dependents, Link, dependents_of, run_order
+from taskloom.graph.recipe import flatten
+from taskloom.graph.task import Graph, Key, Task, identity
+from taskloom.graph.task_graph import cycle_error
+
+# Arguments of these types that are no key are constants without a closer look.
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+class Plan:
+    """A compiled graph: what every engine runs.
+
+    Attributes
+    ----------
+    keys : list of the tasks' keys, in run order; task `i` has the key `keys[i]`.
+    functions : list of callables; task `i` computes `functions[i](*arguments)`.
+    args : list of slots; an `int` for a task with one argument, else a tuple of them.
+    constants : list of literal values; slot -1 is the first of them and the last of `results()`.
+    data : mapping of the keys whose value is plain data to their slots.
+    requested : list of the slots of the requested keys, flattened from left to right.
+    """
+
+    __slots__ = ("_dependents", "_wanted", "args", "constants", "data", "functions", "keys", "requested")
+
+    def __init__(self, wanted: Any) -> None:
+        self.keys: list[Key] = []
+        self.functions: list[Callable[..., Any]] = []
+        self.args: list[Link] = []
+        self.constants: list[Any] = []
+        self.data: dict[Key, int] = {}
+        self.requested: list[int] = []
+        self._wanted = wanted
+        self._dependents: list[Dependents] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"<Plan: {len(self)} tasks, {len(self.requested)} requested>"
+
+    @property
+    def dependents(self) -> list[Dependents]:
+        """Per task the tasks that take its result: `None`, one number, or a list with an entry per use."""
+        if self._dependents is None:
+            self._dependents = dependents_of(range(len(self.args)), self.args)
+        return self._dependents
+
+    def dependencies(self, task: int) -> tuple[int, ...]:
+        """The tasks whose results `task` takes, each once, in the order of its arguments."""
+        args = self.args[task]
+        slots = (args,) if isinstance(args, int) else args
+        return tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
+
+    def results(self) -> list[Any]:
+        """A fresh list of results: one place per task, then the constants."""
+        return [None] * len(self.keys) + self.constants[::-1]
+
+    def answer(self, results: list[Any]) -> Any:
+        """The requested results, nested as they were asked for."""
+        values = [results[slot] for slot in self.requested]
+        if self._wanted.__class__ is not list:
+            return values[0]
+        if list not in map(type, self._wanted):
+            return values
+        return _nest(self._wanted, iter(values))
+
+
+def compile_plan(dsk: Graph, keys: Any) -> Plan:
+    """Compile what `keys` need of the graph `dsk`.
+
+    Parameters
+    ----------
+    dsk : mapping from keys to values, keys, tasks ``(callable, *args)``, or lists of those, nested.
+    keys : one key, or a list of keys, nested.
+
+    Raises
+    ------
+    UnknownKeyError
+        A requested key is not in the graph.
+    CycleError, MissingDependencyError
+        Tasks that wait for each other, or for a key that is not there.
+    GraphError
+        A requested key cannot be hashed.
+
+    Examples
+    --------
+    >>> plan = compile_plan({"a": 1, "b": (abs, "a"), "c": (max, "b", 0)}, "c")
+    >>> plan.keys, plan.args, plan.constants
+    (['b', 'c'], [-2, (0, -1)], [0, 1])
+    """
+    if dsk.__class__ is not dict:
+        dsk = dict(dsk)
+    names, values = list(dsk), list(dsk.values())
+    index = dict(zip(names, range(len(names)), strict=True))
+    wanted = _find_requested(keys, index)
+    plan = Plan(keys)
+    constants = plan.constants
+    reader = _Reader(index, constants)
+
+    # A link is a node, which is the position of a key in the graph, or, negative, the slot of a constant.
+    links: list[Any] = [None] * len(names)  # per node, once visited: the links of its arguments
+    functions: list[Any] = [None] * len(names)  # per node, once visited; None for data
+    done = bytearray(len(names))
+    order: list[int] = []  # nodes, each behind those it needs
+    joins = False
+    find, emit = index.get, order.append
+    todo = wanted[::-1]
+    pop, push = todo.pop, todo.append
+    while todo:
+        node = pop()
+        if done[node]:
+            continue
+        if links[node] is None:
+            value = values[node]
+            link: Any = None
+            cls = value.__class__
+            if (cls is tuple or cls is Task) and value and callable(value[0]):
+                functions[node] = value[0]
+                try:
+                    if len(value) == 2:
+                        link = find(value[1])
+                        if link is None and value[1].__class__ in _PLAIN:
+                            constants.append(value[1])
+                            link = -len(constants)
+                    else:
+                        link = tuple(map(find, value[1:]))
+                        if None in link:
+                            link = None
+                except TypeError:  # an argument that cannot be hashed: a list, a dict, an array ...
+                    pass
+            if link is None:
+                functions[node], link = reader.read(value)
+            links[node] = link
+            if link.__class__ is int:
+                if link >= 0 and not done[link]:
+                    if links[link] is not None:  # it waits for us already
+                        raise cycle_error(dsk, names[node])
+                    push(node)
+                    push(link)
+                    continue
+            else:
+                joins = joins or len(link) > 1
+                waits = False
+                for child in link:
+                    if child >= 0 and not done[child]:
+                        if links[child] is not None:
+                            raise cycle_error(dsk, names[node])
+                        if not waits:
+                            push(node)
+                            waits = True
+                        push(child)
+                if waits:
+                    continue
+        done[node] = 1
+        emit(node)
+    if joins:
+        order = run_order(order, links, len(constants), wanted)
+    _number(plan, order, links, functions, dsk, wanted)
+    return plan
+
+
+def _number(plan: Plan, order: list[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]) -> None:
+    """Fill the plan: tasks get their place in `order` as number, data the slots of constants."""
+    names = list(dsk)
+    slots = [0] * len(names)
+    tasks = order
+    if None in map(functions.__getitem__, order):
+        tasks = [node for node in order if functions[node] is not None]
+        for node in order:
+            if functions[node] is None:
+                plan.constants.append(dsk[names[node]])
+                slots[node] = plan.data[names[node]] = -len(plan.constants)
+    for number, node in enumerate(tasks):
+        slots[node] = number
+    slots += range(-len(plan.constants), 0)  # a constant is its own slot
+    plan.keys = [names[node] for node in tasks]
+    plan.functions = [functions[node] for node in tasks]
+    slot_of = slots.__getitem__
+    plan.args = [
+        slots[link] if link.__class__ is int else tuple(map(slot_of, link))
+        for link in [links[node] for node in tasks]
+    ]
+    plan.requested = [slots[node] for node in wanted]
+
+
+class _Reader:
+    """Reads the values that are not simply a function of keys and plain constants."""
+
+    def __init__(self, index: dict[Key, int], constants: list[Any]) -> None:
+        self.index = index
+        self.constants = constants
+        self.families: set[tuple[Any, int]] | None = None
+
+    def read(self, value: Any) -> tuple[Callable[..., Any] | None, Link]:
+        """The function and links of a value; no function for plain data."""
+        cls = value.__class__
+        if (cls is tuple or cls is Task) and value and callable(value[0]):
+            if any(self.is_nested(arg) for arg in value[1:]):
+                return self.nested(value)
+            links = tuple([self.link(arg) for arg in value[1:]])
+            return value[0], links[0] if len(links) == 1 else links
+        if self.is_nested(value):
+            return self.nested(value)
+        node = self.find(value)
+        return (None, ()) if node is None else (identity, node)
+
+    def nested(self, value: Any) -> tuple[Callable[..., Any], Link]:
+        recipe, leaves = flatten(value)
+        links = tuple([self.link(leaf) for leaf in leaves])
+        return recipe, links[0] if len(links) == 1 else links
+
+    def is_nested(self, value: Any) -> bool:
+        """Whether a value must be put together at run time: a task, or a list with a key or task in it."""
+        if value.__class__ is list:
+            recipe, leaves = flatten(value)
+            return any(step and step[0] for step in recipe.program) or any(self.find(x) is not None for x in leaves)
+        return value.__class__ is tuple and bool(value) and callable(value[0])
+
+    def link(self, leaf: Any) -> int:
+        """The node of a key, or the slot of a new constant."""
+        node = self.find(leaf)
+        if node is None:
+            self.constants.append(leaf)
+            return -len(self.constants)
+        return node
+
+    def find(self, leaf: Any) -> int | None:
+        try:
+            node = self.index.get(leaf)
+        except TypeError:  # cannot be hashed, so it is no key
+            return None
+        if node is None and leaf.__class__ is tuple and self.is_missing_chunk(leaf):
+            raise MissingDependencyError(
+                f"A task refers to {leaf!r}, which is not in the graph, although other chunks of {leaf[0]!r} are. "
+                f"Add it to the graph, or write (tuple, {list(leaf)!r}) where the tuple is meant as a value."
+            )
+        return node
+
+    def is_missing_chunk(self, leaf: tuple[Any, ...]) -> bool:
+        """Whether a tuple that is no key looks like one: the same name and length, and numbers behind it."""
+        if len(leaf) < 2 or leaf[0].__class__ is not str or any(part.__class__ is not int for part in leaf[1:]):
+            return False
+        if self.families is None:
+            self.families = {(key[0], len(key)) for key in self.index if isinstance(key, tuple) and key}
+        return (leaf[0], len(leaf)) in self.families
+
+
+def _find_requested(keys: Any, index: dict[Key, int]) -> list[int]:
+    """The nodes of the requested keys, flattened from left to right."""
+    if keys.__class__ is list:
+        try:
+            return list(map(index.__getitem__, keys))
+        except (KeyError, TypeError):  # nested, or wrong
+            pass
+    found = []
+    todo = [keys]
+    while todo:
+        key = todo.pop()
+        if key.__class__ is list:
+            todo += key[::-1]
+            continue
+        try:
+            found.append(index[key])
+        except KeyError:
+            from difflib import get_close_matches  # a slow import that few need
+
+            near = get_close_matches(str(key), map(str, index), 1)
+            hint = f" The nearest is {near[0]!r}." if near else ""
+            raise UnknownKeyError(f"The requested key {key!r} is not in the graph.{hint}") from None
+        except TypeError:
+            raise GraphError(
+                f"The requested key {key!r} cannot be hashed: keys are str, bytes, int, float or tuples of those."
+            ) from None
+    return found
+
+
+def _nest(wanted: Any, values: Iterator[Any]) -> Any:
+    if wanted.__class__ is list:
+        return [_nest(item, values) for item in wanted]
+    return next(values)
+
+
+def order(dsk: Graph) -> dict[Key, int]:
+    """The position at which each key's value is there when one worker runs the whole graph: data first.
+
+    >>> order({"c": (max, "a", "b"), "b": (abs, -1), "a": 1})
+    {'a': 0, 'b': 1, 'c': 2}
+    """
+    plan = compile_plan(dsk, list(dsk))
+    return {key: position for position, key in enumerate([*plan.data, *plan.keys])}
