@@ -63,6 +63,11 @@ class Plan:
         slots = (args,) if isinstance(args, int) else args
         return tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
 
+    def inputs(self, task: int, results: list[Any]) -> list[Any]:
+        """The values of a task's arguments, given the list of results."""
+        args = self.args[task]
+        return [results[slot] for slot in ((args,) if isinstance(args, int) else args)]
+
     def results(self) -> list[Any]:
         """A fresh list of results: one place per task, then the constants."""
         return [None] * len(self.keys) + self.constants[::-1]

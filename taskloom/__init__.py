@@ -1,0 +1,114 @@
+"""taskloom runs task graphs, and lets a notebook watch them.
+
+>>> import taskloom
+>>> from operator import add
+>>> taskloom.get({"a": 1, "b": (add, "a", 2)}, "b")
+3
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskloom import config, threaded
+from taskloom.bus import Callback, Run, Subscription, last_run, runs, subscribe
+from taskloom.engines import ENGINES
+from taskloom.errors import ConfigError, GraphError, TaskloomError
+from taskloom.graph import Graph
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from taskloom import diagnostics
+    from taskloom.collections.delayed import delayed
+    from taskloom.scheduling import compute, optimize, persist, visualize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Callback",
+    "ConfigError",
+    "GraphError",
+    "Run",
+    "Subscription",
+    "TaskloomError",
+    "compute",
+    "config",
+    "delayed",
+    "diagnostics",
+    "get",
+    "last_run",
+    "optimize",
+    "persist",
+    "runs",
+    "subscribe",
+    "threaded",
+    "visualize",
+]
+
+# Names that take longer to import, and where they are.
+_LATER = {
+    "compute": "taskloom.scheduling",
+    "delayed": "taskloom.collections.delayed",
+    "diagnostics": "",
+    "optimize": "taskloom.scheduling",
+    "persist": "taskloom.scheduling",
+    "visualize": "taskloom.scheduling",
+}
+
+
+def get(dsk: Graph, keys: Any, **options: Any) -> Any:
+    """Compute keys of a graph, one task at a time, in this thread.
+
+    Parameters
+    ----------
+    dsk : mapping
+        The graph: keys to values, other keys, tasks ``(callable, *args)``, or lists of those, nested.
+    keys : key or list
+        One key gives its value, a list a list, nested alike.
+    **options
+        ``callbacks``: a `Callback`, or several, in place of those registered.
+
+    Raises
+    ------
+    GraphError
+        The graph has a cycle, or a key is missing. Nothing has run.
+    TypeError
+        An option that no engine knows.
+
+    Examples
+    --------
+    >>> from operator import add
+    >>> get({"a": 1, "b": 2, "c": (add, "a", "b"), "d": (sum, ["a", "b", "c"])}, ["a", "b", ["c", "d"]])
+    [1, 2, [3, 6]]
+    """
+    return ENGINES["sync"].get(dsk, keys, **options)
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _LATER:
+        raise AttributeError(f"module 'taskloom' has no attribute {name!r}")
+    module = import_module(_LATER[name] or f"taskloom.{name}")
+    value = getattr(module, name) if _LATER[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What `%load_ext taskloom` calls."""
+    from taskloom import notebook
+
+    notebook.load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What `%unload_ext taskloom` calls."""
+    from taskloom import notebook
+
+    notebook.unload(shell)

@@ -1,0 +1,23 @@
+"""What happened: run records, the bus that tells listeners of them, and callbacks."""
+
+from taskloom.bus.callback import Callback
+from taskloom.bus.columns import Tasks
+from taskloom.bus.event_bus import EventBus, Subscription, last_run, runs, subscribe
+from taskloom.bus.run import Failure, Run, Sample, Worker, current_run
+from taskloom.bus.run_graph import RunGraph
+
+__all__ = [
+    "Callback",
+    "EventBus",
+    "Failure",
+    "Run",
+    "RunGraph",
+    "Sample",
+    "Subscription",
+    "Tasks",
+    "Worker",
+    "current_run",
+    "last_run",
+    "runs",
+    "subscribe",
+]

@@ -1,0 +1,239 @@
+"""Who hears of runs: listeners, called on one ticker thread, and the records of the last runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
+
+from taskloom.bus.run import Run, Sample
+from taskloom.bus.ticker import Clock, Ticker
+
+if TYPE_CHECKING:
+    import psutil
+
+PATIENCE = 1.0  # seconds that one call of a listener may take, and that a run waits for its listeners at its end
+KEEP_RUNS = 20
+KEEP_ROWS = 300_000  # rows of all records but the newest: some 64 MiB
+KEEP_SAMPLES = 2_000  # per run
+
+
+class Subscription:
+    """A listener on the bus, until `close` is called. Also a context manager."""
+
+    def __init__(self, bus: EventBus, listener: object) -> None:
+        self._bus = bus
+        self.listener = listener
+        self.known: set[int] = set()  # the runs that this listener has been told of
+
+    def close(self) -> None:
+        """Stop listening. A call that is under way is not waited for."""
+        self._bus.drop(self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Subscription of {self.listener!r}{'' if self in self._bus.subscriptions else ', closed'}>"
+
+
+class EventBus:
+    """Tells listeners of runs, all on the ticker's thread, one call at a time."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.subscriptions: tuple[Subscription, ...] = ()
+        self.active: list[Run] = []
+        self.runs: deque[Run] = deque(maxlen=KEEP_RUNS)
+        self._newest: Run | None = None  # of those that have ended
+        self._lock = threading.Lock()
+        self._clock = clock or Clock()
+        self._ticker = Ticker(self._tick, self._clock)
+        self._call: tuple[Subscription, float] | None = None  # what the ticker is calling, and since when
+        self._processes: dict[int, psutil.Process] = {}
+
+    # -- listeners ------------------------------------------------------------------------------------------------
+
+    def subscribe(self, listener: object) -> Subscription:
+        subscription = Subscription(self, listener)
+        with self._lock:
+            self.subscriptions = (*self.subscriptions, subscription)
+        if self.active:
+            self._ticker.wake()
+        return subscription
+
+    def drop(self, subscription: Subscription) -> None:
+        with self._lock:
+            self.subscriptions = tuple(other for other in self.subscriptions if other is not subscription)
+
+    # -- engines --------------------------------------------------------------------------------------------------
+
+    def started(self, run: Run) -> None:
+        """Note a run: listeners hear of it at the next tick, or at its end if that comes first."""
+        with self._lock:
+            self.active.append(run)
+            self.runs.append(run)
+        self._ticker.wake()
+
+    def finished(self, run: Run) -> None:
+        """Note the end of a run and wait, for a limited time, until every listener has heard of it."""
+        with self._lock:
+            self.active.remove(run)
+            self._let_go(run)
+        if not self.subscriptions:
+            return
+        for subscription in self.subscriptions:
+            self._ticker.post(partial(self._tell, subscription, "run_finished", run))
+        if self._ticker.is_current():  # a listener computes something itself
+            return
+        told = threading.Lock()
+        told.acquire()
+        self._ticker.post(told.release)
+        if not told.acquire(timeout=PATIENCE):
+            self._drop_who_hangs()
+
+    def _let_go(self, run: Run) -> None:
+        """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
+        old, self._newest = self._newest, run
+        if old is None:
+            return
+        old.graph.release_plan()
+        if old.failure is not None:
+            old.failure = old.failure.without_inputs()
+        rows = KEEP_ROWS
+        if len(old.start) > rows // KEEP_RUNS:
+            for kept in reversed(self.runs):
+                if kept is not run and kept.status != "running":
+                    kept.trim(rows)
+                    rows -= len(kept.start)
+
+    # -- the ticker's thread --------------------------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        active = list(self.active)
+        for run in active:
+            self._sample(run)
+        for subscription in self.subscriptions:
+            for run in active:
+                if self._ticker.is_current():
+                    self._tell(subscription, "run_updated", run)
+        return bool(active)
+
+    def _tell(self, subscription: Subscription, event: str, run: Run) -> None:
+        if subscription not in self.subscriptions:
+            return
+        if run.id not in subscription.known:
+            subscription.known.add(run.id)
+            self._tell(subscription, "run_started", run)
+        if event == "run_finished":
+            subscription.known.discard(run.id)
+        method = getattr(subscription.listener, event, None)
+        if method is None:
+            return
+        begun = self._clock.now()
+        self._call = (subscription, begun)
+        try:
+            method(run)
+        except Exception:
+            self._drop_with_warning(subscription, f"{event} raised:\n{traceback.format_exc()}")
+        else:
+            if self._clock.now() - begun > PATIENCE:
+                self._drop_with_warning(subscription, f"{event} took over {PATIENCE:g} s.")
+        finally:
+            self._call = None
+
+    def _drop_who_hangs(self) -> None:
+        call = self._call
+        if call is not None and self._clock.now() - call[1] >= PATIENCE / 2:
+            self._ticker.replace()
+            self._drop_with_warning(call[0], f"it has not returned for over {PATIENCE:g} s.")
+
+    def _drop_with_warning(self, subscription: Subscription, reason: str) -> None:
+        self.drop(subscription)
+        text = f"taskloom drops the listener {subscription.listener!r}; the run goes on. Reason: {reason}"
+        try:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        except RuntimeWarning:  # where warnings are errors: nobody up this thread could catch it
+            traceback.print_exc()
+
+    def _sample(self, run: Run) -> None:
+        import psutil
+
+        seen = set()
+        now = run.duration
+        for number, worker in enumerate(run.workers):
+            if worker.pid in seen or worker.left is not None:
+                continue
+            seen.add(worker.pid)
+            try:
+                process = self._processes.get(worker.pid)
+                if process is None:
+                    process = self._processes[worker.pid] = psutil.Process(worker.pid)
+                    process.cpu_percent()  # the first call only sets the mark
+                with process.oneshot():
+                    run.samples.append(Sample(now, number, process.cpu_percent(), process.memory_info().rss))
+            except psutil.Error:  # it has just ended
+                self._processes.pop(worker.pid, None)
+        if len(run.samples) > KEEP_SAMPLES:
+            del run.samples[::2]
+
+
+bus = EventBus()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: bus.__init__())  # type: ignore[misc]  # the thread stays in the parent
+
+
+def subscribe(listener: object) -> Subscription:
+    """Hear of runs.
+
+    Parameters
+    ----------
+    listener : any object with some of the methods ``run_started(run)``, ``run_updated(run)`` (at most ten times a
+        second while the run lasts) and ``run_finished(run)`` (once, also after a failure or interrupt, and before
+        the call that computes returns, which waits for it at most one second). All are called on one thread. A
+        listener that raises, or takes longer than one second, is dropped with a `RuntimeWarning`.
+
+    Examples
+    --------
+    >>> import taskloom
+    >>> class Count:
+    ...     def run_finished(self, run):
+    ...         print(run.n_done, "tasks", run.status)
+    >>> with taskloom.subscribe(Count()):
+    ...     taskloom.get({"a": (abs, -1)}, "a")
+    1 tasks finished
+    1
+    """
+    return bus.subscribe(listener)
+
+
+class RunHistory(Sequence[Run]):
+    """The last runs, newest last: `taskloom.runs`."""
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Run]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return list(bus.runs)[index]
+
+    def __len__(self) -> int:
+        return len(bus.runs)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self)) or "<no runs yet>"
+
+
+runs = RunHistory()
+
+
+def last_run() -> Run | None:
+    """The newest run that is not inside a task of another, or None."""
+    return next((run for run in reversed(bus.runs) if run.parent is None), None)

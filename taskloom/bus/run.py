@@ -1,0 +1,300 @@
+"""The run record: what happened in one run, whatever the engine. Engines append, views read."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from math import nan
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from taskloom.bus.columns import Tasks
+from taskloom.bus.run_graph import RunGraph
+from taskloom.graph import Key, Plan, task_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from taskloom.bus.summary import Summary
+
+Status = Literal["running", "finished", "failed", "cancelled"]
+
+#: The run inside a task of which the current code executes, if any.
+current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
+
+_ids = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Worker:
+    """A thread or process that ran tasks: joined and left in seconds since the run started."""
+
+    name: str
+    pid: int
+    threads: int = 1
+    joined: float = 0.0
+    left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a worker's process used: `time` in seconds since the run started, `cpu` in percent of one core."""
+
+    time: float
+    worker: int
+    cpu: float
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The task that ended a run, with the inputs it had, kept for replay until the next run."""
+
+    key: Key
+    exception: BaseException | str
+    worker: int
+    attempt: int = 1
+    function: Callable[..., Any] | None = None
+    inputs: tuple[Any, ...] = ()
+
+    def replay(self) -> Any:
+        """Run the task once more, in this thread, with the inputs it had.
+
+        Raises
+        ------
+        ValueError
+            The inputs are no longer kept: another run has ended since.
+        """
+        if self.function is None:
+            raise ValueError(f"The inputs of {self.key!r} are no longer kept: another run has ended since.")
+        return self.function(*self.inputs)
+
+    def without_inputs(self) -> Failure:
+        """What is kept once another run has ended: text instead of objects."""
+        error = self.exception
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        return Failure(self.key, text, self.worker, self.attempt)
+
+
+class Run:
+    """The record of one run.
+
+    Attributes
+    ----------
+    id : int, counting from 1 in each process.
+    engine : name of the engine, such as ``"threads"``.
+    parent : id of the run inside a task of which this one was started, or None.
+    status : ``"running"``, ``"finished"``, ``"failed"`` or ``"cancelled"``.
+    started : float, seconds since the epoch.
+    n_tasks : int.
+    graph : `RunGraph`, what views draw.
+    tasks : `Tasks`, columns indexed by task number.
+    done : array of task numbers in the order in which they finished; it only grows.
+    workers : list of `Worker`.
+    samples : list of `Sample`, ten a second while the run lasts.
+    failure : `Failure` or None.
+
+    Examples
+    --------
+    >>> import taskloom
+    >>> taskloom.get({"a": (max, 1, 2), "b": (abs, "a")}, "b")
+    2
+    >>> run = taskloom.last_run()
+    >>> run.engine, run.status, run.n_done, run.tasks.key
+    ('sync', 'finished', 2, ['a', 'b'])
+    """
+
+    def __init__(self, graph: RunGraph, engine: str) -> None:
+        n = len(graph)
+        self.id = next(_ids)
+        self.engine = engine
+        outer = current_run.get()
+        self.parent = None if outer is None else outer.id
+        self.status: Status = "running"
+        self.started = time.time()
+        self.n_tasks = n
+        self.graph = graph
+        self.tasks = Tasks(self)
+        self.workers: list[Worker] = []
+        self.samples: list[Sample] = []
+        self.transfers: list[Any] = []
+        self.failure: Failure | None = None
+        self.failed_task: int | None = None
+        # What engines write: clock readings per task, its worker where that is not the first, what finished when,
+        # and what runs now.
+        self.zero = perf_counter()
+        self.start = array("d", bytes(8 * n))
+        self.stop = array("d", bytes(8 * n))
+        self.worker = array("H", bytes(2 * n))
+        self.done = array("L")
+        self.current: Collection[int] = ()
+        self.long: dict[int, tuple[float, float]] = {}  # CPU seconds and bytes of the tasks worth measuring
+        self.stopped: list[str] = []  # not empty once no further task should start
+        self.dropped: dict[str, tuple[int, float]] = {}  # name -> count and seconds of the rows left out
+        self._duration: float | None = None
+        self._on_cancel: Callable[[], None] | None = None
+
+    # -- for engines ----------------------------------------------------------------------------------------------
+
+    def join(self, name: str, pid: int | None = None, threads: int = 1) -> int:
+        """Add a worker; returns its number."""
+        self.workers.append(Worker(name, pid or os.getpid(), threads, perf_counter() - self.zero))
+        return len(self.workers) - 1
+
+    def on_cancel(self, action: Callable[[], None]) -> None:
+        """Set what `cancel` does beyond forbidding further tasks, such as waking those who wait."""
+        self._on_cancel = action
+
+    def cancelled(self) -> KeyboardInterrupt:
+        """What the call that waits for a cancelled run raises."""
+        return KeyboardInterrupt(f"run {self.id} was cancelled")
+
+    def fail(self, task: int, plan: Plan, error: BaseException, inputs: Iterable[Any]) -> None:
+        """Note the task that ends the run, the first one that does; an interrupt is nobody's failure."""
+        if self.failure is None and not isinstance(error, KeyboardInterrupt):
+            worker = self.worker[task]
+            self.failure = Failure(plan.keys[task], error, worker, 1, plan.functions[task], tuple(inputs))
+            self.failed_task = task
+
+    def end(self, status: Status, duration: float | None = None) -> None:
+        """Close the record."""
+        self._duration = perf_counter() - self.zero if duration is None else duration
+        self._on_cancel = None
+        for worker in self.workers:
+            worker.left = self._duration
+        self.status = status
+
+    # -- for everybody --------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Stop the run, from any thread: no further task starts, and the call that waits for it raises
+        `KeyboardInterrupt`. Does nothing once the run has ended."""
+        if self.status == "running":
+            self.stopped.append("cancelled")
+            action = self._on_cancel
+            if action is not None:
+                action()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start to the end, or until now."""
+        return perf_counter() - self.zero if self._duration is None else self._duration
+
+    @property
+    def n_done(self) -> int:
+        """How many tasks have finished."""
+        return len(self.done) + sum(count for count, _ in self.dropped.values())
+
+    @property
+    def n_failed(self) -> int:
+        """How many tasks have failed: the first failure ends a run."""
+        return int(self.failed_task is not None)
+
+    @cached_property
+    def names(self) -> dict[str, int]:
+        """Task names and how many tasks carry each, in the order of their first task."""
+        return dict(Counter(map(task_name, self.graph.keys)))
+
+    @property
+    def running(self) -> list[tuple[int, int, float]]:
+        """What runs right now: worker number, task number, and when the task started."""
+        return [
+            (self.worker[task], task, self.start[task] - self.zero)
+            for task in list(self.current)
+            if task >= 0 and self.start[task] and not self.stop[task] and self.status == "running"
+        ]
+
+    @property
+    def ready(self) -> array[float]:
+        """Per task when the last of its inputs was there: seconds since the start, NaN if that has not happened."""
+        stop = self.tasks.stop
+        return array(
+            "d",
+            [
+                max([stop[d] for d in dependencies], default=0.0) if all([stop[d] for d in dependencies]) else nan
+                for dependencies in self.graph.dependencies
+            ],
+        )
+
+    def trim(self, rows: int) -> None:
+        """Keep only the `rows` tasks that finished last; counts and times by name stay exact."""
+        if len(self.start) <= rows:
+            return
+        self.names  # noqa: B018 - counted while all rows are there
+        order = sorted(range(len(self.start)), key=self.stop.__getitem__)
+        for task in order[: len(order) - rows]:
+            if self.stop[task]:
+                name = task_name(self.graph.keys[task])
+                count, seconds = self.dropped.get(name, (0, 0.0))
+                self.dropped[name] = (count + 1, seconds + self.stop[task] - self.start[task])
+        kept = sorted(order[len(order) - rows :])
+        rank = {number: position for position, number in enumerate(kept)}
+        self.failed_task = rank.get(self.failed_task) if self.failed_task is not None else None
+        self.done = array("L", [rank[task] for task in self.done if task in rank])
+        self.long = {rank[task]: measures for task, measures in self.long.items() if task in rank}
+        self.start = array("d", [self.start[task] for task in kept])
+        self.stop = array("d", [self.stop[task] for task in kept])
+        self.worker = array("H", [self.worker[task] for task in kept])
+        self.graph = self.graph.select(kept)
+
+    def summary(self) -> Summary:
+        """Figures a person reads: by task name how many, how long, the slowest; how parallel, how idle."""
+        from taskloom.bus.summary import summarize
+
+        return summarize(self)
+
+    def critical_path(self) -> list[int]:
+        """The chain of dependent tasks that took longest: no number of workers could be faster than that.
+
+        Returns task numbers, in the order in which they ran.
+        """
+        from taskloom.bus.summary import critical_path
+
+        return critical_path(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The tasks as a `pandas.DataFrame`, a row each, indexed by task number.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("Run.to_frame needs pandas: pip install pandas. Run.tasks has the same columns.") from error
+        frame = pd.DataFrame({column: list(self.tasks[column]) for column in self.tasks.columns})
+        return frame.rename_axis("task")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record to a file of JSON lines, which `Run.load` reads back anywhere."""
+        from taskloom.bus.run_file import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Run:
+        """Read a record that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            The file is no run record, or was cut off.
+        """
+        from taskloom.bus.run_file import load
+
+        return load(path)
+
+    def __repr__(self) -> str:
+        text = f"<Run {self.id}: {self.engine}, {self.n_done:,}/{self.n_tasks:,} tasks, {self.status}"
+        if self.failure is not None:
+            text += f" at {self.failure.key!r}"
+        return f"{text}, {self.duration:.3g} s>"

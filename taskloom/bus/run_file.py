@@ -1,0 +1,135 @@
+"""Run records as files: JSON lines, one header, then workers, samples and tasks, a line each."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from ast import literal_eval
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskloom.bus.run_graph import RunGraph
+
+if TYPE_CHECKING:
+    from taskloom.bus.run import Run
+
+FORMAT = "taskloom-run"
+VERSION = 1
+
+
+def save(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write `run` to `path`; the file appears whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for line in _lines(run):
+                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _lines(run: Run) -> Any:
+    rows = len(run.start)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "rows": rows,
+        "id": run.id,
+        "parent": run.parent,
+        "engine": run.engine,
+        "status": run.status,
+        "started": run.started,
+        "duration": run.duration,
+        "n_tasks": run.n_tasks,
+        "names": run.names,
+        "dropped": run.dropped,
+        "done": list(run.done),
+        "failed_task": run.failed_task,
+        "failure": None,
+    }
+    if run.failure is not None:
+        failure = run.failure.without_inputs()
+        header["failure"] = {
+            "key": repr(failure.key),
+            "exception": failure.exception,
+            "worker": failure.worker,
+            "attempt": failure.attempt,
+        }
+    yield header
+    for worker in run.workers:
+        yield {
+            "worker": worker.name,
+            "pid": worker.pid,
+            "threads": worker.threads,
+            "joined": worker.joined,
+            "left": worker.left,
+        }
+    for sample in run.samples:
+        yield {"time": sample.time, "sample": sample.worker, "cpu": sample.cpu, "rss": sample.rss}
+    functions, dependencies = run.graph.functions, run.graph.dependencies
+    for task, row in enumerate(run.tasks.rows(range(rows))):
+        yield {
+            "key": repr(row["key"]),
+            "function": functions[task],
+            "needs": dependencies[task],
+            "worker": row["worker"],
+            "start": row["start"],
+            "stop": row["stop"],
+            "cpu": None if isnan(row["cpu"]) else row["cpu"],
+            "nbytes": None if isnan(row["nbytes"]) else row["nbytes"],
+        }
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """Read the run that `save` wrote to `path`."""
+    from taskloom.bus.run import Failure, Run, Sample, Worker
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            header, *lines = map(json.loads, file)
+            if header["format"] != FORMAT or header["version"] != VERSION:
+                raise ValueError(f"format {header['format']!r}, version {header['version']!r}")
+            tasks = [line for line in lines if "key" in line]
+            if len(tasks) != header["rows"]:
+                raise ValueError(f"{len(tasks)} of {header['rows']} tasks are there")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)} is no whole run record of version {VERSION}: {error}") from error
+    graph = RunGraph(
+        [_key(line["key"]) for line in tasks],
+        [line["function"] for line in tasks],
+        [tuple(line["needs"]) for line in tasks],
+    )
+    run = Run(graph, header["engine"])
+    run.id, run.parent, run.started, run.n_tasks = (header[name] for name in ("id", "parent", "started", "n_tasks"))
+    run.failed_task, run.names = header["failed_task"], header["names"]
+    run.dropped = {name: (count, total) for name, (count, total) in header["dropped"].items()}
+    run.zero = 0.0  # times in the file are seconds since the start
+    run.start = array("d", [line["start"] for line in tasks])
+    run.stop = array("d", [line["stop"] for line in tasks])
+    run.worker = array("H", [line["worker"] for line in tasks])
+    run.done = array("L", header["done"])
+    run.long = {
+        task: (nan if line["cpu"] is None else line["cpu"], nan if line["nbytes"] is None else line["nbytes"])
+        for task, line in enumerate(tasks)
+        if line["cpu"] is not None or line["nbytes"] is not None
+    }
+    run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
+    run.end(header["status"], header["duration"])
+    run.workers = [
+        Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x
+    ]
+    if header["failure"] is not None:
+        failure = header["failure"]
+        run.failure = Failure(_key(failure["key"]), failure["exception"], failure["worker"], failure["attempt"])
+    return run
+
+
+def _key(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):  # a key of another kind: its text serves
+        return text

@@ -1,0 +1,173 @@
+"""What every engine has in common: names, options, and the frame around a run."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from taskloom import config
+from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
+from taskloom.bus.event_bus import bus
+from taskloom.bus.run import Run, Status
+from taskloom.bus.run_graph import RunGraph
+from taskloom.engines.interrupt import Interrupt
+from taskloom.engines.observed import Observer
+from taskloom.errors import ConfigError
+from taskloom.graph import Graph, Plan, Task, compile_plan, is_task
+
+_known_options = {"callbacks"}  # of all engines
+
+
+class Engine(ABC):
+    """Runs graphs. A subclass sets the class attributes and `run`; one line in `ENGINES` registers it.
+
+    Attributes
+    ----------
+    name : str, as in ``scheduler="threads"``.
+    names : tuple of str, all names it goes by.
+    summary : str, one sentence for people who choose.
+    options : frozenset of str, the options of `get` that it knows.
+    """
+
+    name: ClassVar[str]
+    names: ClassVar[tuple[str, ...]]
+    summary: ClassVar[str]
+    options: ClassVar[frozenset[str]] = frozenset()
+
+    def get(self, dsk: Graph, keys: Any, *, callbacks: Any = None, **options: Any) -> Any:
+        """Compute `keys` of the graph `dsk`: a key gives its value, a list a list, nested alike.
+
+        Raises
+        ------
+        GraphError
+            The graph cannot be run; nothing has.
+        TypeError
+            An option that no engine knows. What only other engines know is ignored.
+        ConfigError
+            The engine cannot take the value of an option.
+        KeyboardInterrupt
+            The run was interrupted or cancelled.
+        Exception
+            Whatever a task raised, as itself, with a note that names the task.
+        """
+        __tracebackhide__ = True  # frames that neither IPython nor pytest show
+        for option in options:
+            if option not in _known_options:
+                raise _unknown_option(option)
+        hooks = list(Callback.active) if callbacks is None else hooks_of(callbacks)
+        if hooks:
+            return self._get_observed(dsk, keys, hooks, options)
+        return self._record(compile_plan(dsk, keys), options, None)
+
+    def __init_subclass__(cls) -> None:
+        _known_options.update(cls.options)
+
+    @abstractmethod
+    def run(
+        self, plan: Plan, run: Run, interrupt: Interrupt, observer: Observer | None, **options: Any
+    ) -> list[Any]:
+        """Run a plan: write what happens to `run`, return the list of results, in which those requested are kept.
+
+        `observer` is given when callbacks want to see each task.
+        """
+
+    def _get_observed(self, dsk: Graph, keys: Any, hooks: list[Hooks], options: dict[str, Any]) -> Any:
+        __tracebackhide__ = True
+        dsk = {key: Task(value) if is_task(value) else value for key, value in dsk.items()}
+        state: dict[str, Any] = {}
+        started: list[Hooks] = []
+        errored = True
+        token = in_service.set(in_service.get().union(hooks))
+        try:
+            for hook in hooks:
+                if hook[0] is not None:
+                    hook[0](dsk)
+                started.append(hook)
+            plan = compile_plan(dsk, keys)
+            answer = self._record(plan, options, Observer(hooks, dsk, state))
+            errored = False
+            return answer
+        finally:
+            try:
+                _finish_all(started, dsk, state, errored)
+            finally:
+                in_service.reset(token)
+
+    def _record(self, plan: Plan, options: dict[str, Any], observer: Observer | None) -> Any:
+        """Run a plan within a run record."""
+        __tracebackhide__ = True
+        run = Run(RunGraph.of(plan), self.name)
+        interrupt = Interrupt()
+        status: Status = "cancelled"
+        try:
+            bus.started(run)
+            answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
+            status = "finished"
+            return answer
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            status = "failed"
+            _explain(error, run)
+            raise
+        finally:
+            run.end(status)
+            interrupt.close(status == "cancelled")
+            bus.finished(run)
+
+
+def workers_wanted(num_workers: Any) -> int:
+    """How many tasks may run at a time: as the call says, else the configuration, else a core each.
+
+    Raises
+    ------
+    ConfigError
+        It is no whole number above 0.
+    """
+    if num_workers is None:
+        num_workers = config.get("num_workers")
+    if num_workers is None:
+        return os.cpu_count() or 1
+    if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 1:
+        raise ConfigError(f"num_workers={num_workers!r} cannot be used: it takes a whole number, 1 or more.")
+    return num_workers
+
+
+def _unknown_option(option: str) -> TypeError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(option, _known_options, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(_known_options))}.")
+
+
+def _finish_all(hooks: list[Hooks], dsk: Graph, state: dict[str, Any], errored: bool) -> None:
+    """Call every finish hook, even if one of them raises."""
+    if hooks:
+        first, *others = hooks
+        try:
+            if first[4] is not None:
+                first[4](dsk, state, errored)
+        finally:
+            _finish_all(others, dsk, state, errored)
+
+
+def _explain(error: BaseException, run: Run) -> None:
+    """Add a note that says which task failed where, and how to run it again."""
+    failure = run.failure
+    if failure is None or failure.exception is not error:
+        return
+    worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
+    note = (
+        f"taskloom: task {_short(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}.\n"
+        "Run it again in this thread, with the inputs it had: taskloom.last_run().failure.replay()"
+    )
+    with suppress(Exception):  # an exception of the user's own making may refuse attributes
+        error.add_note(note)
+
+
+def _short(key: object) -> str:
+    text = repr(key)
+    return text if len(text) <= 200 else f"{text[:150]} ... {text[-40:]}"

@@ -1,0 +1,191 @@
+"""The warm helper threads that all runs on the threads engine share.
+
+At most one idle helper, the *sentinel*, looks once a millisecond whether a run has more ready tasks than its workers
+take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly, so that
+the lock is free often enough for two, or when the run has made no progress since it last looked. A run of tiny
+tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
+
+LOOK_EVERY = 0.001  # seconds
+PROMPT = 0.001  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
+QUIET_LOOKS = 20  # looks in vain after which the sentinel sleeps until it is called
+
+
+class Shared(Protocol):
+    """A run that helpers may join."""
+
+    num_workers: int
+    last_progress: int  # what the sentinel saw when it last looked
+
+    def surplus(self) -> bool:
+        """Whether tasks are ready that nobody has taken."""
+
+    def progress(self) -> int:
+        """A number that grows as tasks finish."""
+
+    def help(self) -> None:
+        """Work on the run until nothing is ready."""
+
+
+class Helper:
+    """What the crew knows of one of its threads."""
+
+    def __init__(self) -> None:
+        self.signal = threading.Lock()  # held while there is nothing to do
+        self.signal.acquire()
+        self.called = 0.0  # when it was last called
+        self.job: Callable[[], None] | None = None
+
+
+class Crew:
+    """Helper threads, and the count of threads at work, which no run may push beyond its `num_workers`."""
+
+    def __init__(self) -> None:
+        self.active = 0  # threads that execute tasks right now, callers included
+        self.asleep = False  # nobody looks although there is room: whoever has tasks to spare should `call`
+        self._lock = threading.Lock()
+        self._runs: list[Shared] = []
+        self._idle: list[Helper] = []  # those asleep, without the sentinel
+        self._sentinel: Helper | None = None
+        self._numbers = itertools.count(1)
+
+    # -- for runs and their callers -------------------------------------------------------------------------------
+
+    def open(self, run: Shared) -> None:
+        """Let helpers join `run`."""
+        with self._lock:
+            self._runs.append(run)
+            if self._sentinel is None:
+                self.asleep = True
+
+    def close(self, run: Shared) -> None:
+        """Let no further helper join `run`."""
+        with self._lock:
+            self._runs.remove(run)
+
+    def enter(self) -> None:
+        """A caller begins to execute tasks."""
+        with self._lock:
+            self.active += 1
+
+    def leave(self) -> None:
+        """A caller executes nothing for now: there is room for another thread."""
+        with self._lock:
+            self.active -= 1
+            if self._sentinel is None and any(run.surplus() for run in self._runs):
+                self._appoint()
+            elif self._sentinel is None:
+                self.asleep = True
+
+    def call(self) -> None:
+        """Have somebody look at the runs: there are tasks to spare."""
+        with self._lock:
+            helper = self._sentinel
+            if helper is None:
+                self._appoint()
+            elif helper.signal.locked():
+                self.asleep = False
+                helper.called = perf_counter()
+                helper.signal.release()
+
+    def dispatch(self, job: Callable[[], None]) -> None:
+        """Have a thread do `job` at once."""
+        with self._lock:
+            if self._idle:
+                helper = self._idle.pop()
+                helper.job = job
+                helper.signal.release()
+            else:
+                helper = Helper()
+                helper.job = job
+                self._start(helper)
+
+    # -- the helpers' threads -------------------------------------------------------------------------------------
+
+    def _appoint(self) -> None:
+        """Have a sleeping or new helper watch, if some run has room for it."""
+        self.asleep = False
+        if not any(self.active < run.num_workers for run in self._runs):
+            return
+        if self._idle:
+            self._sentinel = self._idle.pop()
+            self._sentinel.called = perf_counter()
+            self._sentinel.signal.release()
+        else:
+            self._sentinel = Helper()
+            self._start(self._sentinel)
+
+    def _start(self, helper: Helper) -> None:
+        name = f"taskloom-{next(self._numbers)}"
+        threading.Thread(target=self._live, args=(helper,), name=name, daemon=True).start()
+
+    def _live(self, helper: Helper) -> None:
+        while True:
+            if helper.job is not None:
+                helper.job()
+                helper.job = None
+            elif self._sentinel is helper:
+                self._watch(helper).help()
+                with self._lock:
+                    self.active -= 1
+            with self._lock:
+                if self._sentinel is None and self._runs:
+                    self._sentinel = helper
+                    helper.called = perf_counter()
+                    continue
+                if self._sentinel is None:
+                    self.asleep = True
+                self._idle.append(helper)
+            helper.signal.acquire()
+
+    def _watch(self, helper: Helper) -> Shared:
+        """Wait for a run that is worth joining."""
+        quiet = 0
+        late = perf_counter() - helper.called > PROMPT
+        while True:
+            run, needed = self._pick(late)
+            if run is not None:
+                return run
+            quiet = 0 if needed else quiet + 1
+            if quiet < QUIET_LOOKS:
+                due = perf_counter() + LOOK_EVERY
+                if helper.signal.acquire(timeout=LOOK_EVERY):
+                    due = helper.called
+            else:
+                quiet = 0
+                self.asleep = True
+                if not any(run.surplus() for run in list(self._runs)):
+                    helper.signal.acquire()
+                self.asleep = False
+                due = helper.called
+            late = perf_counter() - due > PROMPT
+
+    def _pick(self, late: bool) -> tuple[Shared | None, bool]:
+        """A run to join, the newest first, and whether any has work for one more thread."""
+        needed = False
+        with self._lock:
+            for run in reversed(self._runs):
+                if self.active < run.num_workers and run.surplus():
+                    needed = True
+                    progress = run.progress()
+                    if not late or progress == run.last_progress:
+                        self.active += 1
+                        self._sentinel = None
+                        self._appoint()
+                        return run, True
+                    run.last_progress = progress
+        return None, needed
+
+
+crew = Crew()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: crew.__init__())  # type: ignore[misc]  # threads stay in the parent
