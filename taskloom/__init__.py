@@ -17,8 +17,6 @@ from taskloom.errors import ConfigError, GraphError, TaskloomError
 from taskloom.graph import Graph
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from taskloom import diagnostics
     from taskloom.collections.delayed import delayed
     from taskloom.scheduling import compute, optimize, persist, visualize
@@ -100,14 +98,14 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load_ipython_extension(shell: InteractiveShell) -> None:
+def load_ipython_extension(shell: Any) -> None:
     """What `%load_ext taskloom` calls."""
     from taskloom import notebook
 
     notebook.load(shell)
 
 
-def unload_ipython_extension(shell: InteractiveShell) -> None:
+def unload_ipython_extension(shell: Any) -> None:
     """What `%unload_ext taskloom` calls."""
     from taskloom import notebook
 

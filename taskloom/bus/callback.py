@@ -131,7 +131,9 @@ def hooks_of(callbacks: Any) -> list[Hooks]:
     for callback in callbacks:
         found = getattr(callback, "_callback", callback)
         if not _is_hooks(found):
-            raise TypeError(f"{callback!r} is no callback: it needs to be a taskloom.Callback or a tuple of 5 functions.")
+            raise TypeError(
+                f"{callback!r} is no callback: it needs to be a taskloom.Callback or a tuple of 5 functions."
+            )
         hooks.append(tuple(function or None for function in found))
     return hooks
 

@@ -88,7 +88,7 @@ class Tasks:
             else "running"
             if begun[task]
             else "ready"
-            if all([ended[d] for d in dependencies])
+            if all(map(ended.__getitem__, dependencies))
             else "waiting"
             for task, dependencies in enumerate(run.graph.dependencies)
         ]
@@ -113,7 +113,7 @@ class Tasks:
             )
         return rows
 
-    def _since_start(self, times: array[float]) -> array[float]:
+    def _since_start(self, times: Iterable[float]) -> array[float]:
         zero = self._run.zero
         return array("d", [time - zero if time else 0.0 for time in times])
 

@@ -103,8 +103,8 @@ def load(path: str | os.PathLike[str]) -> Run:
         [line["function"] for line in tasks],
         [tuple(line["needs"]) for line in tasks],
     )
-    run = Run(graph, header["engine"])
-    run.id, run.parent, run.started, run.n_tasks = (header[name] for name in ("id", "parent", "started", "n_tasks"))
+    run = Run(graph, header["engine"], header["id"])
+    run.parent, run.started, run.n_tasks = header["parent"], header["started"], header["n_tasks"]
     run.failed_task, run.names = header["failed_task"], header["names"]
     run.dropped = {name: (count, total) for name, (count, total) in header["dropped"].items()}
     run.zero = 0.0  # times in the file are seconds since the start
@@ -119,9 +119,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     }
     run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
     run.end(header["status"], header["duration"])
-    run.workers = [
-        Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x
-    ]
+    run.workers = [Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x]
     if header["failure"] is not None:
         failure = header["failure"]
         run.failure = Failure(_key(failure["key"]), failure["exception"], failure["worker"], failure["attempt"])

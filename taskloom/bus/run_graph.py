@@ -53,7 +53,9 @@ class RunGraph:
     def dependencies(self) -> list[tuple[int, ...]]:
         if self._dependencies is None:
             self._dependencies = [
-                ((args,) if args >= 0 else ()) if isinstance(args, int) else tuple(dict.fromkeys(s for s in args if s >= 0))
+                ((args,) if args >= 0 else ())
+                if isinstance(args, int)
+                else tuple(dict.fromkeys(s for s in args if s >= 0))
                 for args in self._args or ()
             ]
         return self._dependencies

@@ -65,9 +65,7 @@ class Engine(ABC):
         _known_options.update(cls.options)
 
     @abstractmethod
-    def run(
-        self, plan: Plan, run: Run, interrupt: Interrupt, observer: Observer | None, **options: Any
-    ) -> list[Any]:
+    def run(self, plan: Plan, run: Run, interrupt: Interrupt, observer: Observer | None, **options: Any) -> list[Any]:
         """Run a plan: write what happens to `run`, return the list of results, in which those requested are kept.
 
         `observer` is given when callbacks want to see each task.

@@ -2,8 +2,8 @@
 
 At most one idle helper, the *sentinel*, looks once a millisecond whether a run has more ready tasks than its workers
 take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly, so that
-the lock is free often enough for two, or when the run has made no progress since it last looked. A run of tiny
-tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
+the lock is free often enough for two, or when the run has not finished a task in several looks. A run of tiny tasks
+that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol
 
 LOOK_EVERY = 0.001  # seconds
 PROMPT = 0.001  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
+STALLED_LOOKS = 3  # looks without progress after which a run gets help although the lock is never free
 QUIET_LOOKS = 20  # looks in vain after which the sentinel sleeps until it is called
 
 
@@ -24,7 +25,8 @@ class Shared(Protocol):
     """A run that helpers may join."""
 
     num_workers: int
-    last_progress: int  # what the sentinel saw when it last looked
+    last_progress: int  # what the sentinel saw when it last looked ...
+    stalled: int  # ... and how often it saw the same
 
     def surplus(self) -> bool:
         """Whether tasks are ready that nobody has taken."""
@@ -177,12 +179,13 @@ class Crew:
                 if self.active < run.num_workers and run.surplus():
                     needed = True
                     progress = run.progress()
-                    if not late or progress == run.last_progress:
+                    run.stalled = run.stalled + 1 if progress == run.last_progress else 0
+                    run.last_progress = progress
+                    if not late or run.stalled >= STALLED_LOOKS:
                         self.active += 1
                         self._sentinel = None
                         self._appoint()
                         return run, True
-                    run.last_progress = progress
         return None, needed
 
 

@@ -86,7 +86,7 @@ class Observer:
 
     def next(self) -> Key:
         """Take a task from the stack of those that are ready."""
-        key = self.state["ready"].pop()
+        key: Key = self.state["ready"].pop()
         self.state["running"].add(key)
         self._tell(2, key)
         return key
@@ -122,9 +122,7 @@ class Observer:
                 function(*arguments) if worker is None else function(*arguments, worker)
 
 
-def run_observed(
-    plan: Plan, run: Run, observer: Observer, submit: Submit, outcomes: Outcomes, width: int
-) -> list[Any]:
+def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outcomes: Outcomes, width: int) -> list[Any]:
     """Run a plan with at most `width` tasks at a time handed to `submit`."""
     __tracebackhide__ = True
     observer.begin(plan)

@@ -44,16 +44,14 @@ def _run_plan(plan: Plan, run: Run) -> list[Any]:
     get_result = results.__getitem__
     last_use = _last_uses(plan, len(results))
     starts, stops, stopped = run.start, run.stop, run.stopped
-    run.current = current = [-1]
     finished = run.done.append
     meter = Meter(run)
     clock = perf_counter
     task = 0
     try:
-        for task, function, arg in zip(range(len(plan)), plan.functions, plan.args, strict=True):  # noqa: B007
+        for task, function, arg in zip(range(len(plan)), plan.functions, plan.args, strict=True):
             if stopped:
                 raise run.cancelled()
-            current[0] = task
             # Results are in no variable of this loop, so that they go when they are released.
             if arg.__class__ is int:
                 starts[task] = start = clock()
@@ -82,9 +80,9 @@ def _last_uses(plan: Plan, size: int) -> list[int]:
     last_use = [-1] * size
     for task, arg in enumerate(plan.args):
         if arg.__class__ is int:
-            last_use[arg] = task  # type: ignore[index]
+            last_use[arg] = task
         else:
-            for slot in arg:  # type: ignore[union-attr]
+            for slot in arg:
                 last_use[slot] = task
     for slot in plan.requested:
         last_use[slot] = -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from heapq import heappop, heappush
@@ -18,7 +19,7 @@ from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.crew import crew
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.measure import LONG, Meter
-from taskloom.engines.observed import Observer, call, run_observed
+from taskloom.engines.observed import Observer, Outcomes, Submit, call, run_observed
 from taskloom.engines.pools import pool_size, submit_to
 from taskloom.graph import Plan
 
@@ -30,7 +31,7 @@ class ThreadsEngine(Engine):
 
     name = "threads"
     names = ("threads", "threading")
-    summary = "Several tasks at a time in this process: for NumPy, pandas and input or output, which let go of the lock."
+    summary = "Several tasks at a time in this process: for NumPy, pandas, files and network, which let go of the lock."
     options = frozenset({"num_workers", "pool"})
 
     def run(
@@ -51,17 +52,22 @@ class ThreadsEngine(Engine):
             pool = config.get("pool")
         if pool is None and observer is None:
             return ThreadsRun(plan, run, workers_wanted(num_workers), context).execute(interrupt)
-        outcomes: Any = SimpleQueue()
+        outcomes: Outcomes = SimpleQueue()
         run.on_cancel(partial(outcomes.put, None))
         if pool is None:
-            width = workers_wanted(num_workers)
-
-            def submit(task: int, *work: Any) -> None:
-                crew.dispatch(lambda: outcomes.put((task, context.copy().run(call, *work))))
+            submit, width = _submit_to_crew(outcomes, context), workers_wanted(num_workers)
         else:
-            width = pool_size(pool) if num_workers is None else workers_wanted(num_workers)
             submit = submit_to(pool, outcomes, context)
+            width = pool_size(pool) if num_workers is None else workers_wanted(num_workers)
         return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width)
+
+
+def _submit_to_crew(outcomes: Outcomes, context: Context) -> Submit:
+    def submit(task: int, function: Callable[..., Any], args: list[Any]) -> None:
+        crew.dispatch(lambda: outcomes.put((task, context.copy().run(call, function, args))))
+
+    return submit
+
 
 _thread = threading.local()  # .at_work: this thread executes a task, and is counted by the crew
 
@@ -74,6 +80,7 @@ class ThreadsRun:
         self.run = run
         self.num_workers = num_workers
         self.last_progress = -1
+        self.stalled = 0
         self.context = context
         self.lock = threading.Lock()  # guards the counts and the choice of the next task
         self.results = plan.results()
@@ -87,13 +94,11 @@ class ThreadsRun:
         self.over.acquire()
         self.numbers: dict[int, int] = {}  # thread -> worker number
         self.caller_works = False
-        run.current = self.current = []
+        self.current: list[int] = []  # per worker what it runs
+        run.current = self.current
 
     def _count_uses(self) -> list[int]:
-        uses = [
-            1 if users.__class__ is int else 0 if users is None else len(users)  # type: ignore[arg-type]
-            for users in self.dependents
-        ]
+        uses = [1 if users.__class__ is int else 0 if users is None else len(users) for users in self.dependents]
         uses += [1] * len(self.plan.constants)
         never = 1 << 60
         for slot in [*self.plan.data.values(), *self.plan.requested]:
@@ -105,11 +110,11 @@ class ThreadsRun:
         roots = []
         for task, arg in enumerate(self.plan.args):
             if arg.__class__ is int:
-                if arg >= 0:  # type: ignore[operator]
+                if arg >= 0:
                     missing[task] = 1
                     continue
             else:
-                for slot in arg:  # type: ignore[union-attr]
+                for slot in arg:
                     if slot >= 0:
                         missing[task] += 1
                 if missing[task]:

@@ -17,7 +17,6 @@ from operator import add
 from typing import Any
 
 Link = int | tuple[int, ...]
-Dependents = None | int | list[int]
 
 
 def dependents_of(nodes: Iterable[int], links: Sequence[Any]) -> list[Any]:
@@ -46,9 +45,7 @@ def run_order(order: list[int], links: Sequence[Any], constants: int, wanted: li
     return _depth_first(inputs, dependents, wanted)
 
 
-def _inputs_by_need(
-    order: list[int], links: Sequence[Any], constants: int
-) -> tuple[list[Sequence[int]], bool]:
+def _inputs_by_need(order: list[int], links: Sequence[Any], constants: int) -> tuple[list[Sequence[int]], bool]:
     """The nodes that each node takes, the neediest last, and whether all inputs of any one node need the same."""
     labels = [1] * len(links) + [0] * constants
     label_of = labels.__getitem__
@@ -107,7 +104,7 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[Any], wanted: lis
             if uses[child] == 1:
                 for user in dependents[child]:
                     if not missing[user] and not done[user]:
-                        last_users.append(user)
+                        last_users.append(user)  # noqa: PERF401 - mostly none or one
         known = dependents[node]
         if known.__class__ is list:
             for user in known:

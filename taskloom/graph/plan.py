@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
-from taskloom.graph.ordering import Dependents, Link, dependents_of, run_order
+from taskloom.graph.ordering import Link, dependents_of, run_order
 from taskloom.graph.recipe import flatten
 from taskloom.graph.task import Graph, Key, Task, identity
 from taskloom.graph.task_graph import cycle_error
@@ -37,12 +37,12 @@ class Plan:
     def __init__(self, wanted: Any) -> None:
         self.keys: list[Key] = []
         self.functions: list[Callable[..., Any]] = []
-        self.args: list[Link] = []
+        self.args: list[Any] = []
         self.constants: list[Any] = []
         self.data: dict[Key, int] = {}
         self.requested: list[int] = []
         self._wanted = wanted
-        self._dependents: list[Dependents] | None = None
+        self._dependents: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -51,7 +51,7 @@ class Plan:
         return f"<Plan: {len(self)} tasks, {len(self.requested)} requested>"
 
     @property
-    def dependents(self) -> list[Dependents]:
+    def dependents(self) -> list[Any]:
         """Per task the tasks that take its result: `None`, one number, or a list with an entry per use."""
         if self._dependents is None:
             self._dependents = dependents_of(range(len(self.args)), self.args)
@@ -176,7 +176,9 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     return plan
 
 
-def _number(plan: Plan, order: list[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]) -> None:
+def _number(
+    plan: Plan, order: list[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]
+) -> None:
     """Fill the plan: tasks get their place in `order` as number, data the slots of constants."""
     names = list(dsk)
     slots = [0] * len(names)
@@ -194,8 +196,7 @@ def _number(plan: Plan, order: list[int], links: list[Any], functions: list[Any]
     plan.functions = [functions[node] for node in tasks]
     slot_of = slots.__getitem__
     plan.args = [
-        slots[link] if link.__class__ is int else tuple(map(slot_of, link))
-        for link in [links[node] for node in tasks]
+        slots[link] if link.__class__ is int else tuple(map(slot_of, link)) for link in [links[node] for node in tasks]
     ]
     plan.requested = [slots[node] for node in wanted]
 

@@ -17,7 +17,7 @@ def is_task(value: object) -> bool:
     >>> is_task((len, "x")), is_task(("x", 0)), is_task(())
     (True, False, False)
     """
-    return value.__class__ in (tuple, Task) and bool(value) and callable(value[0])  # type: ignore[index]
+    return value.__class__ in (tuple, Task) and bool(value) and callable(value[0])
 
 
 class Task(tuple[Any, ...]):

@@ -47,8 +47,8 @@ def cycle_error(dsk: Graph, key: Key) -> CycleError:
         parent, children = todo[-1]
         for child in children:
             if child in path:
-                walk = list(path)
-                walk = walk[walk.index(child) :] + [child]
+                above = list(path)
+                walk = [*above[above.index(child) :], child]
                 shown = [repr(item) for item in walk]
                 if len(shown) > 12:
                     shown[8:-2] = ["..."]
