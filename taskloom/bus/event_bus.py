@@ -85,7 +85,8 @@ class EventBus:
     def finished(self, run: Run) -> None:
         """Note the end of a run and wait, for a limited time, until every listener has heard of it."""
         with self._lock:
-            self.active.remove(run)
+            if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
+                self.active.remove(run)
             self._let_go(run)
         if not self.subscriptions:
             return
@@ -127,37 +128,38 @@ class EventBus:
         return bool(active)
 
     def _tell(self, subscription: Subscription, event: str, run: Run) -> None:
-        if subscription not in self.subscriptions:
-            return
         if run.id not in subscription.known:
             subscription.known.add(run.id)
             self._tell(subscription, "run_started", run)
+        if subscription not in self.subscriptions:
+            return
         if event == "run_finished":
             subscription.known.discard(run.id)
-        method = getattr(subscription.listener, event, None)
-        if method is None:
-            return
         begun = self._clock.now()
         self._call = (subscription, begun)
         try:
-            method(run)
-        except Exception:
+            method = getattr(subscription.listener, event, None)
+            if method is not None:
+                method(run)
+        except BaseException:  # SystemExit, too, would end the ticker's thread
             self._drop_with_warning(subscription, f"{event} raised:\n{traceback.format_exc()}")
         else:
-            if self._clock.now() - begun > PATIENCE:
+            if self._clock.now() - begun > PATIENCE and subscription in self.subscriptions:
                 self._drop_with_warning(subscription, f"{event} took over {PATIENCE:g} s.")
         finally:
-            self._call = None
+            if self._ticker.is_current():
+                self._call = None
 
     def _drop_who_hangs(self) -> None:
         call = self._call
         if call is not None and self._clock.now() - call[1] >= PATIENCE / 2:
+            self._call = None
             self._ticker.replace()
             self._drop_with_warning(call[0], f"it has not returned for over {PATIENCE:g} s.")
 
     def _drop_with_warning(self, subscription: Subscription, reason: str) -> None:
         self.drop(subscription)
-        text = f"taskloom drops the listener {subscription.listener!r}; the run goes on. Reason: {reason}"
+        text = f"taskloom drops the listener {object.__repr__(subscription.listener)}; the run goes on. Reason: {reason}"
         try:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         except RuntimeWarning:  # where warnings are errors: nobody up this thread could catch it

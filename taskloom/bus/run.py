@@ -197,7 +197,7 @@ class Run:
     @property
     def n_failed(self) -> int:
         """How many tasks have failed: the first failure ends a run."""
-        return int(self.failed_task is not None)
+        return int(self.failure is not None)
 
     @cached_property
     def names(self) -> dict[str, int]:

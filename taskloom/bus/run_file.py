@@ -26,7 +26,7 @@ def save(run: Run, path: str | os.PathLike[str]) -> None:
     try:
         with partial.open("w", encoding="utf-8") as file:
             for line in _lines(run):
-                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

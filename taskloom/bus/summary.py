@@ -94,7 +94,7 @@ def summarize(run: Run) -> Summary:
     threads = sum(worker.threads for worker in run.workers)
     duration = run.duration
     parallelism = busy / duration if duration else 0.0
-    durations = {task: run.stop[task] - run.start[task] for task in critical_path(run)}
+    longest = sum(run.stop[task] - run.start[task] for task in critical_path(run) if run.stop[task])
     return Summary(
         repr(run)[1:-1],
         rows,
@@ -102,7 +102,7 @@ def summarize(run: Run) -> Summary:
         busy,
         parallelism,
         max(0.0, 1 - parallelism / threads) if threads else 0.0,
-        sum(durations.values()),
+        longest,
     )
 
 

@@ -1,9 +1,9 @@
 """The warm helper threads that all runs on the threads engine share.
 
-At most one idle helper, the *sentinel*, looks once a millisecond whether a run has more ready tasks than its workers
-take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly, so that
-the lock is free often enough for two, or when the run has not finished a task in several looks. A run of tiny tasks
-that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
+At most one idle helper, the *sentinel*, looks twice a millisecond whether a run has more ready tasks than its workers
+take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly twice in a
+row, so that the lock is free often enough for two, or when the run has not finished a task in several looks. A run of
+tiny tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
-LOOK_EVERY = 0.001  # seconds
-PROMPT = 0.001  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
+LOOK_EVERY = 0.0004  # seconds
+PROMPT = 0.0005  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
 STALLED_LOOKS = 3  # looks without progress after which a run gets help although the lock is never free
-QUIET_LOOKS = 20  # looks in vain after which the sentinel sleeps until it is called
+QUIET_LOOKS = 25  # looks in vain after which the sentinel sleeps until it is called
 
 
 class Shared(Protocol):
@@ -152,27 +152,32 @@ class Crew:
     def _watch(self, helper: Helper) -> Shared:
         """Wait for a run that is worth joining."""
         quiet = 0
-        late = perf_counter() - helper.called > PROMPT
+        prompt = 2 if perf_counter() - helper.called < PROMPT else 0  # looks in a row that came in time
         while True:
-            run, needed = self._pick(late)
+            run, needed = self._pick(prompt >= 2)
             if run is not None:
                 return run
             quiet = 0 if needed else quiet + 1
-            if quiet < QUIET_LOOKS:
-                due = perf_counter() + LOOK_EVERY
-                if helper.signal.acquire(timeout=LOOK_EVERY):
-                    due = helper.called
-            else:
+            if quiet > QUIET_LOOKS:
                 quiet = 0
                 self.asleep = True
                 if not any(run.surplus() for run in list(self._runs)):
                     helper.signal.acquire()
                 self.asleep = False
-                due = helper.called
-            late = perf_counter() - due > PROMPT
+                called = True
+            else:
+                due = perf_counter() + LOOK_EVERY
+                called = helper.signal.acquire(timeout=LOOK_EVERY)
+            if perf_counter() - (helper.called if called else due) > PROMPT:
+                prompt = 0
+            else:
+                prompt = 2 if called else prompt + 1  # whoever calls knows that it pays
 
-    def _pick(self, late: bool) -> tuple[Shared | None, bool]:
-        """A run to join, the newest first, and whether any has work for one more thread."""
+    def _pick(self, prompt: bool) -> tuple[Shared | None, bool]:
+        """A run to join, the newest first, and whether any has work for one more thread.
+
+        A run that makes progress is joined only if the look was `prompt`.
+        """
         needed = False
         with self._lock:
             for run in reversed(self._runs):
@@ -181,7 +186,7 @@ class Crew:
                     progress = run.progress()
                     run.stalled = run.stalled + 1 if progress == run.last_progress else 0
                     run.last_progress = progress
-                    if not late or run.stalled >= STALLED_LOOKS:
+                    if prompt or run.stalled >= STALLED_LOOKS:
                         self.active += 1
                         self._sentinel = None
                         self._appoint()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskloom.errors import UnknownKeyError
-from taskloom.graph.recipe import leaves_of, substitute
+from taskloom.graph.recipe import leaves_of, refers_to, substitute
 from taskloom.graph.task import Graph, Key, is_task
 from taskloom.graph.task_graph import reachable
 
@@ -56,7 +56,7 @@ def fuse(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
         child = needs[key][0]
         if users[child] > 1 or child in kept or not is_task(dsk[child]):
             return False
-        return sum(leaf.__class__ is child.__class__ and leaf == child for leaf in leaves_of(dsk[key])) == 1
+        return sum(refers_to(leaf, child) for leaf in leaves_of(dsk[key])) == 1
 
     inner = {needs[key][0] for key in dsk if fusible(key)}
     fused: dict[Key, Any] = {}

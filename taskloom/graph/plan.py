@@ -7,6 +7,7 @@ one a constant, counted from the end of the list of results (which is why `Plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
@@ -282,8 +283,10 @@ def _find_requested(keys: Any, index: dict[Key, int]) -> list[int]:
         except KeyError:
             from difflib import get_close_matches  # a slow import that few need
 
-            near = get_close_matches(str(key), map(str, index), 1)
-            hint = f" The nearest is {near[0]!r}." if near else ""
+            # Of a large graph the first keys only, and of long keys the beginning: it is slow, too.
+            names = {str(other)[:200]: other for other in islice(index, 10_000)}
+            near = get_close_matches(str(key)[:200], names, 1)
+            hint = f" The nearest is {names[near[0]]!r}." if near else ""
             raise UnknownKeyError(f"The requested key {key!r} is not in the graph.{hint}") from None
         except TypeError:
             raise GraphError(
@@ -292,10 +295,21 @@ def _find_requested(keys: Any, index: dict[Key, int]) -> list[int]:
     return found
 
 
-def _nest(wanted: Any, values: Iterator[Any]) -> Any:
-    if wanted.__class__ is list:
-        return [_nest(item, values) for item in wanted]
-    return next(values)
+def _nest(wanted: list[Any], values: Iterator[Any]) -> list[Any]:
+    """The values in lists nested as `wanted` is."""
+    answer: list[Any] = []
+    todo = [(iter(wanted), answer)]
+    while todo:
+        items, nested = todo[-1]
+        for item in items:
+            if item.__class__ is list:
+                nested.append([])
+                todo.append((iter(item), nested[-1]))
+                break
+            nested.append(next(values))
+        else:
+            todo.pop()
+    return answer
 
 
 def order(dsk: Graph) -> dict[Key, int]:

@@ -92,6 +92,14 @@ def _look_up(leaf: Any, values: Mapping[Any, Any]) -> Any:
         return leaf
 
 
+def refers_to(leaf: Any, key: Any) -> bool:
+    """Whether a leaf is looked up as `key`, as a dictionary decides it: 1.0 and True are the key 1."""
+    try:
+        return hash(leaf) == hash(key) and (leaf is key or leaf == key)
+    except TypeError:  # cannot be hashed, so it is no key
+        return False
+
+
 def substitute(value: Any, key: Any, replacement: Any) -> Any:
     """The same task or list with `replacement` in the place of the leaf `key`."""
     recipe, leaves = flatten(value)
@@ -100,7 +108,7 @@ def substitute(value: Any, key: Any, replacement: Any) -> Any:
     for step in recipe.program:
         if step is None:
             item = next(leaf)
-            stack.append(replacement if item.__class__ is key.__class__ and item == key else item)
+            stack.append(replacement if refers_to(item, key) else item)
             continue
         function, n = step
         first = len(stack) - n
