@@ -81,6 +81,7 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[Any], wanted: lis
     uses = [1 if known.__class__ is int else len(known) if known else 0 for known in dependents]
     for node in wanted:
         uses[node] += 2  # so that it never comes down to one
+    hungry = bytearray(len(inputs))  # nodes that are the last to use an input, though not ready yet
     done = bytearray(len(inputs))
     order: list[int] = []
     todo = wanted[::-1]
@@ -103,21 +104,24 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[Any], wanted: lis
             uses[child] -= 1
             if uses[child] == 1:
                 for user in dependents[child]:
-                    if not missing[user] and not done[user]:
-                        last_users.append(user)  # noqa: PERF401 - mostly none or one
+                    if not done[user]:
+                        if missing[user]:
+                            hungry[user] = 1
+                        else:
+                            last_users.append(user)
+                        break
         known = dependents[node]
         if known.__class__ is list:
             for user in known:
                 missing[user] -= 1
-                if not missing[user]:
-                    for child in inputs[user]:
-                        if uses[child] == 1:
-                            last_users.append(user)
-                            break
+                if hungry[user] and not missing[user]:
+                    last_users.append(user)
         elif known is not None:
             missing[known] -= 1
-            if not missing[known]:
-                push(known)
+            if missing[known]:
+                hungry[known] = 1
+            else:
+                last_users.append(known)
         if last_users:
             last_users.sort(reverse=True)
             todo += last_users
