@@ -80,6 +80,7 @@ def get(dsk: Graph, keys: Any, **options: Any) -> Any:
     >>> get({"a": 1, "b": 2, "c": (add, "a", "b"), "d": (sum, ["a", "b", "c"])}, ["a", "b", ["c", "d"]])
     [1, 2, [3, 6]]
     """
+    __tracebackhide__ = True
     return ENGINES["sync"].get(dsk, keys, **options)
 
 

@@ -41,4 +41,5 @@ def get(dsk: Graph, keys: Any, num_workers: int | None = None, pool: Any = None,
     >>> get({"a": 1, "b": 2, "c": (add, "a", "b")}, ["c", "a"])
     [3, 1]
     """
+    __tracebackhide__ = True
     return ENGINES["threads"].get(dsk, keys, num_workers=num_workers, pool=pool, **options)

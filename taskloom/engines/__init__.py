@@ -1,10 +1,34 @@
 """Who computes: the engines, by each of their names."""
 
+from taskloom import config
 from taskloom.engines.base import Engine
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.threads import ThreadsEngine
+from taskloom.errors import ConfigError
 
 # A new engine is registered by one entry here.
 ENGINES: dict[str, Engine] = {name: engine for engine in (SyncEngine(), ThreadsEngine()) for name in engine.names}
 
-__all__ = ["ENGINES", "Engine"]
+__all__ = ["ENGINES", "Engine", "find_engine"]
+
+
+def find_engine(name: str) -> Engine:
+    """The engine with this name, in upper or lower case.
+
+    Raises
+    ------
+    ConfigError
+        No engine of this build has the name; the message lists those there are, and the nearest.
+    """
+    engine = ENGINES.get(name) or ENGINES.get(name.strip().lower())
+    if engine is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name.lower(), ENGINES, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = "; ".join(" or ".join(map(repr, engine.names)) for engine in dict.fromkeys(ENGINES.values()))
+        raise ConfigError(f"No engine of this build is called {name!r}.{hint} There are {known}.")
+    return engine
+
+
+config.check_scheduler_names(find_engine)

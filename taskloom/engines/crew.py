@@ -170,8 +170,10 @@ class Crew:
                 called = helper.signal.acquire(timeout=LOOK_EVERY)
             if perf_counter() - (helper.called if called else due) > PROMPT:
                 prompt = 0
+            elif called:
+                prompt = 2  # whoever calls knows that it pays
             else:
-                prompt = 2 if called else prompt + 1  # whoever calls knows that it pays
+                prompt += 1
 
     def _pick(self, prompt: bool) -> tuple[Shared | None, bool]:
         """A run to join, the newest first, and whether any has work for one more thread.

@@ -1,0 +1,139 @@
+"""The settings there are, and which values each of them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Integral
+from typing import Any
+
+from taskloom.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    default: Any
+    allowed: str  # ends the sentence "... must be"
+    accepts: Callable[[Any], bool]
+    summary: str
+
+
+def _is_scheduler(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    if isinstance(value, type | Mapping):
+        return False
+    return callable(value) or callable(getattr(value, "get", None)) or callable(getattr(value, "submit", None))
+
+
+def _is_pool(value: Any) -> bool:
+    return not isinstance(value, type) and callable(getattr(value, "submit", getattr(value, "apply_async", None)))
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) > 0
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+KEYS = {
+    key.name: key
+    for key in (
+        Key(
+            "scheduler",
+            None,
+            "the name of an engine, a get(dsk, keys) callable, an Executor or a Client",
+            _is_scheduler,
+            "What runs a graph where the call does not say; None: what the collection prefers.",
+        ),
+        Key(
+            "num_workers",
+            None,
+            "a whole number, at least 1",
+            _is_count,
+            "How many tasks run at a time; None: as many as there are processors.",
+        ),
+        Key(
+            "pool",
+            None,
+            "an Executor or a multiprocessing pool",
+            _is_pool,
+            "A pool of yours that runs the tasks instead of the engine's own workers.",
+        ),
+        Key(
+            "multiprocessing.context",
+            "spawn",
+            "'spawn', 'forkserver' or 'fork'",
+            lambda value: value in ("spawn", "forkserver", "fork"),
+            "How worker processes are started.",
+        ),
+        Key(
+            "notebook.progress",
+            True,
+            "True or False",
+            lambda value: isinstance(value, bool),
+            "Whether a run draws a progress bar in the cell that started it.",
+        ),
+        Key(
+            "notebook.progress_delay",
+            0.3,
+            "a number of seconds, at least 0",
+            _is_seconds,
+            "How long a run must last before its bar appears, in seconds.",
+        ),
+    )
+}
+
+
+_check_scheduler_name: Callable[[str], object] | None = None
+
+
+def check_scheduler_names(check: Callable[[str], object]) -> None:
+    """Have `check` raise `ConfigError` for a name that no engine has: the layer that knows the engines calls this."""
+    global _check_scheduler_name
+    _check_scheduler_name = check
+
+
+def canonical(key: object, where: str = "") -> str:
+    if not isinstance(key, str):
+        raise ConfigError(f"{where}a setting's name is a string, not {key!r}.")
+    return key.replace("__", ".").replace("-", "_").lower()
+
+
+def known_name(key: object, where: str = "") -> str:
+    name = canonical(key, where)
+    if name in KEYS:
+        return name
+    members = [known for known in KEYS if known.startswith(f"{name}.")]
+    if members:
+        raise ConfigError(f"{where}{key!r} is a section, not a setting. It holds {', '.join(members)}.")
+    near = get_close_matches(name, KEYS, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{where}there is no setting {key!r}.{hint} The settings are {', '.join(KEYS)}.")
+
+
+def checked(name: str, value: Any, where: str) -> Any:
+    key = KEYS[known_name(name, where)]
+    if value is None:
+        return key.default
+    if not key.accepts(value):
+        raise ConfigError(f"{where}{key.name} must be {key.allowed}, not {value!r}.")
+    if key.name == "scheduler" and isinstance(value, str) and _check_scheduler_name is not None:
+        try:
+            _check_scheduler_name(value)
+        except ConfigError as error:
+            raise ConfigError(f"{where}{error}") from None
+    return value
+
+
+def flat(values: Mapping[str, Any], section: str = "", where: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = section + canonical(key, where)
+        if isinstance(value, Mapping) and name not in KEYS:
+            yield from flat(value, f"{name}.", where)
+        else:
+            yield known_name(name, where), value
