@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableSet
+from collections.abc import Callable, Iterable, Iterator, MutableSet
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -125,7 +125,7 @@ def hooks_of(callbacks: Any) -> list[Hooks]:
     """
     if callbacks is None:
         return []
-    if hasattr(callbacks, "_callback") or _is_hooks(callbacks):
+    if hasattr(callbacks, "_callback") or _is_hooks(callbacks) or not isinstance(callbacks, Iterable):
         callbacks = [callbacks]
     hooks = []
     for callback in callbacks:

@@ -54,6 +54,7 @@ class EventBus:
         self.runs: deque[Run] = deque(maxlen=KEEP_RUNS)
         self._newest: Run | None = None  # of those that have ended
         self._lock = threading.Lock()
+        self._trimming = threading.Lock()
         self._clock = clock or Clock()
         self._ticker = Ticker(self._tick, self._clock)
         self._call: tuple[Subscription, float] | None = None  # what the ticker is calling, and since when
@@ -87,7 +88,9 @@ class EventBus:
         with self._lock:
             if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
                 self.active.remove(run)
-            self._let_go(run)
+            old, self._newest = self._newest, run
+        if old is not None:
+            self._let_go(old)
         if not self.subscriptions:
             return
         for subscription in self.subscriptions:
@@ -100,20 +103,22 @@ class EventBus:
         if not told.acquire(timeout=PATIENCE):
             self._drop_who_hangs()
 
-    def _let_go(self, run: Run) -> None:
-        """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
-        old, self._newest = self._newest, run
-        if old is None:
-            return
+    def _let_go(self, old: Run) -> None:
+        """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first.
+
+        No lock is held, since what is let go of may have finalizers that compute.
+        """
         old.graph.release_plan()
         if old.failure is not None:
             old.failure = old.failure.without_inputs()
-        rows = KEEP_ROWS
-        if len(old.start) > rows // KEEP_RUNS:
-            for kept in reversed(self.runs):
-                if kept is not run and kept.status != "running":
-                    kept.trim(rows)
-                    rows -= len(kept.start)
+        if len(old.start) > KEEP_ROWS // KEEP_RUNS and self._trimming.acquire(blocking=False):
+            try:
+                rows = KEEP_ROWS
+                for run in [run for run in reversed(self.runs) if run is not self._newest and run.status != "running"]:
+                    run.trim(rows)
+                    rows -= len(run.start)
+            finally:
+                self._trimming.release()
 
     # -- the ticker's thread --------------------------------------------------------------------------------------
 
@@ -159,7 +164,8 @@ class EventBus:
 
     def _drop_with_warning(self, subscription: Subscription, reason: str) -> None:
         self.drop(subscription)
-        text = f"taskloom drops the listener {object.__repr__(subscription.listener)}; the run goes on. Reason: {reason}"
+        listener = object.__repr__(subscription.listener)  # its own might raise, and end this thread
+        text = f"taskloom drops the listener {listener}; the run goes on. Reason: {reason}"
         try:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         except RuntimeWarning:  # where warnings are errors: nobody up this thread could catch it

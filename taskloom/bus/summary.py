@@ -25,7 +25,7 @@ class NameSummary:
     max: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """A run in figures.
 
@@ -60,6 +60,8 @@ class Summary:
             f"workers idle {self.idle:.0%}, longest chain {seconds(self.critical_path)}"
         )
         return "\n".join(lines)
+
+    __repr__ = __str__  # what a notebook shows where it is a cell's last value
 
 
 def seconds(value: float) -> str:

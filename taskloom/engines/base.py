@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
 from taskloom.bus.run import Run, Status
 from taskloom.bus.run_graph import RunGraph
+from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError
@@ -127,7 +127,7 @@ def workers_wanted(num_workers: Any) -> int:
     if num_workers is None:
         num_workers = config.get("num_workers")
     if num_workers is None:
-        return os.cpu_count() or 1
+        return usable_cpus()
     if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 1:
         raise ConfigError(f"num_workers={num_workers!r} cannot be used: it takes a whole number, 1 or more.")
     return num_workers

@@ -12,6 +12,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from time import perf_counter
 from typing import Protocol
 
@@ -49,10 +50,10 @@ class Helper:
 
 
 class Crew:
-    """Helper threads, and the count of threads at work, which no run may push beyond its `num_workers`."""
+    """Helper threads, and the threads at work, whose number no run may push beyond its `num_workers`."""
 
     def __init__(self) -> None:
-        self.active = 0  # threads that execute tasks right now, callers included
+        self._active: set[int] = set()  # threads that execute tasks right now, callers included
         self.asleep = False  # nobody looks although there is room: whoever has tasks to spare should `call`
         self._lock = threading.Lock()
         self._runs: list[Shared] = []
@@ -72,17 +73,18 @@ class Crew:
     def close(self, run: Shared) -> None:
         """Let no further helper join `run`."""
         with self._lock:
-            self._runs.remove(run)
+            if run in self._runs:  # not where an interrupt came before `open`
+                self._runs.remove(run)
 
     def enter(self) -> None:
-        """A caller begins to execute tasks."""
+        """The calling thread begins to execute tasks."""
         with self._lock:
-            self.active += 1
+            self._active.add(get_ident())
 
     def leave(self) -> None:
-        """A caller executes nothing for now: there is room for another thread."""
+        """The calling thread executes nothing for now: there is room for another."""
         with self._lock:
-            self.active -= 1
+            self._active.discard(get_ident())
             if self._sentinel is None and any(run.surplus() for run in self._runs):
                 self._appoint()
             elif self._sentinel is None:
@@ -116,7 +118,7 @@ class Crew:
     def _appoint(self) -> None:
         """Have a sleeping or new helper watch, if some run has room for it."""
         self.asleep = False
-        if not any(self.active < run.num_workers for run in self._runs):
+        if not any(len(self._active) < run.num_workers for run in self._runs):
             return
         if self._idle:
             self._sentinel = self._idle.pop()
@@ -138,7 +140,7 @@ class Crew:
             elif self._sentinel is helper:
                 self._watch(helper).help()
                 with self._lock:
-                    self.active -= 1
+                    self._active.discard(get_ident())
             with self._lock:
                 if self._sentinel is None and self._runs:
                     self._sentinel = helper
@@ -183,13 +185,13 @@ class Crew:
         needed = False
         with self._lock:
             for run in reversed(self._runs):
-                if self.active < run.num_workers and run.surplus():
+                if len(self._active) < run.num_workers and run.surplus():
                     needed = True
                     progress = run.progress()
                     run.stalled = run.stalled + 1 if progress == run.last_progress else 0
                     run.last_progress = progress
                     if prompt or run.stalled >= STALLED_LOOKS:
-                        self.active += 1
+                        self._active.add(get_ident())
                         self._sentinel = None
                         self._appoint()
                         return run, True

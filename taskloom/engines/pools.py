@@ -8,6 +8,7 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
+from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.observed import Outcome, Outcomes, Submit, call
 from taskloom.errors import ConfigError
 
@@ -18,7 +19,7 @@ def pool_size(pool: Any) -> int:
         size = getattr(pool, attribute, None)
         if isinstance(size, int) and size > 0:
             return size
-    return os.cpu_count() or 1
+    return usable_cpus()
 
 
 def submit_to(pool: Any, outcomes: Outcomes, context: Context) -> Submit:

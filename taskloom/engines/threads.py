@@ -132,11 +132,11 @@ class ThreadsRun:
         if not self.roots:
             return self.results
         shared = self.num_workers > 1
-        if shared:
-            crew.open(self)
-            if crew.asleep and len(self.roots) > 1:
-                crew.call()
         try:
+            if shared:
+                crew.open(self)
+                if crew.asleep and len(self.roots) > 1:
+                    crew.call()
             if _event_loop_is_running():
                 crew.dispatch(self.stand_in)
             else:
@@ -158,10 +158,10 @@ class ThreadsRun:
 
     def _work_as_caller(self) -> None:
         nested = getattr(_thread, "at_work", False)
-        if not nested:
-            crew.enter()
-        self.caller_works = _thread.at_work = True
         try:
+            if not nested:
+                crew.enter()
+            self.caller_works = _thread.at_work = True
             self.context.run(self._work)
         finally:
             self.caller_works = False
