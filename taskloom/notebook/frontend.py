@@ -1,0 +1,42 @@
+"""Where the front-end parts are: in a wheel inside the package, in a checkout beside it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+
+@cache
+def widget_source(name: str, suffix: str) -> str:
+    """Read a widget's script or style sheet.
+
+    Parameters
+    ----------
+    name : str
+        The widget's folder, such as ``"progress"``.
+    suffix : str
+        ``"js"`` or ``"css"``.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    FileNotFoundError
+        The installation is incomplete.
+
+    Examples
+    --------
+    >>> "taskloom-progress" in widget_source("progress", "css")
+    True
+    """
+    file = f"{name}.{suffix}"
+    package = files("taskloom")
+    checkout = Path(str(package)).parent
+    for folder in (package / "widgets", checkout / "widgets"):
+        source = folder / name / file
+        if source.is_file():
+            return source.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"taskloom's front-end file widgets/{name}/{file} is missing: install taskloom again")

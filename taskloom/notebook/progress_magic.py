@@ -1,0 +1,83 @@
+"""``%progress on|off``: whether runs show a bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+from taskloom import bus, config
+from taskloom.notebook.cells import Cells, in_kernel
+from taskloom.notebook.progress_bars import NewBar, ProgressBars
+from taskloom.notebook.terminal_bar import TerminalLine
+
+
+class ProgressMagic:
+    """The bars of one shell and the magic that switches them.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        In a Jupyter kernel bars are widgets, in a terminal they are text, elsewhere there are none.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._choice: config.Assignment | None = None
+        new_bar, self._release = _drawing(shell)
+        self._bars = ProgressBars(new_bar)
+        self._subscription = bus.subscribe(self._bars)
+        register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
+        register(self.progress, "line", "progress")
+
+    def close(self) -> None:
+        """Draw no more bars, and take the magic and its choice away."""
+        self._shell.magics_manager.magics["line"].pop("progress", None)
+        self._subscription.close()
+        self._bars.close()
+        self._release()
+        self._forget_choice()
+
+    def progress(self, line: str) -> None:
+        """Show a progress bar for each run, or do not.
+
+        ::
+
+            %progress on     a run that lasts longer than 0.3 s shows a bar in the cell that started it
+            %progress off    no bars
+            %progress        say which of the two
+
+        The same as the setting ``notebook.progress``; the delay is ``notebook.progress_delay``.
+        """
+        wish = line.strip().lower()
+        if wish in ("on", "off"):
+            self._forget_choice()
+            self._choice = config.Assignment({"notebook.progress": wish == "on"}, source="%progress")
+        elif wish:
+            raise UsageError(f"%progress takes on or off, not {line.strip()!r}.")
+        else:
+            print(f"Progress bars are {'on' if config.get('notebook.progress') else 'off'}.")
+
+    def _forget_choice(self) -> None:
+        if self._choice is not None:
+            self._choice.undo()
+            self._choice = None
+
+
+def _drawing(shell: InteractiveShell) -> tuple[NewBar, Callable[[], None]]:
+    """How this shell draws a bar, and what to call when it draws no more."""
+    if not in_kernel(shell):
+        return TerminalLine(sys.stdout).new_bar, lambda: None
+
+    from taskloom.notebook.progress_widget import ProgressWidgets  # ipywidgets takes a while, and a terminal needs none
+
+    cells = Cells(shell)
+    widgets = ProgressWidgets(cells)
+
+    def release() -> None:
+        widgets.close()
+        cells.close()
+
+    return widgets.new_bar, release

@@ -1,0 +1,160 @@
+"""The progress bar as a person sees it, in JupyterLab."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from .lab import Lab, Notebook
+
+SLEEP = """
+import time, taskloom
+def sleep_all(count, seconds):
+    graph = {("load", i): (time.sleep, seconds) for i in range(count)}
+    graph |= {("clean", i): (time.sleep, seconds) for i in range(count)}
+    taskloom.threaded.get(graph, list(graph), num_workers=2)
+"""
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+    """Wait until `condition()` is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+def done(cell: Any) -> int:
+    return int(cell.locator(".taskloom-progress-count").inner_text().partition("/")[0])
+
+
+def test_moves_while_the_cell_is_busy_and_leaves_one_line(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    cell = notebook.start("sleep_all(40, 0.05)")
+    cell.locator(".taskloom-progress-live").wait_for()
+    first = done(cell)
+    assert notebook.is_busy(cell)
+    later = until(lambda: (count := done(cell)) > first and count, "more tasks done")
+    assert notebook.is_busy(cell)
+    bar = cell.get_by_role("progressbar")
+    assert first < later <= int(bar.get_attribute("aria-valuenow"))
+    assert bar.get_attribute("aria-valuemax") == "80"
+    legend = cell.locator(".taskloom-progress-legend").inner_text()
+    assert re.search(r"load\s*\d+/40\s*clean\s*\d+/40", legend) or re.search(r"clean\s*\d+/40\s*load\s*\d+/40", legend)
+    assert "left" in cell.locator(".taskloom-progress-time").inner_text()
+
+    notebook.wait(cell)
+    picture = cell.locator(".taskloom-progress")
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
+    assert picture.count() == 1
+    assert "80/80" in picture.inner_text()
+    assert picture.bounding_box()["height"] < 30
+
+
+def test_short_run_leaves_nothing(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    cell = notebook.run("sleep_all(2, 0.01)")
+    assert cell.locator(".jp-OutputArea-child").count() == 0
+
+
+def test_failed_run_names_its_key_in_red(notebook: Notebook) -> None:
+    cell = notebook.run(
+        """
+        import time, taskloom
+        def load(i):
+            time.sleep(0.05)
+            if i == 30:
+                raise ValueError("<img src=x onerror=alert(1)>")
+        graph = {("<img src=y onerror=alert(2)>", i): (load, i) for i in range(60)}
+        taskloom.threaded.get(graph, list(graph), num_workers=2)
+        """
+    )
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
+    failure = cell.locator(".taskloom-progress span", has_text="failed at ('<img src=y onerror=alert(2)>', 30)")
+    assert "ValueError: <img src=x onerror=alert(1)>" in failure.inner_text()
+    red, green, blue = map(int, re.findall(r"\d+", failure.evaluate("node => getComputedStyle(node).color"))[:3])
+    assert red > 180
+    assert green < 100
+    assert blue < 100
+    assert cell.locator(".taskloom-progress img").count() == 0
+
+
+def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    requests: list[str] = []
+    notebook.page.on("request", lambda request: requests.append(request.url))
+    cell = notebook.start("sleep_all(2000, 0.05)")
+    cell.locator("button.taskloom-stop").click()
+    notebook.wait(cell)
+    if int(version("ipykernel").partition(".")[0]) >= 7:  # reads the click while it is busy: no need to interrupt it
+        assert not [url for url in requests if url.endswith("/interrupt")]
+    assert "KeyboardInterrupt" in cell.inner_text()
+    assert "stopped" in cell.locator(".taskloom-progress").inner_text()
+    next_cell = notebook.run("sleep_all(2, 0.01); print('fine')")
+    assert next_cell.locator(".jp-OutputArea-output").inner_text().strip() == "fine"
+
+
+def test_concurrent_runs_have_a_bar_each_and_nested_runs_none(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    cell = notebook.start(
+        """
+        from threading import Thread
+        def outer():
+            for _ in range(3):
+                sleep_all(5, 0.03)
+        graph = {("outer", i): (outer,) for i in range(4)}
+        threads = [
+            Thread(target=sleep_all, args=(40, 0.05)),
+            Thread(target=taskloom.threaded.get, args=(graph, list(graph))),
+        ]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """
+    )
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 2, "two bars")
+    legends = cell.locator(".taskloom-progress-names").all_inner_texts()
+    assert sum("outer" in legend for legend in legends) == 1
+    assert sum("clean" in legend for legend in legends) == 1
+    notebook.wait(cell)
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bars to go")
+    texts = sorted(cell.locator(".taskloom-progress").all_inner_texts(), key=lambda text: "outer" in text)
+    assert len(texts) == 2
+    assert "12 nested runs 120/120" in texts[1]
+    assert "nested" not in texts[0]
+
+
+def test_saved_notebook_shows_a_picture_without_kernel_and_untrusted(notebook: Notebook, lab: Lab) -> None:
+    notebook.run(SLEEP)
+    notebook.wait(notebook.start("sleep_all(10, 0.05)"))
+    notebook.save()
+    saved = json.loads(notebook.file.read_text())
+    saved["metadata"] = {}  # no kernel can be guessed: Lab asks
+    saved["cells"][-1]["source"] += "  # changed: the server's signature does not hold"
+    copy = notebook.file.with_name("reopened.ipynb")
+    copy.write_text(json.dumps(saved))
+
+    reopened = lab.open(copy)
+    reopened.page.locator(".jp-Dialog").get_by_role("button", name="No Kernel").click()
+    picture = reopened.page.locator(".taskloom-progress").last
+    picture.wait_for()
+    assert "20/20" in picture.inner_text()
+    assert "model not found" not in reopened.page.locator(".jp-Notebook").inner_text()
+    colors = [
+        segment.evaluate("node => getComputedStyle(node).backgroundColor + getComputedStyle(node).width")
+        for segment in picture.locator("span > span").all()
+    ]
+    assert len({color for color in colors if "rgba(0, 0, 0, 0)" not in color}) >= 2
+
+
+def test_off_and_unload(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    notebook.run("%progress off")
+    assert notebook.run("sleep_all(10, 0.05)").locator(".jp-OutputArea-child").count() == 0
+    notebook.run("%progress on")
+    notebook.run("sleep_all(10, 0.05)").locator(".taskloom-progress").wait_for()
+    notebook.run("%unload_ext taskloom")
+    assert notebook.run("sleep_all(10, 0.05)").locator(".jp-OutputArea-child").count() == 0
+    assert "not found" in notebook.run("%progress").inner_text()

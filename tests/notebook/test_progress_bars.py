@@ -1,0 +1,163 @@
+"""Which runs get a bar, when it appears and what is counted in it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taskloom import config
+from taskloom.bus import Run, RunGraph, current_run
+from taskloom.graph import compile_plan
+from taskloom.notebook.progress_bars import ProgressBars
+
+
+class RecordedBar:
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.drawn: list[Any] = []
+        self.left: list[Any] = []
+
+    def draw(self, state: Any) -> None:
+        self.drawn.append(state)
+
+    def finish(self, state: Any) -> None:
+        self.left.append(state)
+
+
+class Recorder:
+    """The listener under test and the bars it made."""
+
+    def __init__(self) -> None:
+        self.bars: list[RecordedBar] = []
+        self.listener = ProgressBars(self._new_bar)
+
+    def _new_bar(self, run: Run) -> RecordedBar:
+        self.bars.append(RecordedBar(run))
+        return self.bars[-1]
+
+    def start(self, inside: Run | None = None, tasks: int = 2, told: bool = True) -> Run:
+        token = current_run.set(inside)
+        try:
+            graph = {f"x-{i}": (abs, i) for i in range(tasks)}
+            run = Run(RunGraph.of(compile_plan(graph, list(graph))), "threads")
+        finally:
+            current_run.reset(token)
+        if told:
+            self.listener.run_started(run)
+        return run
+
+    def after(self, run: Run, seconds: float) -> None:
+        run.zero -= seconds
+        self.listener.run_updated(run)
+
+    def end(self, run: Run) -> None:
+        run.done.extend(range(len(run.done), run.n_tasks))
+        run.end("finished")
+        self.listener.run_finished(run)
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    with config.set({"notebook.progress": True, "notebook.progress_delay": 0.3}):
+        yield Recorder()
+
+
+def test_a_short_run_draws_nothing(recorder: Recorder) -> None:
+    run = recorder.start()
+    recorder.after(run, 0.2)
+    recorder.end(run)
+    (bar,) = recorder.bars
+    assert not bar.drawn
+    assert not bar.left
+
+
+def test_a_long_run_draws_and_leaves_one_line(recorder: Recorder) -> None:
+    run = recorder.start()
+    recorder.after(run, 0.31)
+    recorder.after(run, 0.1)
+    recorder.end(run)
+    (bar,) = recorder.bars
+    assert len(bar.drawn) == 2
+    assert [state["count_text"] for state in bar.left] == ["2/2"]
+
+
+def test_the_delay_is_a_setting(recorder: Recorder) -> None:
+    with config.set({"notebook.progress_delay": 5}):
+        run = recorder.start()
+        recorder.after(run, 4)
+        assert not recorder.bars[0].drawn
+        recorder.after(run, 1.1)
+        assert recorder.bars[0].drawn
+
+
+def test_runs_started_while_bars_are_off_have_none(recorder: Recorder) -> None:
+    with config.set({"notebook.progress": False}):
+        run = recorder.start()
+    recorder.after(run, 1)
+    recorder.end(run)
+    assert not recorder.bars
+
+
+def test_concurrent_runs_have_a_bar_each(recorder: Recorder) -> None:
+    runs = [recorder.start(tasks=2), recorder.start(tasks=3)]
+    for run in runs:
+        recorder.after(run, 1)
+    for run in runs:
+        recorder.end(run)
+    assert [bar.left[0]["count_text"] for bar in recorder.bars] == ["2/2", "3/3"]
+
+
+def test_nested_runs_count_in_the_outermost_bar(recorder: Recorder) -> None:
+    outer = recorder.start()
+    ended = recorder.start(inside=outer, tasks=5)
+    recorder.end(ended)
+    live = recorder.start(inside=outer, tasks=7)
+    deeper = recorder.start(inside=live, tasks=11)
+    deeper.done.append(0)
+    recorder.after(live, 1)
+    recorder.after(deeper, 1)
+    (bar,) = recorder.bars
+    assert not bar.drawn, "a nested run's age must not bring up its parent's bar"
+    recorder.after(outer, 1)
+    assert "3 nested runs 6/23" in bar.drawn[-1]["note_text"]
+    for run in (deeper, live, outer):
+        recorder.end(run)
+    assert "3 nested runs 23/23" in bar.left[0]["note_text"]
+
+
+def test_nested_runs_that_are_over_before_their_parent_is_told_of_are_counted(recorder: Recorder) -> None:
+    outer = recorder.start(told=False)
+    inner = recorder.start(inside=outer, told=False)
+    for run in (recorder.start(inside=inner, tasks=5), inner):
+        if run is inner:
+            recorder.listener.run_started(inner)
+        recorder.end(run)
+    recorder.listener.run_started(outer)
+    recorder.after(outer, 1)
+    recorder.end(outer)
+    (bar,) = recorder.bars
+    assert "2 nested runs 7/7" in bar.left[0]["note_text"]
+
+
+def test_nested_runs_of_a_run_without_a_bar_have_none(recorder: Recorder) -> None:
+    with config.set({"notebook.progress": False}):
+        outer = recorder.start()
+    inner = recorder.start(inside=outer)
+    recorder.after(inner, 1)
+    recorder.end(inner)
+    recorder.end(outer)
+    assert not recorder.bars
+
+
+def test_closing_leaves_a_line_and_draws_no_more(recorder: Recorder) -> None:
+    run = recorder.start()
+    recorder.after(run, 1)
+    recorder.listener.close()
+    (bar,) = recorder.bars
+    assert len(bar.left) == 1
+    recorder.after(run, 1)
+    recorder.end(run)
+    recorder.start()
+    assert len(bar.drawn) == 1
+    assert len(bar.left) == 1
+    assert len(recorder.bars) == 1
