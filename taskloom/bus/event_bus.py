@@ -51,10 +51,9 @@ class EventBus:
     def __init__(self, clock: Clock | None = None) -> None:
         self.subscriptions: tuple[Subscription, ...] = ()
         self.active: list[Run] = []
-        self.runs: deque[Run] = deque(maxlen=KEEP_RUNS)
+        self.runs: deque[Run] = deque(maxlen=KEEP_RUNS)  # without those inside tasks: one run may start thousands
         self._newest: Run | None = None  # of those that have ended
         self._lock = threading.Lock()
-        self._trimming = threading.Lock()
         self._clock = clock or Clock()
         self._ticker = Ticker(self._tick, self._clock)
         self._call: tuple[Subscription, float] | None = None  # what the ticker is calling, and since when
@@ -80,7 +79,8 @@ class EventBus:
         """Note a run: listeners hear of it at the next tick, or at its end if that comes first."""
         with self._lock:
             self.active.append(run)
-            self.runs.append(run)
+            if run.parent is None:
+                self.runs.append(run)
         self._ticker.wake()
 
     def finished(self, run: Run) -> None:
@@ -108,17 +108,18 @@ class EventBus:
 
         No lock is held, since what is let go of may have finalizers that compute.
         """
-        old.graph.release_plan()
-        if old.failure is not None:
-            old.failure = old.failure.without_inputs()
-        if len(old.start) > KEEP_ROWS // KEEP_RUNS and self._trimming.acquire(blocking=False):
-            try:
-                rows = KEEP_ROWS
-                for run in [run for run in reversed(self.runs) if run is not self._newest and run.status != "running"]:
-                    run.trim(rows)
-                    rows -= len(run.start)
-            finally:
-                self._trimming.release()
+        if len(old.start) > KEEP_ROWS // KEEP_RUNS:
+            self._ticker.post(partial(self._shrink, old))  # takes a while: not at the cost of the next run
+        else:
+            old.let_go()
+
+    def _shrink(self, old: Run) -> None:
+        old.let_go()
+        rows = KEEP_ROWS
+        for run in list(self.runs)[::-1]:
+            if run is not self._newest and run.status != "running":
+                run.trim(rows)
+                rows -= len(run.start)
 
     # -- the ticker's thread --------------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ def subscribe(listener: object) -> Subscription:
 
 
 class RunHistory(Sequence[Run]):
-    """The last runs, newest last: `taskloom.runs`."""
+    """The last 20 runs, newest last, without those that were started inside tasks: `taskloom.runs`."""
 
     @overload
     def __getitem__(self, index: int) -> Run: ...
@@ -243,5 +244,6 @@ runs = RunHistory()
 
 
 def last_run() -> Run | None:
-    """The newest run that is not inside a task of another, or None."""
-    return next((run for run in reversed(bus.runs) if run.parent is None), None)
+    """The newest run that was not started inside a task of another, or None."""
+    newest = list(bus.runs)[-1:]
+    return newest[0] if newest else None

@@ -167,11 +167,17 @@ class Run:
         """Close the record."""
         self._duration = perf_counter() - self.zero if duration is None else duration
         self._on_cancel = None
-        # Copies: a task that outlives an interrupted run writes to what engines were given, not to the record.
-        self.start, self.stop, self.done = array("d", self.start), array("d", self.stop), self.done[:]
+        if status != "finished":  # a task that outlives its run writes to what engines were given, not to the record
+            self.start, self.stop, self.done = self.start[:], self.stop[:], self.done[:]
         for worker in self.workers:
             worker.left = self._duration
         self.status = status
+
+    def let_go(self) -> None:
+        """Keep no functions, constants and inputs any more: another run has ended."""
+        self.graph.release_plan()
+        if self.failure is not None:
+            self.failure = self.failure.without_inputs()
 
     # -- for everybody --------------------------------------------------------------------------------------------
 
@@ -230,6 +236,7 @@ class Run:
     def trim(self, rows: int) -> None:
         """Keep only the `rows` tasks that finished last; counts and times by name stay exact."""
         if len(self.start) <= rows:
+            self.start, self.stop = array("d", self.start), array("d", self.stop)  # a quarter of a list's size
             return
         self.names  # noqa: B018 - counted while all rows are there
         order = sorted(range(len(self.start)), key=self.stop.__getitem__)

@@ -111,9 +111,13 @@ class Engine(ABC):
             _explain(error, run)
             raise
         finally:
-            run.end(status)
-            interrupt.close(status == "cancelled")
-            bus.finished(run)
+            try:
+                interrupt.close()
+            finally:
+                try:
+                    run.end(status)
+                finally:
+                    bus.finished(run)
 
 
 def workers_wanted(num_workers: Any) -> int:

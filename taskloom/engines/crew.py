@@ -53,9 +53,9 @@ class Crew:
     """Helper threads, and the threads at work, whose number no run may push beyond its `num_workers`."""
 
     def __init__(self) -> None:
-        self._active: set[int] = set()  # threads that execute tasks right now, callers included
+        self._active: dict[int, Shared | None] = {}  # threads at work, callers included -> the run they help, if any
         self.asleep = False  # nobody looks although there is room: whoever has tasks to spare should `call`
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may come under it, and a finalizer may compute
         self._runs: list[Shared] = []
         self._idle: list[Helper] = []  # those asleep, without the sentinel
         self._sentinel: Helper | None = None
@@ -71,20 +71,22 @@ class Crew:
                 self.asleep = True
 
     def close(self, run: Shared) -> None:
-        """Let no further helper join `run`."""
+        """Let no further helper join `run`. Those that hang in a task of it take nobody's place from now on."""
         with self._lock:
             if run in self._runs:  # not where an interrupt came before `open`
                 self._runs.remove(run)
+            for thread in [thread for thread, helped in self._active.items() if helped is run]:
+                del self._active[thread]
 
-    def enter(self) -> None:
-        """The calling thread begins to execute tasks."""
+    def enter(self, run: Shared | None = None) -> None:
+        """The calling thread begins to execute tasks, in the place of a caller or as a helper of `run`."""
         with self._lock:
-            self._active.add(get_ident())
+            self._active[get_ident()] = run
 
     def leave(self) -> None:
         """The calling thread executes nothing for now: there is room for another."""
         with self._lock:
-            self._active.discard(get_ident())
+            self._active.pop(get_ident(), None)
             if self._sentinel is None and any(run.surplus() for run in self._runs):
                 self._appoint()
             elif self._sentinel is None:
@@ -140,7 +142,7 @@ class Crew:
             elif self._sentinel is helper:
                 self._watch(helper).help()
                 with self._lock:
-                    self._active.discard(get_ident())
+                    self._active.pop(get_ident(), None)
             with self._lock:
                 if self._sentinel is None and self._runs:
                     self._sentinel = helper
@@ -191,7 +193,7 @@ class Crew:
                     run.stalled = run.stalled + 1 if progress == run.last_progress else 0
                     run.last_progress = progress
                     if prompt or run.stalled >= STALLED_LOOKS:
-                        self._active.add(get_ident())
+                        self._active[get_ident()] = run
                         self._sentinel = None
                         self._appoint()
                         return run, True

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from time import sleep
+
+LOOK_AGAIN = 0.02  # seconds after which a thread that has not moved is sent the signal again
+LOOKS = 25
 
 
 class Interrupt:
@@ -17,26 +21,39 @@ class Interrupt:
         self._sent = False
 
     def send(self) -> None:
-        """Interrupt the main thread, from another one, at most once."""
-        with self._lock:
-            main = threading.main_thread().ident
-            if (
-                self._possible
-                and not self._sent
-                and main is not None
-                and threading.get_ident() != main
-                and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            ):
+        """Interrupt the main thread, from another one.
+
+        A signal that comes just before a call blocks does not end that call: then the thread stays where it is, with
+        the signal still to be taken, and is sent another one to wake it.
+        """
+        main = threading.main_thread().ident
+        if main is None or threading.get_ident() == main:
+            return
+        before = None
+        for _ in range(LOOKS):
+            with self._lock:
+                if not self._possible or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+                    return
+                place = _place_of(main)
+                if self._sent and place != before:  # it is on its way out
+                    return
+                before = place
                 self._sent = True
                 signal.pthread_kill(main, signal.SIGINT)  # interrupt_main() would not wake a blocking call
+            sleep(LOOK_AGAIN)
 
-    def close(self, interrupted: bool) -> None:
+    def close(self) -> None:
         """Send nothing from now on; take in a signal that is under way, so that it hits nobody later."""
         with self._lock:
             self._possible = False
-        if self._sent and not interrupted:
+        if self._sent:
             try:
-                for _ in range(1000):
-                    sleep(0.001)
+                sleep(0)  # a system call: what was sent arrives here at the latest
             except KeyboardInterrupt:
                 pass
+
+
+def _place_of(thread: int) -> tuple[int, int]:
+    """Where a thread is: the same place again means that it has not moved."""
+    frame = sys._current_frames()[thread]
+    return id(frame), frame.f_lasti

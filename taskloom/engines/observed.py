@@ -141,6 +141,8 @@ def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outco
     while len(state["finished"]) < len(plan):
         while state["ready"] and len(state["running"]) < width and not run.stopped:
             task = number[observer.next()]
+            if run.stopped:  # by a callback
+                break
             run.start[task] = perf_counter()
             under_way.add(task)
             submit(task, plan.functions[task], inputs(task))
@@ -160,6 +162,8 @@ def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outco
         run.done.append(task)
         observer.finished(plan.keys[task], outcome, number, kept)
         del arrived, outcome  # the result lives in the state alone
+    if run.stopped:
+        raise run.cancelled()
     results = plan.results()
     for slot in plan.requested:
         if slot >= 0:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
-from time import perf_counter
 from typing import Any
 
 from taskloom.bus.run import Run, current_run
 from taskloom.engines.base import Engine
+from taskloom.engines.in_order import run_in_order
 from taskloom.engines.interrupt import Interrupt
-from taskloom.engines.measure import LONG, Meter
 from taskloom.engines.observed import Observer, call, run_observed
 from taskloom.graph import Plan
 
@@ -41,49 +40,12 @@ class SyncEngine(Engine):
 def _run_plan(plan: Plan, run: Run) -> list[Any]:
     __tracebackhide__ = True
     results = plan.results()
-    get_result = results.__getitem__
-    last_use = _last_uses(plan, len(results))
-    starts, stops, stopped = run.start, run.stop, run.stopped
-    finished = run.done.append
-    meter = Meter(run)
-    clock = perf_counter
-    task = 0
     try:
-        for task, function, arg in zip(range(len(plan)), plan.functions, plan.args, strict=True):
-            if stopped:
-                raise run.cancelled()
-            # Results are in no variable of this loop, so that they go when they are released.
-            if arg.__class__ is int:
-                starts[task] = start = clock()
-                results[task] = function(results[arg])
-                stops[task] = stop = clock()
-                if last_use[arg] == task:
-                    results[arg] = None
-            else:
-                starts[task] = start = clock()
-                results[task] = function(*map(get_result, arg))
-                stops[task] = stop = clock()
-                for slot in arg:
-                    if last_use[slot] == task:
-                        results[slot] = None
-            finished(task)
-            if stop - start > LONG:
-                meter.measure(task, results[task])
+        run_in_order(plan, run, results, run.stopped)
     except BaseException as error:
+        task = len(run.done)
         run.fail(task, plan, error, plan.inputs(task, results))
         raise
+    if run.stopped:
+        raise run.cancelled()
     return results
-
-
-def _last_uses(plan: Plan, size: int) -> list[int]:
-    """Per slot the task that is the last to take it, -1 where the result is requested."""
-    last_use = [-1] * size
-    for task, arg in enumerate(plan.args):
-        if arg.__class__ is int:
-            last_use[arg] = task
-        else:
-            for slot in arg:
-                last_use[slot] = task
-    for slot in plan.requested:
-        last_use[slot] = -1
-    return last_use

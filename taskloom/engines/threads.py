@@ -1,4 +1,4 @@
-"""The threads engine: workers take from one stack of ready tasks and go on with those they made ready."""
+"""The threads engine: workers take from one heap of ready tasks and go on with those they made ready."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from taskloom import config
 from taskloom.bus.run import Run, current_run
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.crew import crew
+from taskloom.engines.in_order import run_in_order
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.measure import LONG, Meter
 from taskloom.engines.observed import Observer, Outcomes, Submit, call, run_observed
@@ -73,7 +74,11 @@ _thread = threading.local()  # .at_work: this thread executes a task, and is cou
 
 
 class ThreadsRun:
-    """What the workers of one run share."""
+    """One run, and what its workers share.
+
+    It starts as on the sync engine: the first worker runs the tasks in their order, with nothing to share. When a
+    helper joins, it takes stock of what is left, and from then on all workers take from one heap of ready tasks.
+    """
 
     def __init__(self, plan: Plan, run: Run, num_workers: int, context: Context) -> None:
         self.plan = plan
@@ -82,46 +87,21 @@ class ThreadsRun:
         self.last_progress = -1
         self.stalled = 0
         self.context = context
-        self.lock = threading.Lock()  # guards the counts and the choice of the next task
         self.results = plan.results()
-        self.dependents = plan.dependents
-        self.missing = [0] * len(plan)  # per task how many of its inputs are not there yet
-        self.uses = self._count_uses()  # per slot how many tasks are still to take it
-        self.roots = self._find_roots()  # tasks that need nothing, the first one last
-        self.ready: list[int] = []  # a heap of the other tasks that can start
         self.error: BaseException | None = None
+        self.caller_works = False
         self.over = threading.Lock()  # held until the run is over
         self.over.acquire()
+        self.lock = threading.Lock()  # guards everything below
+        self.halt: list[str] = []  # not empty once the first worker should run tasks in their order no longer
+        self.shared = False
+        self.owned = -1  # the task that the first worker had in hand when stock was taken
+        self.missing: list[int] = []  # per task how many of its inputs are not there yet
+        self.uses: list[int] = []  # per slot how many tasks are still to take it
+        self.roots: list[int] = []  # tasks that could start when stock was taken, the first one last
+        self.ready: list[int] = []  # a heap of those that have become ready since
         self.numbers: dict[int, int] = {}  # thread -> worker number
-        self.caller_works = False
         self.current: list[int] = []  # per worker what it runs
-        run.current = self.current
-
-    def _count_uses(self) -> list[int]:
-        uses = [1 if users.__class__ is int else 0 if users is None else len(users) for users in self.dependents]
-        uses += [1] * len(self.plan.constants)
-        never = 1 << 60
-        for slot in [*self.plan.data.values(), *self.plan.requested]:
-            uses[slot] = never
-        return uses
-
-    def _find_roots(self) -> list[int]:
-        missing = self.missing
-        roots = []
-        for task, arg in enumerate(self.plan.args):
-            if arg.__class__ is int:
-                if arg >= 0:
-                    missing[task] = 1
-                    continue
-            else:
-                for slot in arg:
-                    if slot >= 0:
-                        missing[task] += 1
-                if missing[task]:
-                    continue
-            roots.append(task)
-        roots.reverse()
-        return roots
 
     # -- the calling thread ---------------------------------------------------------------------------------------
 
@@ -129,16 +109,16 @@ class ThreadsRun:
         """Run the plan, with the calling thread as the first worker where it is free to be one."""
         __tracebackhide__ = True
         self.run.on_cancel(partial(self._cancel, interrupt))
-        if not self.roots:
-            return self.results
-        shared = self.num_workers > 1
+        several = self.num_workers > 1 and len(self.plan) > 1
         try:
-            if shared:
+            if self.run.stopped:  # cancelled before anybody could be told
+                raise self.run.cancelled()
+            if several:
                 crew.open(self)
-                if crew.asleep and len(self.roots) > 1:
+                if crew.asleep:
                     crew.call()
             if _event_loop_is_running():
-                crew.dispatch(self.stand_in)
+                crew.dispatch(self._stand_in)
             else:
                 self._work_as_caller()
             if self.over.locked():
@@ -147,7 +127,7 @@ class ThreadsRun:
             self._stop()
             raise
         finally:
-            if shared:
+            if several:
                 crew.close(self)
         error, self.error = self.error, None  # which would be a circle: its traceback knows this object
         if error is not None:
@@ -162,12 +142,22 @@ class ThreadsRun:
             if not nested:
                 crew.enter()
             self.caller_works = _thread.at_work = True
-            self.context.run(self._work)
+            self.context.run(self._work_first)
         finally:
             self.caller_works = False
             _thread.at_work = nested
             if not nested:
                 crew.leave()
+
+    def _stand_in(self) -> None:
+        """Be the first worker, in place of a caller whose thread has an event loop to serve."""
+        crew.enter()
+        _thread.at_work = True
+        try:
+            self.context.copy().run(self._work_first)
+        finally:
+            _thread.at_work = False
+            crew.leave()
 
     def _wait(self) -> None:
         """Wait until the others are done. A task that waits for a run inside it gives its place away meanwhile."""
@@ -189,7 +179,10 @@ class ThreadsRun:
     # -- helpers --------------------------------------------------------------------------------------------------
 
     def surplus(self) -> bool:
-        return bool(self.ready or self.roots)
+        if self.shared:
+            return bool(self.ready or self.roots)
+        # Perhaps: taking stock will tell.
+        return bool(self.numbers) and not self.halt and len(self.plan) - len(self.run.done) > 1
 
     def progress(self) -> int:
         return len(self.run.done)
@@ -197,77 +190,91 @@ class ThreadsRun:
     def help(self) -> None:
         _thread.at_work = True
         try:
-            self.context.copy().run(self._work)
+            self._take_stock()
+            if self.shared:
+                self.context.copy().run(self._work_shared, -1)
         finally:
             _thread.at_work = False
 
-    def stand_in(self) -> None:
-        """Be the first worker, in place of a caller whose thread has an event loop to serve."""
-        crew.enter()
-        try:
-            self.help()
-        finally:
-            crew.leave()
+    def _take_stock(self) -> None:
+        """Count what is left to do, so that several workers can take part.
+
+        The first worker goes on meanwhile, by one task at most: the tasks before ``len(run.done)`` are done, that
+        one is in its hands, and it runs no other in their order once `halt` has an entry.
+        """
+        plan = self.plan
+        plan.dependents  # noqa: B018 - made here, not while another worker waits for the lock
+        with self.lock:
+            if self.halt:
+                return
+            self.halt.append("shared")
+            owned = len(self.run.done)
+            if owned == len(plan):
+                return
+            missing, uses = [0] * len(plan), [0] * len(self.results)
+            for task in range(owned, len(plan)):
+                arg = plan.args[task]
+                for slot in (arg,) if arg.__class__ is int else arg:
+                    uses[slot] += 1
+                    if slot >= owned:
+                        missing[task] += 1
+            for slot in plan.requested:
+                uses[slot] += 1  # by the caller, who never gives it back
+            self.missing, self.uses, self.owned = missing, uses, owned
+            self.roots = [task for task in range(len(plan) - 1, owned, -1) if not missing[task]]
+            self.run.current = self.current = [owned]
+            self.shared = True
 
     # -- every worker ---------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        """Execute tasks until none is ready or the run is stopped. This is the hot loop."""
+    def _work_first(self) -> None:
+        """Run tasks in their order while nobody helps, then share."""
         __tracebackhide__ = True
-        task = self._take()
-        if task < 0:
+        self._number()
+        try:
+            done = run_in_order(self.plan, self.run, self.results, self.halt)
+        except BaseException as error:
+            self._fail(len(self.run.done), error)
+            self._finish()
             return
+        with self.lock:  # until stock has been taken
+            task = -1
+            if self.shared and done > self.owned:
+                task = self.owned
+            elif self.shared:
+                self.roots.append(done)
+        if self.shared:
+            self._work_shared(task)
+        else:
+            self._finish()
+
+    def _work_shared(self, task: int) -> None:
+        """Run tasks until none is ready or the run is stopped; `task` is one that has just been done, or -1.
+
+        This is the hot loop: booking and choosing take the lock once a task, or not at all where the task that
+        follows waited for this one alone.
+        """
+        __tracebackhide__ = True
         run, plan, results, uses, missing = self.run, self.plan, self.results, self.uses, self.missing
-        functions, args, dependents = plan.functions, plan.args, self.dependents
+        functions, args, dependents = plan.functions, plan.args, plan.dependents
         lock, ready, roots, stopped = self.lock, self.ready, self.roots, run.stopped
         starts, stops, workers, finished = run.start, run.stop, run.worker, run.done.append
-        current = self.current
         number = self._number()
+        current = self.current
         get_result = results.__getitem__
         meter = Meter(run)
-        clock = perf_counter
+        clock, long, worth_a_call = perf_counter, LONG, WORTH_A_CALL
+        start = stop = 0.0
+        taken: Any = _slots(args[task]) if task >= 0 else ()  # inputs whose uses are still to be counted down
         try:
-            while task >= 0:
-                current[number] = task
-                if number:
-                    workers[task] = number
-                # Results are in no variable of this loop, so that they go when they are released.
-                arg = args[task]
-                shared = None  # inputs that other tasks are still to take
-                if arg.__class__ is int:
-                    starts[task] = start = clock()
-                    results[task] = functions[task](results[arg])
-                    stops[task] = stop = clock()
-                    if uses[arg] == 1:  # nobody else will: no need to count
-                        results[arg] = None
-                    else:
-                        shared = [arg]
-                else:
-                    starts[task] = start = clock()
-                    results[task] = functions[task](*map(get_result, arg))
-                    stops[task] = stop = clock()
-                    for slot in arg:
-                        if uses[slot] == 1:
-                            results[slot] = None
-                        elif shared is None:
-                            shared = [slot]
-                        else:
-                            shared.append(slot)
-                if stop - start > LONG:
-                    meter.measure(task, results[task])
-                finished(task)
-
-                users = dependents[task]
-                if shared is None and users.__class__ is int and missing[users] == 1 and not stopped:
-                    task = users  # it waited for this task alone
-                    continue
+            while True:
                 dead = []
                 with lock:
-                    if shared is not None:
-                        for slot in shared:
-                            uses[slot] -= 1
-                            if not uses[slot]:
-                                dead.append(slot)
+                    for slot in taken:
+                        uses[slot] -= 1
+                        if not uses[slot]:
+                            dead.append(slot)
+                    users = dependents[task] if task >= 0 else None
                     if users is not None:
                         for user in users if users.__class__ is list else (users,):
                             missing[user] -= 1
@@ -281,28 +288,54 @@ class ThreadsRun:
                         task = roots.pop() if roots else -1
                 for slot in dead:  # not under the lock: a result may have a finalizer
                     results[slot] = None
-                if (roots or ready) and (crew.asleep or stop - start > WORTH_A_CALL) and self.num_workers > 1:
+                if task < 0:
+                    break
+                if (roots or ready) and (crew.asleep or stop - start > worth_a_call):
                     crew.call()
+                while True:
+                    current[number] = task
+                    workers[task] = number
+                    # Results are in no variable of this loop, so that they go when they are released.
+                    arg = args[task]
+                    taken = ()
+                    if arg.__class__ is int:
+                        starts[task] = start = clock()
+                        results[task] = functions[task](results[arg])
+                        stops[task] = stop = clock()
+                        if uses[arg] == 1:  # nobody else will take it: no need to count
+                            results[arg] = None
+                        else:
+                            taken = (arg,)
+                    else:
+                        starts[task] = start = clock()
+                        results[task] = functions[task](*map(get_result, arg))
+                        stops[task] = stop = clock()
+                        for slot in arg:
+                            if uses[slot] == 1:
+                                results[slot] = None
+                            else:
+                                taken = arg
+                    if stop - start > long:
+                        meter.measure(task, results[task])
+                    finished(task)
+                    users = dependents[task]
+                    if taken or users.__class__ is not int or missing[users] != 1 or stopped:
+                        break
+                    task = users  # it waited for this task alone
         except BaseException as error:
             self._fail(task, error)
         current[number] = -1
         if stopped or len(run.done) == len(plan):
             self._finish()
 
-    def _take(self) -> int:
-        """The next task that can start, or -1."""
-        with self.lock:
-            if self.ready and (not self.roots or self.ready[0] < self.roots[-1]):
-                return heappop(self.ready)
-            return self.roots.pop() if self.roots else -1
-
     def _number(self) -> int:
         """The number of the calling thread among the run's workers."""
         with self.lock:
             number = self.numbers.get(get_ident())
             if number is None:
-                self.current.append(-1)
                 number = self.numbers[get_ident()] = self.run.join(threading.current_thread().name)
+                if self.shared:
+                    self.current.append(-1)
             return number
 
     def _fail(self, task: int, error: BaseException) -> None:
@@ -318,6 +351,7 @@ class ThreadsRun:
         """Let no further task start."""
         self.run.stopped.append("stopped")
         with self.lock:
+            self.halt.append("stopped")
             self.roots.clear()
             self.ready.clear()
 
@@ -325,6 +359,10 @@ class ThreadsRun:
         with self.lock:
             if self.over.locked():
                 self.over.release()
+
+
+def _slots(arg: Any) -> tuple[int, ...]:
+    return (arg,) if arg.__class__ is int else arg
 
 
 def _event_loop_is_running() -> bool:
