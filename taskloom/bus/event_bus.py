@@ -88,38 +88,33 @@ class EventBus:
         with self._lock:
             if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
                 self.active.remove(run)
-            old, self._newest = self._newest, run
-        if old is not None:
-            self._let_go(old)
-        if not self.subscriptions:
-            return
+        listened = bool(self.subscriptions)
         for subscription in self.subscriptions:
             self._ticker.post(partial(self._tell, subscription, "run_finished", run))
-        if self._ticker.is_current():  # a listener computes something itself
-            return
-        told = threading.Lock()
-        told.acquire()
-        self._ticker.post(told.release)
-        if not told.acquire(timeout=PATIENCE):
-            self._drop_who_hangs()
+        with self._lock:
+            old, self._newest = self._newest, run
+        if old is not None:
+            if listened or len(old.start) > KEEP_ROWS // KEEP_RUNS:
+                # Listeners may still have to hear of it; and a large one takes a while.
+                self._ticker.post(partial(self._let_go, old))
+            else:
+                old.let_go()  # no lock is held: what goes now may have finalizers that compute
+        if listened and not self._ticker.is_current():  # not where a listener computes something itself
+            told = threading.Lock()
+            told.acquire()
+            self._ticker.post(told.release)
+            if not told.acquire(timeout=PATIENCE):
+                self._drop_who_hangs()
 
     def _let_go(self, old: Run) -> None:
-        """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first.
-
-        No lock is held, since what is let go of may have finalizers that compute.
-        """
-        if len(old.start) > KEEP_ROWS // KEEP_RUNS:
-            self._ticker.post(partial(self._shrink, old))  # takes a while: not at the cost of the next run
-        else:
-            old.let_go()
-
-    def _shrink(self, old: Run) -> None:
+        """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
         old.let_go()
-        rows = KEEP_ROWS
-        for run in list(self.runs)[::-1]:
-            if run is not self._newest and run.status != "running":
-                run.trim(rows)
-                rows -= len(run.start)
+        if len(old.start) > KEEP_ROWS // KEEP_RUNS:
+            rows = KEEP_ROWS
+            for run in list(self.runs)[::-1]:
+                if run is not self._newest and run.status != "running":
+                    run.trim(rows)
+                    rows -= len(run.start)
 
     # -- the ticker's thread --------------------------------------------------------------------------------------
 
