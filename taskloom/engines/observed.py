@@ -129,7 +129,9 @@ def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outco
     state = observer.state
     cache = state["cache"]
     number = {key: task for task, key in enumerate(plan.keys)}
-    kept = {plan.keys[slot] for slot in plan.requested if slot >= 0}
+    requested = set(plan.requested)
+    kept = {plan.keys[slot] for slot in requested if slot >= 0}
+    kept.update(key for key, slot in plan.data.items() if slot in requested)
     workers: dict[str, int] = {}
     run.current = under_way = set[int]()
 

@@ -10,6 +10,8 @@ from taskloom.graph.recipe import leaves_of, refers_to, substitute
 from taskloom.graph.task import Graph, Key, is_task
 from taskloom.graph.task_graph import reachable
 
+DEEPEST = 1000  # tasks in one: hashing a tuple nested much deeper would overflow the C stack
+
 
 def cull(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
     """The part of a graph that `keys` need, in the graph's own order.
@@ -35,7 +37,8 @@ def cull(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
 def fuse(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
     """Make one task of each linear chain: tasks that feed only one other, which takes nothing else.
 
-    A fused task keeps the key of the chain's end. The tasks of `keys` stay tasks of their own.
+    A fused task keeps the key of the chain's end; a very long chain becomes several. The tasks of `keys` stay tasks
+    of their own.
 
     Examples
     --------
@@ -66,9 +69,14 @@ def fuse(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
         chain = [key]
         while len(needs[chain[-1]]) == 1 and needs[chain[-1]][0] in inner:
             chain.append(needs[chain[-1]][0])
-        value = dsk[chain.pop()]
+        end = chain.pop()
+        value, depth = dsk[end], 1
         while chain:
-            end = chain.pop()
-            value = substitute(dsk[end], needs[end][0], value)
+            child, end = end, chain.pop()
+            if depth < DEEPEST:
+                value, depth = substitute(dsk[end], child, value), depth + 1
+            else:
+                fused[child] = value
+                value, depth = dsk[end], 1
         fused[key] = value
     return fused

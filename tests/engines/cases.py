@@ -1,0 +1,109 @@
+"""The engines that the contract holds for. A new engine joins by one line in `CASES`."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import taskloom
+
+Get = Callable[..., Any]  # get(dsk, keys, **options)
+
+PATIENCE = 20.0  # seconds after which whatever has not happened never will
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to run a graph.
+
+    `open(n)` gives a context whose value is a `get` with `n` workers. `engine` is the name in the run record,
+    `in_process` says that tasks share this process's memory, `parallel` that several run at a time, and `own_workers`
+    that they are the engine's own, not a user's pool.
+    """
+
+    name: str
+    open: Callable[[int], AbstractContextManager[Get]]
+    engine: str
+    in_process: bool = True
+    parallel: bool = True
+    own_workers: bool = True
+
+
+def _threads(num_workers: int) -> AbstractContextManager[Get]:
+    return nullcontext(partial(taskloom.threaded.get, num_workers=num_workers))
+
+
+@contextmanager
+def _executor(num_workers: int) -> Iterator[Get]:
+    with ThreadPoolExecutor(num_workers) as pool:
+        yield partial(taskloom.threaded.get, pool=pool)
+
+
+@contextmanager
+def _thread_pool(num_workers: int) -> Iterator[Get]:
+    with ThreadPool(num_workers) as pool:
+        yield partial(taskloom.threaded.get, pool=pool)
+
+
+CASES = [
+    Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
+    Case("threads", _threads, "threads"),
+    Case("executor", _executor, "threads", own_workers=False),
+    Case("thread-pool", _thread_pool, "threads", own_workers=False),
+]
+
+
+def case_named(name: str) -> Case:
+    """Return the case with this name: how scripts in other processes find it."""
+    return next(case for case in CASES if case.name == name)
+
+
+def in_child(program: str, *arguments: str, limit: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    """Run a Python program in a process of its own, which is killed after `limit` seconds."""
+    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program, *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=limit, check=False)
+
+
+def check_child(program: str, *arguments: str, limit: float = PATIENCE) -> str:
+    """Run a Python program in a process of its own, which must end well and silently; returns what it printed."""
+    done = in_child(program, *arguments, limit=limit)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+def in_thread(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """Start `function` in a thread; the answer waits for its end and gives its result, or raises its exception."""
+    outcome: list[Any] = []
+
+    def work() -> None:
+        try:
+            outcome.append((function(*args), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+
+    def result() -> Any:
+        thread.join(PATIENCE)
+        assert outcome, "the thread hangs"
+        value, error = outcome[0]
+        if error is not None:
+            raise error
+        return value
+
+    return result
+
+
+def wait_for(event: threading.Event) -> bool:
+    """Wait for an event that must come."""
+    assert event.wait(PATIENCE), "what the test waits for never happened"
+    return True

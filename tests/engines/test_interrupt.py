@@ -1,0 +1,227 @@
+"""Ctrl-C in every phase of a run. Each case is a process of its own, in which signals can do no harm."""
+
+import pytest
+
+from .cases import CASES, Case, check_child
+
+#: What every program below begins with. `strike()` sends SIGINT as a terminal would; `check(...)` looks at what is left.
+PRELUDE = """
+import os, signal, sys, threading, time
+import taskloom
+from tests.engines.cases import case_named, wait_for, in_thread
+case = case_named(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ran = []
+
+def strike():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def strike_when(event):
+    def wait_and_strike():
+        wait_for(event)
+        for _ in range(50):  # the first may come just before the call blocks, which nobody but a second one wakes
+            struck.append(time.monotonic())
+            strike()
+            if gone.wait(0.1):
+                return
+    return in_thread(wait_and_strike)
+
+struck, gone = [], threading.Event()
+
+def interrupted(get, dsk, keys, **options):
+    '''Run until the interrupt; returns how many seconds behind the signal it came.'''
+    try:
+        get(dsk, keys, **options)
+    except KeyboardInterrupt:
+        gone.set()
+        return time.monotonic() - struck[-1] if struck else 0.0
+    raise SystemExit("no KeyboardInterrupt")
+
+def check(get):
+    run = taskloom.last_run()
+    assert run is None or run.status == "cancelled", run
+    before = list(ran)
+    dsk = {("x", i): (abs, -i) for i in range(200)}
+    assert get({**dsk, "sum": (sum, list(dsk))}, "sum") == 19900
+    assert taskloom.last_run().status == "finished"
+    if case.name == "threads":
+        meeting = threading.Barrier(2)
+        assert sorted(get({i: (meeting.wait, 10.0) for i in "ab"}, ["a", "b"])) == [0, 1]
+    assert ran == before, ran
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("taskloom")]
+    others = [thread for thread in threading.enumerate() if thread not in ours and thread is not threading.main_thread()]
+    assert all(thread.daemon for thread in ours)
+    if case.own_workers:
+        assert len(ours) <= 5 and not [thread for thread in others if not thread.daemon], threading.enumerate()
+    print("fine")
+"""
+
+#: phase -> program. `get` is the engine's, with two workers.
+PHASES = {
+    # A task blocks in the main thread or in a worker, and others wait for it.
+    "event": """
+started, never = threading.Event(), threading.Event()
+def task(x):
+    started.set()
+    never.wait(15)
+    return x
+striker = strike_when(started)
+late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
+never.set()
+assert late < 0.5, late
+""",
+    "sleep": """
+started = threading.Event()
+def task(x):
+    started.set()
+    time.sleep(2)
+striker = strike_when(started)
+late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
+assert late < 0.5, late
+""",
+    "lock": """
+started, lock = threading.Event(), threading.Lock()
+lock.acquire()
+def task(x):
+    started.set()
+    lock.acquire(timeout=15)
+    lock.release()
+striker = strike_when(started)
+late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
+lock.release()
+assert late < 0.5, late
+""",
+    # All workers block, and more tasks are ready.
+    "all-block": """
+started, never = threading.Event(), threading.Event()
+entered = []
+def task(x):
+    entered.append(x)
+    if len(entered) == (2 if case.parallel else 1):
+        started.set()
+    never.wait(15)
+dsk = {("x", i): (task, i) for i in range(10)}
+striker = strike_when(started)
+late = interrupted(get, dsk, list(dsk))
+assert late < 0.5, late
+assert len(entered) <= 2, entered
+never.set()
+""",
+    # The signal comes inside a task, and inside the last one.
+    "inside-a-task": """
+def task(x):
+    signal.raise_signal(signal.SIGINT)
+    return x
+if case.parallel:  # the task may run in another thread: then the signal meets the caller, who waits
+    dsk = {"a": (task, 1), "b": (lambda x: threading.Event().wait(2), "a"), "c": (ran.append, "b")}
+else:
+    dsk = {"a": (task, 1), "c": (ran.append, "a")}
+interrupted(get, dsk, "c")
+""",
+    # Callbacks run in the main thread.
+    "start": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(start=lambda *_: strike()))",
+    "start_state": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(start_state=lambda *_: strike()))",
+    "pretask": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(pretask=lambda *_: strike()))",
+    "posttask": """
+finished = []
+callback = taskloom.Callback(posttask=lambda *_: strike(), finish=lambda dsk, state, errored: finished.append(errored))
+interrupted(get, {'x': (abs, -1), 'y': (ran.append, 'x')}, 'y', callbacks=callback)
+assert finished == [True]
+""",
+    "observed-task": """
+started, never = threading.Event(), threading.Event()
+finished = []
+def task(x):
+    started.set()
+    never.wait(15)
+striker = strike_when(started)
+callback = taskloom.Callback(finish=lambda dsk, state, errored: finished.append(errored))
+late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b", callbacks=callback)
+never.set()
+assert late < 0.5, late
+assert finished == [True]
+""",
+    # The graph is being read: there is no run yet.
+    "compile": """
+class Strikes:
+    def __hash__(self):
+        strike()
+        return 1
+try:
+    get({"a": (ran.append, Strikes())}, "a")
+except KeyboardInterrupt:
+    pass
+else:
+    raise SystemExit("no KeyboardInterrupt")
+""",
+    # A run inside a task.
+    "nested": """
+if not case.own_workers:
+    get = taskloom.get
+started, never = threading.Event(), threading.Event()
+def inner_task():
+    started.set()
+    never.wait(15)
+def outer_task():
+    return get({"x": (inner_task,), "y": (ran.append, "x")}, "y")
+striker = strike_when(started)
+late = interrupted(get, {"a": (outer_task,), "b": (ran.append, "a")}, "b")
+never.set()
+assert late < 0.5, late
+""",
+    # Inside a running event loop the caller only waits.
+    "event-loop": """
+import asyncio
+started, never = threading.Event(), threading.Event()
+def task(x):
+    started.set()
+    never.wait(15)
+async def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as notebooks have it; asyncio.run sets its own
+    return interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
+striker = strike_when(started)
+late = asyncio.run(main())
+never.set()
+assert late < 0.5, late
+""",
+    # Between runs of many short tasks, wherever it happens to strike.
+    "busy": """
+dsk = {("x", i): (abs, -i) for i in range(2000)}
+dsk |= {"sum": (sum, list(dsk))}
+go = threading.Event()
+def storm():
+    while not gone.wait(0.003):
+        strike()
+striker = in_thread(storm)
+hits = 0
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    try:
+        get(dsk, "sum")
+    except KeyboardInterrupt:
+        hits += 1
+while True:
+    try:
+        gone.set()
+        striker()
+        break
+    except KeyboardInterrupt:
+        pass
+assert hits > 3, hits
+assert not [run for run in taskloom.runs if run.status == "running"]
+try:
+    get({"a": (signal.raise_signal, signal.SIGINT), "b": (lambda _: threading.Event().wait(2), "a")}, "b")
+except KeyboardInterrupt:
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("phase", PHASES)
+def test_ctrl_c(case: Case, phase: str) -> None:
+    if phase == "busy" and not case.own_workers:
+        pytest.skip("the pools' own locks do not bear it")
+    body = PHASES[phase].strip().replace("\n", "\n    ")
+    program = f"{PRELUDE}\nwith case.open(2) as get:\n    {body}\n    check(get)\n"
+    assert check_child(program, case.name) == "fine\n"

@@ -1,0 +1,135 @@
+"""How many results are alive at a time: no more than with dask on the same graph."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+from dask import threaded as dask_threaded
+from dask.local import get_sync as dask_sync
+
+import taskloom
+from taskloom import threaded
+
+Graph = dict[Any, Any]
+
+
+class Result:
+    """Counts how many of its kind are alive."""
+
+    lock: ClassVar[threading.RLock] = threading.RLock()
+    alive: ClassVar[int] = 0
+    peak: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        with Result.lock:
+            Result.alive += 1
+            Result.peak = max(Result.peak, Result.alive)
+
+    def __del__(self) -> None:
+        with Result.lock:
+            Result.alive -= 1
+
+
+def make(*args: Any) -> Result:
+    return Result()
+
+
+def peak(get: Callable[..., Any], dsk: Graph) -> int:
+    Result.peak = 0
+    answer = get(dsk, ["end"])
+    peak = Result.peak
+    del answer
+    assert Result.alive == 0
+    return peak
+
+
+def tree(leaves: int, branches: int) -> Graph:
+    dsk: Graph = {("x", 0, i): (make, i) for i in range(leaves)}
+    level = 0
+    while leaves > 1:
+        level, below, leaves = level + 1, leaves, -(-leaves // branches)
+        for i in range(leaves):
+            inputs = range(branches * i, min(branches * (i + 1), below))
+            dsk["x", level, i] = (make, *[("x", level - 1, j) for j in inputs])
+    return dsk | {"end": (make, ("x", level, 0))}
+
+
+def stencil(width: int, steps: int) -> Graph:
+    dsk: Graph = {("x", 0, i): (make, i) for i in range(width)}
+    for step in range(1, steps):
+        for i in range(width):
+            dsk["x", step, i] = (make, *[("x", step - 1, j) for j in (i - 1, i, i + 1) if 0 <= j < width])
+    return dsk | {"end": (make, [("x", steps - 1, i) for i in range(width)])}
+
+
+def shuffle(inputs: int, outputs: int) -> Graph:
+    dsk: Graph = {("in", i): (make, i) for i in range(inputs)}
+    dsk |= {("split", i, j): (make, ("in", i), j) for i in range(inputs) for j in range(outputs)}
+    dsk |= {("out", j): (make, [("split", i, j) for i in range(inputs)]) for j in range(outputs)}
+    return dsk | {"end": (make, [("out", j) for j in range(outputs)])}
+
+
+def anomaly(n: int) -> Graph:
+    """Each chunk minus the mean over all."""
+    dsk: Graph = {"mean": (make, [("part", i) for i in range(n)])}
+    for i in range(n):
+        dsk |= {("x", i): (make, i), ("part", i): (make, ("x", i)), ("diff", i): (make, ("x", i), "mean")}
+    return dsk | {"end": (make, [("diff", i) for i in range(n)])}
+
+
+def scattered(n: int, seed: int, most: int, window: int) -> Graph:
+    """Each task takes up to `most` random ones of the `window` before it."""
+    pick = random.Random(seed)
+    dsk: Graph = {}
+    for i in range(n):
+        inputs = pick.sample(range(max(0, i - window), i), min(i, pick.randint(0, most)))
+        dsk["x", i] = (make, *[("x", j) for j in inputs])
+    used = {key for task in dsk.values() for key in task[1:]}
+    return dsk | {"end": (make, [key for key in dsk if key not in used])}
+
+
+GRAPHS = {
+    "tree": tree(256, 2),
+    "wide tree": tree(300, 8),
+    "uneven tree": tree(100, 3),
+    "stencil": stencil(30, 30),
+    "wide stencil": stencil(100, 10),
+    "long stencil": stencil(10, 100),
+    "shuffle": shuffle(10, 10),
+    "uneven shuffle": shuffle(20, 5),
+    "anomaly": anomaly(30),
+    "chain": {"x0": (make,)} | {f"x{i}": (make, f"x{i - 1}") for i in range(1, 500)} | {"end": (make, "x499")},
+    **{f"random {seed}": scattered(400, seed, 3, 50) for seed in range(4)},
+    **{f"random wide {seed}": scattered(400, seed, 4, 400) for seed in range(4)},
+    **{f"random narrow {seed}": scattered(400, seed, 2, 10) for seed in range(4)},
+}
+
+
+@pytest.mark.parametrize("dsk", GRAPHS.values(), ids=GRAPHS)
+def test_sync_keeps_no_more_results_than_dask(dsk: Graph) -> None:
+    assert peak(taskloom.get, dsk) <= peak(dask_sync, dsk)
+
+
+@pytest.mark.parametrize("dsk", GRAPHS.values(), ids=GRAPHS)
+def test_threads_keep_hardly_more_results_than_sync(dsk: Graph) -> None:
+    workers = 2
+    with ThreadPoolExecutor(workers) as pool:
+        peak_of_dask = peak(partial(dask_threaded.get, pool=pool), dsk)
+    allowed = max(peak(taskloom.get, dsk), peak_of_dask) + 2 * workers
+    assert peak(partial(threaded.get, num_workers=workers), dsk) <= allowed
+
+
+@pytest.mark.parametrize("get", [taskloom.get, partial(threaded.get, num_workers=2)], ids=["sync", "threads"])
+def test_requested_results_stay_and_others_go_at_their_last_use(get: Any) -> None:
+    seen: list[int] = []
+    dsk: Graph = {"a": (make,), "b": (make, "a"), "kept": (make, "b"), "d": (make, "kept"), "e": (make, "d")}
+    dsk["end"] = (lambda x: seen.append(Result.alive), "e")
+    answer = get(dsk, ["end", "kept"])
+    assert seen == [2]  # kept and e
+    assert Result.alive == 1
+    del answer
+    assert Result.alive == 0
