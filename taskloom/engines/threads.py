@@ -151,7 +151,7 @@ class ThreadsRun:
 
     def _stand_in(self) -> None:
         """Be the first worker, in place of a caller whose thread has an event loop to serve."""
-        crew.enter()
+        crew.enter(self)
         _thread.at_work = True
         try:
             self.context.copy().run(self._work_first)
@@ -180,7 +180,7 @@ class ThreadsRun:
 
     def surplus(self) -> bool:
         if self.shared:
-            return bool(self.ready or self.roots)
+            return bool(self.ready or self.roots) and not self.run.stopped
         # Perhaps: taking stock will tell.
         return bool(self.numbers) and not self.halt and len(self.plan) - len(self.run.done) > 1
 
@@ -343,7 +343,7 @@ class ThreadsRun:
             first = self.error is None
             if first:
                 self.error = error
-        if first:
+        if first and not isinstance(error, KeyboardInterrupt):  # which may come behind the last task
             self.run.fail(task, self.plan, error, self.plan.inputs(task, self.results))
         self._stop()
 

@@ -38,50 +38,54 @@ def dependents_of(nodes: Iterable[int], links: Sequence[Any]) -> list[Any]:
 
 def run_order(order: list[int], links: Sequence[Any], constants: int, wanted: list[int]) -> list[int]:
     """The best order known, given one in which each node comes behind those it needs, depth first."""
-    dependents = dependents_of(order, links)
-    inputs, balanced = _inputs_by_need(order, links, constants)
-    if balanced and list not in map(type, dependents):
+    inputs, dependents, balanced = _edges_by_need(order, links, constants)
+    if balanced and max(map(len, dependents)) < 2:
         return order  # trees whose branches are all alike: depth first is all there is to it
     return _depth_first(inputs, dependents, wanted)
 
 
-def _inputs_by_need(order: list[int], links: Sequence[Any], constants: int) -> tuple[list[Sequence[int]], bool]:
-    """The nodes that each node takes, the neediest last, and whether all inputs of any one node need the same."""
+def _edges_by_need(
+    order: list[int], links: Sequence[Any], constants: int
+) -> tuple[list[Sequence[int]], list[list[int]], bool]:
+    """The nodes that each node takes, the neediest last; those that take it; whether all inputs need the same."""
     labels = [1] * len(links) + [0] * constants
     label_of = labels.__getitem__
     inputs: list[Sequence[int]] = [()] * len(links)
+    dependents: list[list[int]] = [[] for _ in links]
     balanced = True
     for node in order:
         link = links[node]
         if link.__class__ is int:
             if link >= 0:
                 inputs[node] = (link,)
+                dependents[link].append(node)
                 labels[node] = labels[link] if labels[link] > 2 else 2
             continue
-        if not link:
+        needs = sorted(map(label_of, link))
+        if not needs or not needs[-1]:  # nothing but constants
             continue
-        needs = list(map(label_of, link))
-        need = max(needs)
-        if need != min(needs):
+        if needs[0] != needs[-1]:
             link = sorted([child for child in link if child >= 0], key=label_of)
-            needs = sorted(map(label_of, link), reverse=True)
+            needs = list(map(label_of, link))
             balanced = balanced and needs[0] == needs[-1]
-            need = max(map(add, needs, range(len(needs))))
-        elif need:
-            need += len(needs) - 1
-        else:
-            continue
+        n = len(needs)
+        need = needs[0] + n - 1 if needs[0] == needs[-1] else max(map(add, reversed(needs), range(n)))
+        labels[node] = need if need > n else n + 1
         inputs[node] = link
-        labels[node] = need if need > len(link) else len(link) + 1
-    return inputs, balanced
+        for child in link:
+            dependents[child].append(node)
+    return inputs, dependents, balanced
 
 
-def _depth_first(inputs: list[Sequence[int]], dependents: list[Any], wanted: list[int]) -> list[int]:
+def _depth_first(inputs: list[Sequence[int]], dependents: list[list[int]], wanted: list[int]) -> list[int]:
     missing = list(map(len, inputs))
-    uses = [1 if known.__class__ is int else len(known) if known else 0 for known in dependents]
+    uses = list(map(len, dependents))  # how often a result is still needed
     for node in wanted:
         uses[node] += 2  # so that it never comes down to one
-    hungry = bytearray(len(inputs))  # nodes that are the last to use an input, though not ready yet
+    hungry = bytearray(len(inputs))  # nodes that are the last to use one of their inputs
+    for node, users in enumerate(dependents):
+        if uses[node] == 1:
+            hungry[users[0]] = 1
     done = bytearray(len(inputs))
     order: list[int] = []
     todo = wanted[::-1]
@@ -101,27 +105,18 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[Any], wanted: lis
         emit(node)
         last_users = []
         for child in taken:
-            uses[child] -= 1
-            if uses[child] == 1:
+            uses[child] = left = uses[child] - 1
+            if left == 1:
                 for user in dependents[child]:
                     if not done[user]:
-                        if missing[user]:
-                            hungry[user] = 1
-                        else:
+                        hungry[user] = 1
+                        if not missing[user]:
                             last_users.append(user)
                         break
-        known = dependents[node]
-        if known.__class__ is list:
-            for user in known:
-                missing[user] -= 1
-                if hungry[user] and not missing[user]:
-                    last_users.append(user)
-        elif known is not None:
-            missing[known] -= 1
-            if missing[known]:
-                hungry[known] = 1
-            else:
-                last_users.append(known)
+        for user in dependents[node]:
+            missing[user] = left = missing[user] - 1
+            if not left and hungry[user]:
+                last_users.append(user)
         if last_users:
             last_users.sort(reverse=True)
             todo += last_users
