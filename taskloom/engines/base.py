@@ -77,8 +77,9 @@ class Engine(ABC):
         state: dict[str, Any] = {}
         started: list[Hooks] = []
         errored = True
-        token = in_service.set(in_service.get().union(hooks))
+        served = in_service.get()
         try:
+            in_service.set(served.union(hooks))
             for hook in hooks:
                 if hook[0] is not None:
                     hook[0](dsk)
@@ -91,7 +92,7 @@ class Engine(ABC):
             try:
                 _finish_all(started, dsk, state, errored)
             finally:
-                in_service.reset(token)
+                in_service.set(served)
 
     def _record(self, plan: Plan, options: dict[str, Any], observer: Observer | None) -> Any:
         """Run a plan within a run record."""
@@ -113,11 +114,13 @@ class Engine(ABC):
         finally:
             try:
                 interrupt.close()
-            finally:
-                try:
-                    run.end(status)
-                finally:
+                run.end(status)
+                bus.finished(run)
+            except KeyboardInterrupt:  # just now: a run is ended all the same
+                run.end(status)
+                if run in bus.active:
                     bus.finished(run)
+                raise
 
 
 def workers_wanted(num_workers: Any) -> int:

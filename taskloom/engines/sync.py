@@ -24,8 +24,9 @@ class SyncEngine(Engine):
     def run(self, plan: Plan, run: Run, interrupt: Interrupt, observer: Observer | None, **options: Any) -> list[Any]:
         __tracebackhide__ = True
         run.on_cancel(interrupt.send)
-        token = current_run.set(run)
+        outer = current_run.get()
         try:
+            current_run.set(run)
             if observer is None:
                 run.join(threading.current_thread().name)
                 return _run_plan(plan, run)
@@ -34,7 +35,7 @@ class SyncEngine(Engine):
                 plan, run, observer, lambda task, *work: outcomes.put((task, call(*work))), outcomes, width=1
             )
         finally:
-            current_run.reset(token)
+            current_run.set(outer)
 
 
 def _run_plan(plan: Plan, run: Run) -> list[Any]:
@@ -42,6 +43,8 @@ def _run_plan(plan: Plan, run: Run) -> list[Any]:
     results = plan.results()
     try:
         run_in_order(plan, run, results, run.stopped)
+    except KeyboardInterrupt:  # nobody's failure: it may come behind the last task
+        raise
     except BaseException as error:
         task = len(run.done)
         run.fail(task, plan, error, plan.inputs(task, results))

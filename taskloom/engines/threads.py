@@ -128,7 +128,11 @@ class ThreadsRun:
             raise
         finally:
             if several:
-                crew.close(self)
+                try:
+                    crew.close(self)
+                except KeyboardInterrupt:
+                    crew.close(self)
+                    raise
         error, self.error = self.error, None  # which would be a circle: its traceback knows this object
         if error is not None:
             raise error

@@ -36,23 +36,34 @@ def dependents_of(nodes: Iterable[int], links: Sequence[Any]) -> list[Any]:
     return dependents
 
 
-def run_order(order: list[int], links: Sequence[Any], constants: int, wanted: list[int]) -> list[int]:
-    """The best order known, given one in which each node comes behind those it needs, depth first."""
-    inputs, dependents, balanced = _edges_by_need(order, links, constants)
-    if balanced and max(map(len, dependents)) < 2:
-        return order  # trees whose branches are all alike: depth first is all there is to it
+def run_order(order: Sequence[int], links: Sequence[Any], constants: int, wanted: list[int]) -> list[int]:
+    """The best order known of the nodes that `wanted` need, given one in which each node comes behind its inputs."""
+    inputs, dependents = _edges_by_need(order, links, constants)
+    ends = {node for node in order if not dependents[node]}
+    if not ends.issubset(wanted):  # nodes that nobody asked for would count as users
+        inputs, dependents = _edges_by_need(_needed(order, inputs, wanted), links, constants)
     return _depth_first(inputs, dependents, wanted)
 
 
+def _needed(order: Sequence[int], inputs: Sequence[Sequence[int]], wanted: list[int]) -> list[int]:
+    needed = bytearray(len(inputs))
+    for node in wanted:
+        needed[node] = 1
+    for node in reversed(order):
+        if needed[node]:
+            for child in inputs[node]:
+                needed[child] = 1
+    return [node for node in order if needed[node]]
+
+
 def _edges_by_need(
-    order: list[int], links: Sequence[Any], constants: int
-) -> tuple[list[Sequence[int]], list[list[int]], bool]:
-    """The nodes that each node takes, the neediest last; those that take it; whether all inputs need the same."""
+    order: Sequence[int], links: Sequence[Any], constants: int
+) -> tuple[list[Sequence[int]], list[list[int]]]:
+    """The nodes that each node takes, the neediest last, and those that take it."""
     labels = [1] * len(links) + [0] * constants
     label_of = labels.__getitem__
     inputs: list[Sequence[int]] = [()] * len(links)
     dependents: list[list[int]] = [[] for _ in links]
-    balanced = True
     for node in order:
         link = links[node]
         if link.__class__ is int:
@@ -67,14 +78,13 @@ def _edges_by_need(
         if needs[0] != needs[-1]:
             link = sorted([child for child in link if child >= 0], key=label_of)
             needs = list(map(label_of, link))
-            balanced = balanced and needs[0] == needs[-1]
         n = len(needs)
         need = needs[0] + n - 1 if needs[0] == needs[-1] else max(map(add, reversed(needs), range(n)))
         labels[node] = need if need > n else n + 1
         inputs[node] = link
         for child in link:
             dependents[child].append(node)
-    return inputs, dependents, balanced
+    return inputs, dependents
 
 
 def _depth_first(inputs: list[Sequence[int]], dependents: list[list[int]], wanted: list[int]) -> list[int]:

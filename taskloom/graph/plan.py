@@ -6,7 +6,7 @@ one a constant, counted from the end of the list of results (which is why `Plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -108,77 +108,53 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     """
     if dsk.__class__ is not dict:
         dsk = dict(dsk)
-    names, values = list(dsk), list(dsk.values())
-    index = dict(zip(names, range(len(names)), strict=True))
-    wanted = _find_requested(keys, index)
     plan = Plan(keys)
-    constants = plan.constants
-    reader = _Reader(index, constants)
+    index = dict(zip(dsk, range(len(dsk)), strict=True))
+    wanted = _find_requested(keys, index)
+    reader = _Reader(index, plan.constants)
+    reader.read_all(dsk.values())
+    links = reader.links
+    if reader.joins and reader.in_order:
+        order: Sequence[int] = range(len(links))
+    else:
+        order = _depth_first(dsk, links, wanted)
+    if reader.joins:
+        order = run_order(order, links, len(plan.constants), wanted)
+    _number(plan, order, links, reader.functions, dsk, wanted)
+    return plan
 
-    # A link is a node, which is the position of a key in the graph, or, negative, the slot of a constant.
-    links: list[Any] = [None] * len(names)  # per node, once visited: the links of its arguments
-    functions: list[Any] = [None] * len(names)  # per node, once visited; None for data
-    done = bytearray(len(names))
-    order: list[int] = []  # nodes, each behind those it needs
-    joins = False
-    find, emit = index.get, order.append
+
+def _depth_first(dsk: Graph, links: list[Any], wanted: list[int]) -> list[int]:
+    """The nodes that `wanted` need, each behind those it needs itself."""
+    begun, done = bytearray(len(links)), bytearray(len(links))
+    order: list[int] = []
     todo = wanted[::-1]
-    pop, push = todo.pop, todo.append
+    pop, push, emit = todo.pop, todo.append, order.append
     while todo:
         node = pop()
         if done[node]:
             continue
-        if links[node] is None:
-            value = values[node]
-            link: Any = None
-            cls = value.__class__
-            if (cls is tuple or cls is Task) and value and callable(value[0]):
-                functions[node] = value[0]
-                try:
-                    if len(value) == 2:
-                        link = find(value[1])
-                        if link is None and value[1].__class__ in _PLAIN:
-                            constants.append(value[1])
-                            link = -len(constants)
-                    else:
-                        link = tuple(map(find, value[1:]))
-                        if None in link:
-                            link = None
-                except TypeError:  # an argument that cannot be hashed: a list, a dict, an array ...
-                    pass
-            if link is None:
-                functions[node], link = reader.read(value)
-            links[node] = link
-            if link.__class__ is int:
-                if link >= 0 and not done[link]:
-                    if links[link] is not None:  # it waits for us already
-                        raise cycle_error(dsk, names[node])
-                    push(node)
-                    push(link)
-                    continue
-            else:
-                joins = joins or len(link) > 1
-                waits = False
-                for child in link:
-                    if child >= 0 and not done[child]:
-                        if links[child] is not None:
-                            raise cycle_error(dsk, names[node])
-                        if not waits:
-                            push(node)
-                            waits = True
-                        push(child)
-                if waits:
-                    continue
+        if not begun[node]:
+            begun[node] = 1
+            link = links[node]
+            waits = False
+            for child in (link,) if link.__class__ is int else link:
+                if child >= 0 and not done[child]:
+                    if begun[child]:  # it waits for us already
+                        raise cycle_error(dsk, list(dsk)[node])
+                    if not waits:
+                        push(node)
+                        waits = True
+                    push(child)
+            if waits:
+                continue
         done[node] = 1
         emit(node)
-    if joins:
-        order = run_order(order, links, len(constants), wanted)
-    _number(plan, order, links, functions, dsk, wanted)
-    return plan
+    return order
 
 
 def _number(
-    plan: Plan, order: list[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]
+    plan: Plan, order: Sequence[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]
 ) -> None:
     """Fill the plan: tasks get their place in `order` as number, data the slots of constants."""
     names = list(dsk)
@@ -203,12 +179,53 @@ def _number(
 
 
 class _Reader:
-    """Reads the values that are not simply a function of keys and plain constants."""
+    """Reads the values of a graph.
+
+    A link is a node, which is the position of a key in the graph, or, negative, the slot of a constant.
+    """
 
     def __init__(self, index: dict[Key, int], constants: list[Any]) -> None:
         self.index = index
         self.constants = constants
+        self.functions: list[Any] = []  # per node; None for data
+        self.links: list[Any] = []  # per node those of its arguments: an int if there is one argument, else a tuple
+        self.joins = False  # whether any task has several arguments
+        self.in_order = True  # whether every node stands behind those it needs
         self.families: set[tuple[Any, int]] | None = None
+
+    def read_all(self, values: Iterable[Any]) -> None:
+        find, constants = self.index.get, self.constants
+        add_function, add_link = self.functions.append, self.links.append
+        joins, in_order = False, True
+        for node, value in enumerate(values):
+            link: Any = None
+            cls = value.__class__
+            if (cls is tuple or cls is Task) and value and callable(value[0]):
+                function = value[0]
+                try:
+                    if len(value) == 2:
+                        link = find(value[1])
+                        if link is None and value[1].__class__ in _PLAIN:
+                            constants.append(value[1])
+                            link = -len(constants)
+                    else:
+                        link = tuple(map(find, value[1:]))
+                        if None in link:
+                            link = None
+                except TypeError:  # an argument that cannot be hashed: a list, a dict, an array ...
+                    pass
+            if link is None:
+                function, link = self.read(value)
+            add_function(function)
+            add_link(link)
+            if link.__class__ is int:
+                if link >= node:
+                    in_order = False
+            elif link:
+                joins = True
+                if in_order and max(link) >= node:
+                    in_order = False
+        self.joins, self.in_order = joins, in_order
 
     def read(self, value: Any) -> tuple[Callable[..., Any] | None, Link]:
         """The function and links of a value; no function for plain data."""
