@@ -91,6 +91,10 @@ class EventBus:
         listened = bool(self.subscriptions)
         for subscription in self.subscriptions:
             self._ticker.post(partial(self._tell, subscription, "run_finished", run))
+        told = threading.Lock()
+        told.acquire()
+        if listened:
+            self._ticker.post(told.release)
         with self._lock:
             old, self._newest = self._newest, run
         if old is not None:
@@ -99,12 +103,8 @@ class EventBus:
                 self._ticker.post(partial(self._let_go, old))
             else:
                 old.let_go()  # no lock is held: what goes now may have finalizers that compute
-        if listened and not self._ticker.is_current():  # not where a listener computes something itself
-            told = threading.Lock()
-            told.acquire()
-            self._ticker.post(told.release)
-            if not told.acquire(timeout=PATIENCE):
-                self._drop_who_hangs()
+        if listened and not self._ticker.is_current() and not told.acquire(timeout=PATIENCE):
+            self._drop_who_hangs()  # unless this is a listener that computes something itself
 
     def _let_go(self, old: Run) -> None:
         """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""

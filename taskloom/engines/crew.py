@@ -128,7 +128,10 @@ class Crew:
             self._sentinel.signal.release()
         else:
             self._sentinel = Helper()
-            self._start(self._sentinel)
+            try:
+                self._start(self._sentinel)
+            except RuntimeError:  # the system has no thread to give: the run goes on with those there are
+                self._sentinel = None
 
     def _start(self, helper: Helper) -> None:
         name = f"taskloom-{next(self._numbers)}"

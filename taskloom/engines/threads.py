@@ -151,7 +151,11 @@ class ThreadsRun:
             self.caller_works = False
             _thread.at_work = nested
             if not nested:
-                crew.leave()
+                try:
+                    crew.leave()
+                except KeyboardInterrupt:
+                    crew.leave()
+                    raise
 
     def _stand_in(self) -> None:
         """Be the first worker, in place of a caller whose thread has an event loop to serve."""

@@ -13,7 +13,6 @@ Three rules, on nodes that are integers:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import add
 from typing import Any
 
 Link = int | tuple[int, ...]
@@ -38,11 +37,11 @@ def dependents_of(nodes: Iterable[int], links: Sequence[Any]) -> list[Any]:
 
 def run_order(order: Sequence[int], links: Sequence[Any], constants: int, wanted: list[int]) -> list[int]:
     """The best order known of the nodes that `wanted` need, given one in which each node comes behind its inputs."""
-    inputs, dependents = _edges_by_need(order, links, constants)
+    inputs, dependents, labels = _edges_and_labels(order, links, constants)
     ends = {node for node in order if not dependents[node]}
     if not ends.issubset(wanted):  # nodes that nobody asked for would count as users
-        inputs, dependents = _edges_by_need(_needed(order, inputs, wanted), links, constants)
-    return _depth_first(inputs, dependents, wanted)
+        inputs, dependents, labels = _edges_and_labels(_needed(order, inputs, wanted), links, constants)
+    return _depth_first(inputs, dependents, labels, wanted)
 
 
 def _needed(order: Sequence[int], inputs: Sequence[Sequence[int]], wanted: list[int]) -> list[int]:
@@ -56,14 +55,14 @@ def _needed(order: Sequence[int], inputs: Sequence[Sequence[int]], wanted: list[
     return [node for node in order if needed[node]]
 
 
-def _edges_by_need(
+def _edges_and_labels(
     order: Sequence[int], links: Sequence[Any], constants: int
-) -> tuple[list[Sequence[int]], list[list[int]]]:
-    """The nodes that each node takes, the neediest last, and those that take it."""
-    labels = [1] * len(links) + [0] * constants
-    label_of = labels.__getitem__
+) -> tuple[list[Sequence[int]], list[list[int]], list[int]]:
+    """Per node the nodes that it takes, those that take it, and its label."""
     inputs: list[Sequence[int]] = [()] * len(links)
     dependents: list[list[int]] = [[] for _ in links]
+    labels = [1] * len(links) + [0] * constants
+    label_of = labels.__getitem__
     for node in order:
         link = links[node]
         if link.__class__ is int:
@@ -73,21 +72,26 @@ def _edges_by_need(
                 labels[node] = labels[link] if labels[link] > 2 else 2
             continue
         needs = sorted(map(label_of, link))
-        if not needs or not needs[-1]:  # nothing but constants
-            continue
-        if needs[0] != needs[-1]:
-            link = sorted([child for child in link if child >= 0], key=label_of)
-            needs = list(map(label_of, link))
-        n = len(needs)
-        need = needs[0] + n - 1 if needs[0] == needs[-1] else max(map(add, reversed(needs), range(n)))
-        labels[node] = need if need > n else n + 1
-        inputs[node] = link
-        for child in link:
-            dependents[child].append(node)
-    return inputs, dependents
+        if needs and not needs[0]:  # constants need nothing
+            needs = [need for need in needs if need]
+            link = [child for child in link if child >= 0]
+        left = len(needs)
+        if left:
+            label = left + 1  # all inputs and the result
+            for need in needs:  # the neediest, which is the last of them, comes first: then nothing else is held
+                left -= 1
+                if need + left > label:
+                    label = need + left
+            labels[node] = label
+            inputs[node] = link
+            for child in link:
+                dependents[child].append(node)
+    return inputs, dependents, labels
 
 
-def _depth_first(inputs: list[Sequence[int]], dependents: list[list[int]], wanted: list[int]) -> list[int]:
+def _depth_first(
+    inputs: list[Sequence[int]], dependents: list[list[int]], labels: list[int], wanted: list[int]
+) -> list[int]:
     missing = list(map(len, inputs))
     uses = list(map(len, dependents))  # how often a result is still needed
     for node in wanted:
@@ -100,6 +104,7 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[list[int]], wante
     order: list[int] = []
     todo = wanted[::-1]
     pop, push, emit = todo.pop, todo.append, order.append
+    label_of = labels.__getitem__
     while todo:
         node = pop()
         if done[node]:
@@ -107,9 +112,12 @@ def _depth_first(inputs: list[Sequence[int]], dependents: list[list[int]], wante
         taken = inputs[node]
         if missing[node]:
             push(node)
+            before = len(todo)
             for child in taken:
                 if not done[child]:
                     push(child)
+            if len(todo) > before + 1:
+                todo[before:] = sorted(todo[before:], key=label_of)
             continue
         done[node] = 1
         emit(node)

@@ -225,3 +225,11 @@ def test_ctrl_c(case: Case, phase: str) -> None:
     body = PHASES[phase].strip().replace("\n", "\n    ")
     program = f"{PRELUDE}\nwith case.open(2) as get:\n    {body}\n    check(get)\n"
     assert check_child(program, case.name) == "fine\n"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("observed", ["plain", "observed"])
+def test_ctrl_c_at_any_moment(case: Case, observed: str) -> None:
+    """Hundreds of moments, one after the other: strike_anywhere.py says how."""
+    program = "import sys; from tests.engines.strike_anywhere import main; main(*sys.argv[1:])"
+    assert check_child(program, case.name, observed, limit=60) == "fine\n"
