@@ -26,6 +26,13 @@ class ActiveCallbacks(MutableSet[Hooks]):
     def discard(self, value: Hooks) -> None:
         self._registered.pop(value, None)
 
+    def remove(self, value: Hooks) -> None:
+        del self._registered[value]
+
+    def is_registered(self, value: Hooks) -> bool:
+        """Whether `value` is registered, be it in service or not."""
+        return value in self._registered
+
     def __contains__(self, value: object) -> bool:
         return value in self._registered and value not in in_service.get()
 
@@ -37,6 +44,9 @@ class ActiveCallbacks(MutableSet[Hooks]):
 
     def __repr__(self) -> str:
         return f"{{{', '.join(map(repr, self))}}}"
+
+
+_registered = ActiveCallbacks()
 
 
 class Callback:
@@ -67,7 +77,7 @@ class Callback:
     """
 
     #: The hooks of every registered callback, as tuples of five.
-    active: ClassVar[MutableSet[Hooks]] = ActiveCallbacks()
+    active: ClassVar[MutableSet[Hooks]] = _registered
 
     def __init__(
         self,
@@ -108,11 +118,14 @@ class Callback:
         Callback.active.remove(self._callback)
 
     def __enter__(self) -> Callback:
+        # One that is registered already stays so: inside a task, or in a block inside a block.
+        self.__dict__.setdefault("_blocks", []).append(not _registered.is_registered(self._callback))
         self.register()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.unregister()
+        if self.__dict__["_blocks"].pop():
+            self.unregister()
 
 
 def hooks_of(callbacks: Any) -> list[Hooks]:

@@ -7,7 +7,7 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -88,22 +88,22 @@ class EventBus:
         with self._lock:
             if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
                 self.active.remove(run)
-        listened = bool(self.subscriptions)
-        for subscription in self.subscriptions:
-            self._ticker.post(partial(self._tell, subscription, "run_finished", run))
+        listeners = self.subscriptions
         told = threading.Lock()
         told.acquire()
-        if listened:
-            self._ticker.post(told.release)
-        with self._lock:
+        jobs: list[Callable[[], None]] = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
+        if listeners:
+            jobs.append(told.release)
+        with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
             old, self._newest = self._newest, run
+            if old is not None and (listeners or len(old.start) > KEEP_ROWS // KEEP_RUNS):
+                jobs.append(partial(self._let_go, old))  # a large one takes a while
+                old = None
+            if jobs:
+                self._ticker.post(*jobs)
         if old is not None:
-            if listened or len(old.start) > KEEP_ROWS // KEEP_RUNS:
-                # Listeners may still have to hear of it; and a large one takes a while.
-                self._ticker.post(partial(self._let_go, old))
-            else:
-                old.let_go()  # no lock is held: what goes now may have finalizers that compute
-        if listened and not self._ticker.is_current() and not told.acquire(timeout=PATIENCE):
+            old.let_go()  # no lock is held: what goes now may have finalizers that compute
+        if listeners and not self._ticker.is_current() and not told.acquire(timeout=PATIENCE):
             self._drop_who_hangs()  # unless this is a listener that computes something itself
 
     def _let_go(self, old: Run) -> None:

@@ -42,10 +42,10 @@ class Ticker:
             with self._condition:
                 self._start_or_notify()
 
-    def post(self, job: Callable[[], None]) -> None:
-        """Run `job` on the ticker's thread, soon, behind those posted before."""
+    def post(self, *jobs: Callable[[], None]) -> None:
+        """Run `jobs` on the ticker's thread, soon, behind those posted before."""
         with self._condition:
-            self._jobs.append(job)
+            self._jobs.extend(jobs)
             self._start_or_notify()
 
     def is_current(self) -> bool:

@@ -11,13 +11,15 @@ import threading
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any
 
 from taskloom.bus.callback import Hooks
 from taskloom.bus.run import Run
 from taskloom.graph import Graph, Key, Plan
+
+CHECK_EVERY = 0.5  # seconds
 
 
 @dataclass(slots=True)
@@ -122,8 +124,19 @@ class Observer:
                 function(*arguments) if worker is None else function(*arguments, worker)
 
 
-def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outcomes: Outcomes, width: int) -> list[Any]:
-    """Run a plan with at most `width` tasks at a time handed to `submit`."""
+def run_observed(
+    plan: Plan,
+    run: Run,
+    observer: Observer,
+    submit: Submit,
+    outcomes: Outcomes,
+    width: int,
+    check: Callable[[], None] = lambda: None,
+) -> list[Any]:
+    """Run a plan with at most `width` tasks at a time handed to `submit`.
+
+    `check` is called now and then while no outcome comes, and may raise.
+    """
     __tracebackhide__ = True
     observer.begin(plan)
     state = observer.state
@@ -148,7 +161,7 @@ def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outco
             run.start[task] = perf_counter()
             under_way.add(task)
             submit(task, plan.functions[task], inputs(task))
-        arrived = None if run.stopped else outcomes.get()
+        arrived = None if run.stopped else _wait_for_one(outcomes, check)
         if arrived is None:
             raise run.cancelled()
         task, outcome = arrived
@@ -171,3 +184,11 @@ def run_observed(plan: Plan, run: Run, observer: Observer, submit: Submit, outco
         if slot >= 0:
             results[slot] = cache[plan.keys[slot]]
     return results
+
+
+def _wait_for_one(outcomes: Outcomes, check: Callable[[], None]) -> tuple[int, Outcome] | None:
+    while True:
+        try:
+            return outcomes.get(timeout=CHECK_EVERY)
+        except Empty:
+            check()

@@ -22,8 +22,10 @@ def pool_size(pool: Any) -> int:
     return usable_cpus()
 
 
-def submit_to(pool: Any, outcomes: Outcomes, context: Context) -> Submit:
+def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str]) -> Submit:
     """A function that hands one task to `pool`, whose outcome then arrives in `outcomes`.
+
+    What still waits in a pool of threads when a task fails, or `stopped` gets an entry, does not start.
 
     Raises
     ------
@@ -31,15 +33,28 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context) -> Submit:
         `pool` is no pool; or, from the function, it was shut down.
     """
     in_threads = isinstance(pool, ThreadPoolExecutor) or type(pool).__name__ == "ThreadPool"
+    failed: list[str] = []
 
     def work_for(function: Any, args: list[Any]) -> tuple[Any, ...]:
-        return (context.copy().run, call, function, args) if in_threads else (call, function, args)
+        return (context.copy().run, call_in_time, function, args) if in_threads else (call, function, args)
+
+    def call_in_time(function: Any, args: list[Any]) -> Outcome | None:
+        if stopped or failed:
+            return None
+        outcome = call(function, args)
+        if outcome.error is not None:
+            failed.append("failed")
+        return outcome
+
+    def arrive(task: int, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            outcomes.put((task, outcome))
 
     if hasattr(pool, "submit"):
 
         def hand_over(task: int, work: tuple[Any, ...]) -> None:
-            def arrived(future: Future[Outcome]) -> None:
-                outcomes.put((task, _outcome_of(future)))
+            def arrived(future: Future[Outcome | None]) -> None:
+                arrive(task, _outcome_of(future, pool))
 
             pool.submit(*work).add_done_callback(arrived)
 
@@ -49,7 +64,7 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context) -> Submit:
             pool.apply_async(
                 work[0],
                 work[1:],
-                callback=lambda outcome: outcomes.put((task, outcome)),
+                callback=lambda outcome: arrive(task, outcome),
                 error_callback=lambda error: outcomes.put((task, _lost(error))),
             )
 
@@ -68,9 +83,21 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context) -> Submit:
     return submit
 
 
-def _outcome_of(future: Future[Outcome]) -> Outcome:
+def check_pool(pool: Any) -> None:
+    """Find out why no outcome comes: a multiprocessing pool that is terminated forgets its tasks without a word.
+
+    Raises
+    ------
+    ConfigError
+        It was terminated.
+    """
+    if getattr(pool, "_state", None) == "TERMINATE":
+        raise ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it.")
+
+
+def _outcome_of(future: Future[Outcome | None], pool: Any) -> Outcome | None:
     if future.cancelled():
-        return _lost(RuntimeError("The pool cancelled this task: it was shut down meanwhile."))
+        return _lost(ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it."))
     error = future.exception()
     return future.result() if error is None else _lost(error)
 

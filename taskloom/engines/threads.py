@@ -21,7 +21,7 @@ from taskloom.engines.in_order import run_in_order
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.measure import LONG, Meter
 from taskloom.engines.observed import Observer, Outcomes, Submit, call, run_observed
-from taskloom.engines.pools import pool_size, submit_to
+from taskloom.engines.pools import check_pool, pool_size, submit_to
 from taskloom.graph import Plan
 
 WORTH_A_CALL = 50e-6  # seconds: tasks that take longer are worth waking a helper for at once
@@ -58,9 +58,13 @@ class ThreadsEngine(Engine):
         if pool is None:
             submit, width = _submit_to_crew(outcomes, context), workers_wanted(num_workers)
         else:
-            submit = submit_to(pool, outcomes, context)
+            submit = submit_to(pool, outcomes, context, run.stopped)
             width = pool_size(pool) if num_workers is None else workers_wanted(num_workers)
-        return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width)
+        try:
+            check = partial(check_pool, pool)
+            return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width, check)
+        finally:
+            run.stopped.append("over")  # for what still waits in the pool
 
 
 def _submit_to_crew(outcomes: Outcomes, context: Context) -> Submit:

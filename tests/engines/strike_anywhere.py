@@ -1,4 +1,4 @@
-"""A program: runs a small graph again and again, with a Ctrl-C at one moment after the other, and looks at what is left.
+"""A program: runs a small graph many times, with a Ctrl-C at one moment after the other, and looks at what is left.
 
 Python takes a signal when a function begins, after a call of a built-in and when a loop jumps back. A profile function
 sees the first two, which is where it raises the KeyboardInterrupt.
@@ -61,7 +61,7 @@ def what_is_left(get: Get, registered: int, meet: bool) -> list[str]:
     if meet:  # not from this thread: whose place counts once, however often it comes
         meeting = threading.Barrier(2)
         answers: list[Any] = []
-        dsk = {key: (meeting.wait, 5.0) for key in "ab"}
+        dsk = dict.fromkeys("ab", (meeting.wait, 5.0))
         thread = threading.Thread(target=lambda: answers.append(get(dsk, ["a", "b"], callbacks=[])))
         thread.start()
         thread.join()

@@ -285,7 +285,7 @@ def test_infinite_recursion_through_runs_inside_tasks(local: Engine) -> None:
 
 
 def test_a_misspelt_option_names_the_nearest_and_all_there_are(engine: Engine, calls: list[Any]) -> None:
-    with pytest.raises(TypeError, match="num_worker.*Did you mean 'num_workers'.*callbacks.*num_workers.*pool"):
+    with pytest.raises(TypeError, match=r"num_worker.*Did you mean 'num_workers'.*callbacks.*num_workers.*pool"):
         engine.get({"a": (calls.append, 1)}, "a", num_worker=2)
     assert calls == []
 

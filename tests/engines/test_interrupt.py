@@ -4,7 +4,7 @@ import pytest
 
 from .cases import CASES, Case, check_child
 
-#: What every program below begins with. `strike()` sends SIGINT as a terminal would; `check(...)` looks at what is left.
+#: What every program below begins with. `strike()` sends SIGINT as a terminal would; `check()` looks at what is left.
 PRELUDE = """
 import os, signal, sys, threading, time
 import taskloom
@@ -49,7 +49,7 @@ def check(get):
         assert sorted(get({i: (meeting.wait, 10.0) for i in "ab"}, ["a", "b"])) == [0, 1]
     assert ran == before, ran
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("taskloom")]
-    others = [thread for thread in threading.enumerate() if thread not in ours and thread is not threading.main_thread()]
+    others = set(threading.enumerate()) - {*ours, threading.main_thread()}
     assert all(thread.daemon for thread in ours)
     if case.own_workers:
         assert len(ours) <= 5 and not [thread for thread in others if not thread.daemon], threading.enumerate()
@@ -119,9 +119,15 @@ else:
 interrupted(get, dsk, "c")
 """,
     # Callbacks run in the main thread.
-    "start": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(start=lambda *_: strike()))",
-    "start_state": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(start_state=lambda *_: strike()))",
-    "pretask": "interrupted(get, {'a': (ran.append, 1)}, 'a', callbacks=taskloom.Callback(pretask=lambda *_: strike()))",
+    "start": """
+interrupted(get, {"a": (ran.append, 1)}, "a", callbacks=taskloom.Callback(start=lambda *_: strike()))
+""",
+    "start_state": """
+interrupted(get, {"a": (ran.append, 1)}, "a", callbacks=taskloom.Callback(start_state=lambda *_: strike()))
+""",
+    "pretask": """
+interrupted(get, {"a": (ran.append, 1)}, "a", callbacks=taskloom.Callback(pretask=lambda *_: strike()))
+""",
     "posttask": """
 finished = []
 callback = taskloom.Callback(posttask=lambda *_: strike(), finish=lambda dsk, state, errored: finished.append(errored))

@@ -154,7 +154,9 @@ def compute_in_finalizers(name: str, where: str) -> None:
         if inside:  # or the collector would find work for ever
             return
         inside = True
-        calls.append(taskloom.threaded.get({("x", i): (abs, -i) for i in range(3)}, [("x", 2), ("x", 1)], num_workers=2))
+        calls.append(
+            taskloom.threaded.get({("x", i): (abs, -i) for i in range(3)}, [("x", 2), ("x", 1)], num_workers=2)
+        )
         inside = False
 
     def fail(value: Any) -> None:
