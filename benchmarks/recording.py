@@ -41,9 +41,10 @@ def measure(effort: Effort) -> Report:
     listening_rows, listening_promises = _measure_listening(effort)
     notes = (
         "µs per task. Recording is what the engines do for the record and nothing else: make the `Run`, read the clock "
-        "twice a task, note both times, note the task as finished, see whether it was long enough for a closer look "
-        "(on threads also note what the worker is at), and close the `Run`; done in a loop of the engine's shape, less "
-        "the time of the empty loop. The listener reads the run ten times a second, as a progress bar does."
+        "once a task (one begins when the one before has ended), note both times, note the task as finished, see "
+        "whether it was long enough for a closer look (on threads also note who is at what), and close the `Run`; done "
+        "in a loop of the engine's shape, less the time of the empty loop. The listener reads the run ten times a "
+        "second, as a progress bar does."
     )
     return Report(
         "Recording and listening",
@@ -107,29 +108,34 @@ def _four_clocks(tasks: range) -> None:
 def _record_as_sync(plan: Plan) -> None:
     run = taskloom.Run(RunGraph.of(plan), "sync")
     starts, stops, finished, clock = run.start, run.stop, run.done.append, perf_counter
+    long = LONG
+    start = clock()
     for task in range(len(plan)):
-        starts[task] = start = clock()
+        starts[task] = start
         stops[task] = stop = clock()
         finished(task)
-        if stop - start > LONG:
+        if stop - start > long:
             continue
+        start = stop
     run.end("finished")
 
 
 def _record_as_threads(plan: Plan) -> None:
-    """As worker 1, who has one thing more to note than worker 0."""
+    """As on a run that several workers share, which have more to note."""
     run = taskloom.Run(RunGraph.of(plan), "threads")
     starts, stops, finished, clock = run.start, run.stop, run.done.append, perf_counter
     workers, current, number = run.worker, [-1, -1], 1
+    long = LONG
+    stop = clock()
     for task in range(len(plan)):
         current[number] = task
-        if number:
-            workers[task] = number
-        starts[task] = start = clock()
+        workers[task] = number
+        starts[task] = start = stop
         stops[task] = stop = clock()
-        if stop - start > LONG:
-            continue
         finished(task)
+        took = stop - start
+        if took > long:
+            continue
     run.end("finished")
 
 

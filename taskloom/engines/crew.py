@@ -26,6 +26,7 @@ class Shared(Protocol):
     """A run that helpers may join."""
 
     num_workers: int
+    first: int  # the thread of its first worker, 0 until there is one
     last_progress: int  # what the sentinel saw when it last looked ...
     stalled: int  # ... and how often it saw the same
 
@@ -50,10 +51,12 @@ class Helper:
 
 
 class Crew:
-    """Helper threads, and the threads at work, whose number no run may push beyond its `num_workers`."""
+    """Helper threads and what they do. All runs share them: no run is helped by more than its `num_workers` allows
+    for the helpers of all runs and its own first worker. Other runs' callers, who brought their threads, do not count.
+    """
 
     def __init__(self) -> None:
-        self._active: dict[int, Shared | None] = {}  # threads at work, callers included -> the run they help, if any
+        self._active: dict[int, Shared | None] = {}  # threads at work -> the run they help, None for callers
         self.asleep = False  # nobody looks although there is room: whoever has tasks to spare should `call`
         self._lock = threading.RLock()  # the collector may come under it, and a finalizer may compute
         self._runs: list[Shared] = []
@@ -83,14 +86,15 @@ class Crew:
         with self._lock:
             self._active[get_ident()] = run
 
-    def leave(self) -> None:
-        """The calling thread executes nothing for now: there is room for another."""
+    def leave(self) -> Shared | None:
+        """The calling thread executes nothing for now: there is room for another. Returns what it was at."""
         with self._lock:
-            self._active.pop(get_ident(), None)
+            run = self._active.pop(get_ident(), None)
             if self._sentinel is None and any(run.surplus() for run in self._runs):
                 self._appoint()
             elif self._sentinel is None:
                 self.asleep = True
+            return run
 
     def call(self) -> None:
         """Have somebody look at the runs: there are tasks to spare."""
@@ -120,7 +124,7 @@ class Crew:
     def _appoint(self) -> None:
         """Have a sleeping or new helper watch, if some run has room for it."""
         self.asleep = False
-        if not any(len(self._active) < run.num_workers for run in self._runs):
+        if not any(map(self._has_room, self._runs)):
             return
         if self._idle:
             self._sentinel = self._idle.pop()
@@ -132,6 +136,10 @@ class Crew:
                 self._start(self._sentinel)
             except RuntimeError:  # the system has no thread to give: the run goes on with those there are
                 self._sentinel = None
+
+    def _has_room(self, run: Shared) -> bool:
+        helpers = sum([helped is not None for helped in self._active.values()])
+        return helpers + (self._active.get(run.first, run) is None) < run.num_workers
 
     def _start(self, helper: Helper) -> None:
         name = f"taskloom-{next(self._numbers)}"
@@ -153,6 +161,7 @@ class Crew:
                     continue
                 if self._sentinel is None:
                     self.asleep = True
+                helper.signal.acquire(blocking=False)  # of a call that came when it had just found a run
                 self._idle.append(helper)
             helper.signal.acquire()
 
@@ -190,7 +199,7 @@ class Crew:
         needed = False
         with self._lock:
             for run in reversed(self._runs):
-                if len(self._active) < run.num_workers and run.surplus():
+                if self._has_room(run) and run.surplus():
                     needed = True
                     progress = run.progress()
                     run.stalled = run.stalled + 1 if progress == run.last_progress else 0

@@ -13,8 +13,9 @@ from taskloom.graph import Plan
 def run_in_order(plan: Plan, run: Run, results: list[Any], halt: list[str]) -> int:
     """Run the tasks of a plan in their order, until `halt` has an entry; returns how many have been run.
 
-    Results go as soon as their last user is done. A task that raises ends the loop with its exception; it is the
-    task with the number ``len(run.done)``.
+    Results go as soon as their last user is done. A task begins when the one before has ended and its inputs have
+    gone, so one clock reading a task is enough. A task that raises ends the loop with its exception; it is the task
+    with the number ``len(run.done)``.
     """
     __tracebackhide__ = True
     get_result = results.__getitem__
@@ -22,26 +23,27 @@ def run_in_order(plan: Plan, run: Run, results: list[Any], halt: list[str]) -> i
     starts, stops, finished = run.start, run.stop, run.done.append
     meter = Meter(run)
     clock, long = perf_counter, LONG
+    start = clock()
     for task, function, arg in zip(range(len(plan)), plan.functions, plan.args, strict=True):
         if halt:
             return task
+        starts[task] = start
         # Results are in no variable of this loop, so that they go when they are released.
         if arg.__class__ is int:
-            starts[task] = start = clock()
             results[task] = function(results[arg])
-            stops[task] = stop = clock()
             if last_use[arg] == task:
                 results[arg] = None
         else:
-            starts[task] = start = clock()
             results[task] = function(*map(get_result, arg))
-            stops[task] = stop = clock()
             for slot in arg:
                 if last_use[slot] == task:
                     results[slot] = None
+        stops[task] = stop = clock()
+        finished(task)
         if stop - start > long:
             meter.measure(task, results[task])
-        finished(task)
+            stop = clock()
+        start = stop
     return len(plan)
 
 

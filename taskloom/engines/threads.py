@@ -88,6 +88,7 @@ class ThreadsRun:
         self.plan = plan
         self.run = run
         self.num_workers = num_workers
+        self.first = 0  # the thread of the first worker
         self.last_progress = -1
         self.stalled = 0
         self.context = context
@@ -173,14 +174,14 @@ class ThreadsRun:
 
     def _wait(self) -> None:
         """Wait until the others are done. A task that waits for a run inside it gives its place away meanwhile."""
-        nested = getattr(_thread, "at_work", False)
-        if nested:
-            crew.leave()
+        if not getattr(_thread, "at_work", False):
+            self.over.acquire()
+            return
+        run = crew.leave()
         try:
             self.over.acquire()
         finally:
-            if nested:
-                crew.enter()
+            crew.enter(run)
 
     def _cancel(self, interrupt: Interrupt) -> None:
         self._stop()
@@ -242,6 +243,7 @@ class ThreadsRun:
     def _work_first(self) -> None:
         """Run tasks in their order while nobody helps, then share."""
         __tracebackhide__ = True
+        self.first = get_ident()
         self._number()
         try:
             done = run_in_order(self.plan, self.run, self.results, self.halt)
@@ -276,7 +278,7 @@ class ThreadsRun:
         get_result = results.__getitem__
         meter = Meter(run)
         clock, long, worth_a_call = perf_counter, LONG, WORTH_A_CALL
-        start = stop = 0.0
+        took, stop = 0.0, clock()
         taken: Any = _slots(args[task]) if task >= 0 else ()  # inputs whose uses are still to be counted down
         try:
             while True:
@@ -298,38 +300,41 @@ class ThreadsRun:
                         task = heappop(ready)
                     else:
                         task = roots.pop() if roots else -1
-                for slot in dead:  # not under the lock: a result may have a finalizer
-                    results[slot] = None
+                if dead:
+                    for slot in dead:  # not under the lock: a result may have a finalizer
+                        results[slot] = None
+                    stop = clock()
                 if task < 0:
                     break
-                if (roots or ready) and (crew.asleep or stop - start > worth_a_call):
+                if (roots or ready) and (crew.asleep or took > worth_a_call):
                     crew.call()
+                    stop = clock()
                 while True:
                     current[number] = task
                     workers[task] = number
+                    starts[task] = start = stop  # nothing worth a reading has happened since
                     # Results are in no variable of this loop, so that they go when they are released.
                     arg = args[task]
                     taken = ()
                     if arg.__class__ is int:
-                        starts[task] = start = clock()
                         results[task] = functions[task](results[arg])
-                        stops[task] = stop = clock()
                         if uses[arg] == 1:  # nobody else will take it: no need to count
                             results[arg] = None
                         else:
                             taken = (arg,)
                     else:
-                        starts[task] = start = clock()
                         results[task] = functions[task](*map(get_result, arg))
-                        stops[task] = stop = clock()
                         for slot in arg:
                             if uses[slot] == 1:
                                 results[slot] = None
                             else:
                                 taken = arg
-                    if stop - start > long:
-                        meter.measure(task, results[task])
+                    stops[task] = stop = clock()
                     finished(task)
+                    took = stop - start
+                    if took > long:
+                        meter.measure(task, results[task])
+                        stop = clock()
                     users = dependents[task]
                     if taken or users.__class__ is not int or missing[users] != 1 or stopped:
                         break

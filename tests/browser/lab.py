@@ -1,15 +1,106 @@
-"""Notebooks in JupyterLab, as a person uses them."""
+"""JupyterLab in a browser, as a person uses it.
+
+The server is a real one on the loopback interface, with an empty home folder of its own.
+"""
 
 import json
+import os
 import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 SECONDS = 1000  # Playwright counts milliseconds
+STARTUP_SECONDS = 60
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 EMPTY = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+class NoChromium(Exception):
+    """This machine has none."""
+
+
+@contextmanager
+def start_browser() -> Iterator[Any]:
+    """Start the machine's own Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if chromium is None:
+        raise NoChromium(f"needs one of {', '.join(CHROMIUM_NAMES)}")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def start_lab(home: Path) -> "Iterator[Lab]":
+    """Start a JupyterLab that keeps all its files in `home`."""
+    notebooks = home / "notebooks"
+    notebooks.mkdir()
+    token = secrets.token_hex(16)
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+    }
+    _set(home, "apputils-extension/notification", {"checkForUpdates": False, "fetchNews": "false"})
+    _set(home, "notebook-extension/tracker", {"windowingMode": "none"})  # all cells are in the document
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+                *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={notebooks}"),
+                *(f"--IdentityProvider.token={token}", "--LabApp.news_url=None"),
+            ],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Lab(_address(server, home), token, notebooks, home)
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _set(home: Path, plugin: str, settings: dict[str, object]) -> None:
+    file = home / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings))
+
+
+def _address(server: "subprocess.Popen[bytes]", home: Path) -> str:
+    """Wait until the server says where it is."""
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        for file in (home / "runtime").glob("jpserver-*.json"):
+            try:
+                return str(json.loads(file.read_text())["url"])
+            except ValueError:
+                pass  # being written
+        time.sleep(0.05)
+    raise RuntimeError("JupyterLab did not start:\n" + (home / "server.log").read_text())
 
 
 @dataclass
@@ -28,8 +119,7 @@ class Lab:
         if file is None:
             file = self.folder / f"test{len(list(self.folder.iterdir()))}.ipynb"
             file.write_text(json.dumps({**EMPTY, "metadata": PYTHON}))
-        setting = self.home / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
-        setting.write_text(json.dumps({"theme": theme}))
+        _set(self.home, "apputils-extension/themes", {"theme": theme})
         notebook = Notebook(self, file, page_options)
         self.opened.append(notebook)
         return notebook

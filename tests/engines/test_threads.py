@@ -164,7 +164,7 @@ def test_never_more_tasks_at_a_time_than_workers(num_workers: int, observed: boo
     dsk: dict[Any, Any] = {("x", i): (census.task, i) for i in range(30)}
     dsk |= {("y", i): (census.task, ("x", i), ("x", (i + 1) % 30)) for i in range(30)}
     get(dsk, [("y", i) for i in range(30)], num_workers=num_workers, **callbacks)
-    assert census.most == num_workers
+    assert census.most <= num_workers
 
 
 def test_runs_inside_tasks_share_the_places() -> None:
