@@ -19,8 +19,10 @@ class Tasks:
     """Columns over the tasks of a run, indexed by task number.
 
     `key`, `name`, `status` are lists; `worker` indexes `Run.workers`; `start` and `stop` are seconds since the run
-    started (0.0: not yet); `cpu` (seconds) and `nbytes` are NaN where they were not taken. A column is a snapshot,
-    made when it is asked for: views that follow a run read the rows that `Run.done` names with `rows` instead.
+    started (0.0: not yet); `cpu` (seconds) and `nbytes` are NaN where they were not taken; `status` is ``"waiting"``,
+    ``"ready"``, ``"running"``, ``"finished"``, ``"failed"``, or ``"cancelled"`` for a task that was under way when its
+    run ended. A column is a snapshot, made when it is asked for: views that follow a run read the rows that `Run.done`
+    names with `rows` instead.
 
     Examples
     --------
@@ -79,16 +81,18 @@ class Tasks:
     @property
     def status(self) -> list[str]:
         run = self._run
-        failed, begun, ended = run.failed_task, run.start, run.stop
+        failed, unfinished, begun, ended = run.failed_task, run.unfinished, run.start, run.stop
         return [
             "failed"
             if task == failed
+            else "cancelled"
+            if task in unfinished
             else "finished"
             if ended[task]
             else "running"
             if begun[task]
             else "ready"
-            if all(map(ended.__getitem__, dependencies))
+            if all(map(ended.__getitem__, dependencies)) and unfinished.isdisjoint(dependencies)
             else "waiting"
             for task, dependencies in enumerate(run.graph.dependencies)
         ]

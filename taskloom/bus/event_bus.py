@@ -204,6 +204,11 @@ def subscribe(listener: object) -> Subscription:
         the call that computes returns, which waits for it at most one second). All are called on one thread. A
         listener that raises, or takes longer than one second, is dropped with a `RuntimeWarning`.
 
+    Raises
+    ------
+    TypeError
+        The listener has none of these methods.
+
     Examples
     --------
     >>> import taskloom
@@ -215,6 +220,12 @@ def subscribe(listener: object) -> Subscription:
     1 tasks finished
     1
     """
+    names = {"run_started", "run_updated", "run_finished"}
+    if names.isdisjoint(dir(listener)) and not hasattr(type(listener), "__getattr__"):
+        raise TypeError(
+            f"A listener of type {type(listener).__name__!r} hears nothing: it has no method run_started, run_updated "
+            "or run_finished."
+        )
     return bus.subscribe(listener)
 
 

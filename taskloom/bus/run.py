@@ -70,10 +70,13 @@ class Failure:
         Raises
         ------
         ValueError
-            The inputs are no longer kept: another run has ended since.
+            The inputs are not kept any more: another run has ended since, or the record was read from a file.
         """
         if self.function is None:
-            raise ValueError(f"The inputs of {self.key!r} are no longer kept: another run has ended since.")
+            raise ValueError(
+                f"The inputs of {self.key!r} are not at hand: they are kept only in the process that ran the task, and "
+                "only until another run has ended."
+            )
         return self.function(*self.inputs)
 
     def without_inputs(self) -> Failure:
@@ -127,6 +130,7 @@ class Run:
         self.transfers: list[Any] = []
         self.failure: Failure | None = None
         self.failed_task: int | None = None
+        self.unfinished: set[int] = set()  # tasks that had begun when the run ended: they stopped with it
         # What engines write: clock readings per task, its worker where that is not the first, what finished when,
         # and what runs now (None: one task at a time, in order). Lists while it runs, which are the fastest to write.
         self.zero = perf_counter()
@@ -169,6 +173,9 @@ class Run:
         self._on_cancel = None
         if status != "finished":  # a task that outlives its run writes to what engines were given, not to the record
             self.start, self.stop, self.done = self.start[:], self.stop[:], self.done[:]
+            self.unfinished = {t for t, start in enumerate(self.start) if start and not self.stop[t]}
+            for task in self.unfinished:
+                self.stop[task] = self.zero + self._duration
         for worker in self.workers:
             worker.left = self._duration
         self.status = status
@@ -223,6 +230,8 @@ class Run:
     def ready(self) -> array[float]:
         """Per task when the last of its inputs was there: seconds since the start, NaN if that has not happened."""
         stop = self.tasks.stop
+        for task in self.unfinished:
+            stop[task] = 0.0
         return array(
             "d",
             [
@@ -241,13 +250,14 @@ class Run:
         self.names  # noqa: B018 - counted while all rows are there
         order = sorted(range(len(self.start)), key=self.stop.__getitem__)
         for task in order[: len(order) - rows]:
-            if self.stop[task]:
+            if self.stop[task] and task not in self.unfinished:
                 name = task_name(self.graph.keys[task])
                 count, seconds = self.dropped.get(name, (0, 0.0))
                 self.dropped[name] = (count + 1, seconds + self.stop[task] - self.start[task])
         kept = sorted(order[len(order) - rows :])
         rank = {number: position for position, number in enumerate(kept)}
         self.failed_task = rank.get(self.failed_task) if self.failed_task is not None else None
+        self.unfinished = {rank[task] for task in self.unfinished if task in rank}
         self.done = array("L", [rank[task] for task in self.done if task in rank])
         self.long = {rank[task]: measures for task, measures in self.long.items() if task in rank}
         self.start = array("d", [self.start[task] for task in kept])
@@ -285,6 +295,7 @@ class Run:
                 "Run.to_frame needs pandas: pip install pandas. Run.tasks has the same columns."
             ) from error
         frame = pd.DataFrame({column: list(self.tasks[column]) for column in self.tasks.columns})
+        frame[["start", "stop"]] = frame[["start", "stop"]].where(frame[["start", "stop"]] > 0)  # NaN: not yet
         return frame.rename_axis("task")
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -307,7 +318,9 @@ class Run:
         return load(path)
 
     def __repr__(self) -> str:
+        from taskloom.bus.summary import seconds
+
         text = f"<Run {self.id}: {self.engine}, {self.n_done:,}/{self.n_tasks:,} tasks, {self.status}"
         if self.failure is not None:
             text += f" at {self.failure.key!r}"
-        return f"{text}, {self.duration:.3g} s>"
+        return f"{text}, {seconds(self.duration)}>"

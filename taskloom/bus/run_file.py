@@ -49,6 +49,7 @@ def _lines(run: Run) -> Any:
         "dropped": run.dropped,
         "done": list(run.done),
         "failed_task": run.failed_task,
+        "unfinished": sorted(run.unfinished),
         "failure": None,
     }
     if run.failure is not None:
@@ -119,6 +120,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     }
     run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
     run.end(header["status"], header["duration"])
+    run.unfinished = set(header["unfinished"])
     run.workers = [Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x]
     if header["failure"] is not None:
         failure = header["failure"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NameSummary:
-    """The tasks of one name; times in seconds. `p50` and `max` leave out rows that the record has dropped."""
+    """The tasks of one name; times in seconds, those of tasks that failed or were cancelled included.
+
+    `p50` and `max` leave out rows that the record has dropped.
+    """
 
     name: str
     count: int
@@ -74,9 +77,12 @@ def seconds(value: float) -> str:
 
 def summarize(run: Run) -> Summary:
     times: dict[str, list[float]] = defaultdict(list)
-    for key, start, stop in zip(run.graph.keys, run.start, run.stop, strict=True):
+    done: Counter[str] = Counter()
+    for task, (key, start, stop) in enumerate(zip(run.graph.keys, run.start, run.stop, strict=True)):
         if stop:
-            times[task_name(key)].append(stop - start)
+            name = task_name(key)
+            times[name].append(stop - start)
+            done[name] += task not in run.unfinished
     rows = []
     for name, count in run.names.items():
         dropped, extra = run.dropped.get(name, (0, 0.0))
@@ -85,7 +91,7 @@ def summarize(run: Run) -> Summary:
             NameSummary(
                 name,
                 count,
-                len(known) + dropped,
+                done[name] + dropped,
                 sum(known) + extra,
                 median(known) if known else 0.0,
                 max(known, default=0.0),

@@ -27,7 +27,7 @@ def find_engine(name: str) -> Engine:
         near = get_close_matches(name.lower(), ENGINES, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = "; ".join(" or ".join(map(repr, engine.names)) for engine in dict.fromkeys(ENGINES.values()))
-        raise ConfigError(f"No engine of this build is called {name!r}.{hint} There are {known}.")
+        raise ConfigError(f"No engine is called {name!r}.{hint} There are {known}.")
     return engine
 
 

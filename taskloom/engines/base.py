@@ -56,6 +56,7 @@ class Engine(ABC):
         for option in options:
             if option not in _known_options:
                 raise _unknown_option(option)
+        workers_wanted(options.get("num_workers"))  # also where it will not be needed
         hooks = list(Callback.active) if callbacks is None else hooks_of(callbacks)
         if hooks:
             return self._get_observed(dsk, keys, hooks, options)
@@ -105,7 +106,9 @@ class Engine(ABC):
             answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
             status = "finished"
             return answer
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if run.stopped and not error.args:
+                error.args = run.cancelled().args
             raise
         except BaseException as error:
             status = "failed"
@@ -143,8 +146,13 @@ def workers_wanted(num_workers: Any) -> int:
 def _unknown_option(option: str) -> TypeError:
     from difflib import get_close_matches
 
-    near = get_close_matches(option, _known_options, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    # What `compute` takes may be misspelt too, and arrives here then.
+    known = {*_known_options, "scheduler", "optimize_graph", "traverse"}
+    if option in known:
+        hint = f" {option}= belongs to taskloom.compute; a graph runs on threads with taskloom.threaded.get."
+    else:
+        near = get_close_matches(option, known, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
     return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(_known_options))}.")
 
 

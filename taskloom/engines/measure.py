@@ -26,6 +26,8 @@ class Meter:
         computing.
         """
         run = self._run
+        if run.status != "running":  # this task has outlived its run
+            return
         start, stop = run.start[task], run.stop[task]
         cpu = thread_time()
         spent = cpu - self._cpu - max(0.0, start - self._clock)

@@ -6,7 +6,7 @@ one a constant, counted from the end of the list of results (which is why `Plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -98,7 +98,7 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     CycleError, MissingDependencyError
         Tasks that wait for each other, or for a key that is not there.
     GraphError
-        A requested key cannot be hashed.
+        A requested key cannot be hashed, or the graph is no mapping.
 
     Examples
     --------
@@ -107,6 +107,8 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     (['b', 'c'], [-2, (0, -1)], [0, 1])
     """
     if dsk.__class__ is not dict:
+        if not isinstance(dsk, Mapping):
+            raise GraphError(f"A graph is a mapping from keys to tasks or values, not of type {type(dsk).__name__!r}.")
         dsk = dict(dsk)
     plan = Plan(keys)
     index = dict(zip(dsk, range(len(dsk)), strict=True))

@@ -10,7 +10,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from taskloom.notebook.cells import Cells
+from taskloom.notebook.cells import Cells, MimeBundle
 from taskloom.notebook.frontend import widget_source
 from taskloom.views.progress import ProgressState, static_html, text_line
 
@@ -22,11 +22,16 @@ KEPT_OPEN = 8  # a page that draws or reloads just when a run ends still finds i
 
 
 class ProgressWidget(anywidget.AnyWidget):
-    """Draws the state it is given; one message for each."""
+    """Draws the state it is given; one message for each.
+
+    Its id as a widget is that of its output too: by it the page finds the output in a notebook that was saved and
+    opened again while the run lasted.
+    """
 
     _esm = widget_source("progress", "js")
     _css = widget_source("progress", "css")
-    progress = traitlets.Dict().tag(sync=True)
+    output_id = traitlets.Unicode().tag(sync=True)
+    progress = traitlets.Dict().tag(sync=True)  # a ProgressState with the items that `_shown` adds
 
 
 class ProgressWidgets:
@@ -47,11 +52,11 @@ class ProgressWidgets:
         """Make the bar of a run that the newest cell started."""
         return NotebookBar(run, self)
 
-    def open(self, state: dict[str, Any]) -> ProgressWidget:
+    def open(self, output_id: str, progress: dict[str, Any]) -> ProgressWidget:
         """Open a widget. All share a layout, which is a widget too and would stay open when its owner is closed."""
         if self._layout is None:
             self._layout = ipywidgets.Layout()
-        return ProgressWidget(progress=state, layout=self._layout)
+        return ProgressWidget(model_id=output_id, output_id=output_id, progress=progress, layout=self._layout)
 
     def retire(self, widget: ProgressWidget) -> None:
         """Close the widget when enough others have been retired."""
@@ -83,29 +88,28 @@ class NotebookBar:
         self._run = run
         self._widgets = widgets
         self._cell = widgets.cells.newest
-        self._display_id = uuid4().hex
+        self._id = uuid4().hex  # of the output and the widget in it
         self._widget: ProgressWidget | None = None
         self._stopping = False
 
     def draw(self, state: ProgressState) -> None:
         """Send the state to the page; the first time, put the widget there."""
         if self._widget is not None:
-            self._widget.progress = {**state, "stopping": self._stopping}
+            self._widget.progress = _shown(state, stopping=self._stopping)
             return
-        self._widget = widget = self._widgets.open({**state, "stopping": False})
+        self._widget = widget = self._widgets.open(self._id, _shown(state))
         _answer_on_subshell(widget.comm)
         widget.on_msg(self._on_message)
         view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
         data = {WIDGET_MIME: view, "text/plain": text_line(state)}
-        self._widgets.cells.display(self._cell, self._display_id, data)
+        self._widgets.cells.display(self._cell, self._id, data)
 
     def finish(self, state: ProgressState) -> None:
         """Put a picture in the widget's place. A saved widget shows nothing without its kernel."""
         if self._widget is None:
             return
-        self._widget.progress = {**state, "stopping": False}
-        data = {"text/html": static_html(state), "text/plain": text_line(state)}
-        self._widgets.cells.update(self._cell, self._display_id, data)
+        self._widget.progress = _shown(state)
+        self._widgets.cells.update(self._cell, self._id, _picture(state))
         self._widgets.retire(self._widget)
 
     def _on_message(self, widget: ProgressWidget, content: object, _buffers: object) -> None:
@@ -113,6 +117,15 @@ class NotebookBar:
             self._stopping = True
             widget.progress = {**widget.progress, "stopping": True}
             self._run.cancel()
+
+
+def _shown(state: ProgressState, stopping: bool = False) -> dict[str, Any]:
+    return {**state, "stopping": stopping, "picture": _picture(state)}
+
+
+def _picture(state: ProgressState) -> MimeBundle:
+    """Draw what stays in the file: at the end of the run, or when the notebook is saved before."""
+    return {"text/html": static_html(state), "text/plain": text_line(state)}
 
 
 def _answer_on_subshell(comm: Any) -> None:

@@ -257,14 +257,15 @@ def static_html(state: ProgressState) -> str:
     True
     """
     failure = state["failure_text"]
+    running = state["status"] == "running"
     mark = {"finished": "✓ ", "failed": "✗ ", "cancelled": "■ "}.get(state["status"], "")
     parts = [
         f"<span style='{_BAR}'>{_segments(state)}</span>",
         f"<b style='{_GAP}{_RED if failure else ''}'>{mark}{state['count_text']}</b>",
-        _text(state["time_text"]),
+        _text(duration(state["elapsed"]) if running else state["time_text"]),
         _text(failure, _RED),
         _text(state["engine"], _MUTED),
-        _text(state["note_text"], _MUTED),
+        _text(_SAVED_TOO_EARLY if running else state["note_text"], _MUTED),
     ]
     if not failure:
         parts += [_legend(row, state) for row in state["names"]]
@@ -272,6 +273,7 @@ def static_html(state: ProgressState) -> str:
     return f"<div class='taskloom-progress' style='{_LINE}' title='{title}'>{' '.join(filter(None, parts))}</div>"
 
 
+_SAVED_TOO_EARLY = "was still running when this was saved: taskloom.last_run() says how it ended"
 _LINE = "font-size:13px;line-height:20px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;"
 _GAP = "margin-right:12px;"
 _MUTED = "opacity:0.7;"

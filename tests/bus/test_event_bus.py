@@ -201,11 +201,23 @@ def test_a_run_inside_a_task_is_told_of_within_the_outer_one() -> None:
 
 
 def test_a_listener_has_only_the_methods_it_wants() -> None:
-    class Nothing:
-        pass
+    ended: list[int] = []
 
-    with taskloom.subscribe(Nothing()):
+    class Ends:
+        def run_finished(self, run: Run) -> None:
+            ended.append(run.id)
+
+    with taskloom.subscribe(Ends()):
         assert compute() == 1
+    assert len(ended) == 1
+
+
+def test_a_listener_that_would_hear_nothing_is_refused() -> None:
+    class Misspelt:
+        def run_finishd(self, run: Run) -> None: ...
+
+    with pytest.raises(TypeError, match="hears nothing"):
+        taskloom.subscribe(Misspelt())
 
 
 def test_a_closed_subscription_hears_nothing_more() -> None:

@@ -378,7 +378,7 @@ def test_inputs_of_a_failure_are_kept_for_replay_until_another_run_has_ended(get
     gc.collect()
     assert alive() is None
     assert (run.failure.key, run.failure.exception) == ("bad", "ValueError: not yet")
-    with pytest.raises(ValueError, match=r"inputs of 'bad' are no longer kept"):
+    with pytest.raises(ValueError, match=r"inputs of 'bad' are not at hand"):
         run.failure.replay()
 
 

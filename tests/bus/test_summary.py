@@ -102,7 +102,7 @@ def test_a_run_that_failed_in_its_first_task() -> None:
         taskloom.get({"a": (divmod, 1, 0)}, "a")
     run = taskloom.last_run()
     assert run is not None
-    assert run.summary().critical_path == 0.0
+    assert 0.0 < run.summary().critical_path <= run.duration, "the time it took to fail"
     assert "0/1" in str(run.summary())
 
 

@@ -152,3 +152,35 @@ def test_listeners_hear_of_each_run_once_and_before_it_returns(local: Engine) ->
         assert heard == [("started", last().id), ("failed", last().id)]
     local.get({"x": (inc, 0)}, "x")
     assert len(heard) == 2
+
+
+def test_a_task_under_way_when_its_run_ends(local: Engine) -> None:
+    """What failed and what was interrupted stop with the run, and no figure is impossible."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def outlive(_: int) -> bool:
+        started.set()
+        return wait_for(go_on)
+
+    def fail() -> None:
+        if local.case.parallel:
+            wait_for(started)
+        sleep(0.002)
+        raise ZeroDivisionError
+
+    dsk: dict[Any, Any] = {"fail": (fail,), "after": (inc, "fail")}
+    if local.case.parallel:
+        dsk["outlives"] = (outlive, 1)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            local.get(dsk, list(dsk))
+        run = last()
+        status = dict(zip(run.tasks.key, run.tasks.status, strict=True))
+        assert (status["fail"], status["after"]) == ("failed", "waiting")
+        assert status.get("outlives", "cancelled") == "cancelled"
+        assert run.summary().busy >= 0.002, "the time it took to fail counts"
+    finally:
+        go_on.set()
+    for start, stop, cpu in zip(run.tasks.start, run.tasks.stop, run.tasks.cpu, strict=True):
+        assert 0 <= start <= stop <= run.duration
+        assert isnan(cpu) or cpu >= 0
