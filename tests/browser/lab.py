@@ -206,6 +206,11 @@ class Notebook:
         """Write the file."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
 
+    def reload(self) -> None:
+        """Load the page again, and with it what `save` wrote last."""
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook")
+
     def close(self) -> None:
         """Stop the kernel and close the page."""
         self._closing = True

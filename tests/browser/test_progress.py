@@ -149,6 +149,44 @@ def test_saved_notebook_shows_a_picture_without_kernel_and_untrusted(notebook: N
     assert len({color for color in colors if "rgba(0, 0, 0, 0)" not in color}) >= 2
 
 
+def saved_output(notebook: Notebook) -> dict[str, str]:
+    """What the file holds where the last cell's bar is."""
+    notebook.save()
+    (output,) = json.loads(notebook.file.read_text())["cells"][-1]["outputs"]
+    assert not any("widget-view" in kind for kind in output["data"])
+    return {kind: "".join(lines) for kind, lines in output["data"].items()}
+
+
+def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()  # of its own: Lab forgets that the cells of a reloaded notebook ran
+    opened.run("%load_ext taskloom")
+    opened.run(SLEEP)
+    cell = opened.start("sleep_all(60, 0.1)")
+    cell.locator(".taskloom-progress-live").wait_for()
+    assert "still running when this was saved" in saved_output(opened)["text/html"]
+    opened.reload()
+    assert "still running when this was saved" in cell.locator(".taskloom-progress").inner_text()
+    until(lambda: "120/120" in cell.locator(".taskloom-progress").inner_text(), "the run's end")
+    assert "120/120" in saved_output(opened)["text/html"]
+
+
+def test_page_reloaded_while_a_run_goes_on_in_a_thread(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()
+    opened.run("%load_ext taskloom")
+    opened.run(SLEEP)
+    cell = opened.start("import threading; threading.Thread(target=sleep_all, args=(1000, 0.05)).start()")
+    cell.locator(".taskloom-progress-live").wait_for()
+    opened.save()
+    opened.reload()
+    cell.locator(".taskloom-progress-live").wait_for()
+    first = done(cell)
+    until(lambda: done(cell) > first, "more tasks done")
+    cell.locator("button.taskloom-stop").click()
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
+    assert "stopped" in cell.locator(".taskloom-progress").inner_text()
+    assert "stopped" in saved_output(opened)["text/html"]
+
+
 def test_off_and_unload(notebook: Notebook) -> None:
     notebook.run(SLEEP)
     notebook.run("%progress off")

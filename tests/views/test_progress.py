@@ -201,3 +201,15 @@ def test_colors_are_stable_and_differ() -> None:
     assert name_colors(names) == colors
     assert name_colors(["load"])["load"] == colors["load"]
     assert len(name_colors(map(str, range(100)))) == 100
+
+
+def test_html_of_a_run_that_goes_on_says_so() -> None:
+    run = new_run(*range(4), seconds=3)
+    finish(run, 2)
+    assert "left" in progress_state(run)["time_text"]
+    text = re.sub("<[^>]+>", "", static_html(progress_state(run)))
+    assert "still running when this was saved" in text
+    assert "left" not in text
+    finish(run, 2)
+    run.end("finished")
+    assert "saved" not in static_html(progress_state(run))

@@ -87,6 +87,63 @@ function interruptKernel(model) {
   kernel?.interrupt?.().catch(() => {});
 }
 
+// A widget shows nothing in a file that is saved in mid-run and opened again: the kernel is gone, or it is too busy to
+// answer the page. So the file gets a picture in the widget's place, with the widget's id; when the kernel answers
+// again, the page finds the picture by that id and puts the widget back, or a picture of the run's end. This uses what
+// JupyterLab and Notebook keep behind their widget manager; in other front ends nothing happens.
+
+const VIEW = "application/vnd.jupyter.widget-view+json";
+const UNFINISHED = Symbol.for("taskloom.unfinished");
+
+/** The pictures of unfinished runs by widget id, which the notebook saves in place of the widgets. */
+function unfinished(notebook) {
+  if (notebook[UNFINISHED]) return notebook[UNFINISHED];
+  const pictures = (notebook[UNFINISHED] = new Map());
+  const toJSON = notebook.toJSON;
+  const saved = (output) => {
+    const id = output.data?.[VIEW]?.model_id;
+    return pictures.has(id) ? { ...output, data: pictures.get(id), metadata: { taskloom: id } } : output;
+  };
+  notebook.toJSON = function () {
+    const content = toJSON.call(this);
+    const cells = content.cells.map((cell) => (cell.outputs ? { ...cell, outputs: cell.outputs.map(saved) } : cell));
+    return { ...content, cells };
+  };
+  return pictures;
+}
+
+/** Replaces the output that was saved in mid-run, if this notebook was opened from such a file. */
+function replaceSaved(notebook, id, data, metadata) {
+  for (const { outputs } of notebook.cells) {
+    for (let index = 0; index < (outputs?.length ?? 0); index++) {
+      if (outputs.get(index).metadata?.taskloom !== id) continue;
+      outputs.set(index, { output_type: "display_data", data, metadata });
+    }
+  }
+}
+
+function initialize({ model }) {
+  const notebook = model.widget_manager?.context?.model;
+  const isKnown = typeof notebook?.toJSON === "function" && typeof notebook.cells?.[Symbol.iterator] === "function";
+  if (!isKnown) return;
+  const id = model.get("output_id");
+  const update = () => {
+    const { status, picture } = model.get("progress");
+    if (status === "running") {
+      unfinished(notebook).set(id, picture);
+    } else {
+      unfinished(notebook).delete(id);
+      replaceSaved(notebook, id, picture, {});
+    }
+  };
+  if (model.get("progress").status === "running") {
+    const view = { version_major: 2, version_minor: 0, model_id: id };
+    replaceSaved(notebook, id, { [VIEW]: view }, { taskloom: id });
+  }
+  model.on("change:progress", update);
+  update();
+}
+
 function render({ model, el }) {
   const parts = build(el);
   const update = () => draw(parts, model.get("progress"));
@@ -107,4 +164,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { initialize, render };

@@ -50,13 +50,13 @@ class FakeModel {
   listeners = new Map();
   interrupts = 0;
 
-  constructor(progress) {
+  constructor(progress, notebook) {
     this.progress = progress;
     const kernel = { interrupt: async () => void this.interrupts++ };
-    this.widget_manager = { context: { sessionContext: { session: { kernel } } } };
+    this.widget_manager = { context: { sessionContext: { session: { kernel } }, model: notebook } };
   }
-  get() {
-    return this.progress;
+  get(name) {
+    return name === "output_id" ? ID : this.progress;
   }
   on(event, listener) {
     this.listeners.set(listener, event);
@@ -70,6 +70,28 @@ class FakeModel {
   change(progress) {
     this.progress = { ...this.progress, ...progress };
     for (const listener of this.listeners.keys()) listener();
+  }
+}
+
+const ID = "c0ffee";
+const VIEW = { "application/vnd.jupyter.widget-view+json": { model_id: ID }, "text/plain": "[###...]" };
+
+/** JupyterLab's model of a notebook with one cell, which a widget's output and a printed line are in. */
+class FakeNotebook {
+  constructor(data, metadata = {}) {
+    const outputs = [
+      { output_type: "display_data", data, metadata },
+      { output_type: "stream", text: "hello" },
+    ];
+    outputs.get = (index) => outputs[index];
+    outputs.set = (index, output) => void (outputs[index] = output);
+    this.cells = [{}, { outputs }];
+  }
+  get output() {
+    return this.cells[1].outputs[0];
+  }
+  toJSON() {
+    return { metadata: {}, cells: [{ source: "# title" }, { outputs: [...this.cells[1].outputs] }] };
   }
 }
 
@@ -93,6 +115,7 @@ const RUNNING = {
   note_text: "2 running",
   failure_text: "",
   stopping: false,
+  picture: { "text/html": "half" },
 };
 
 let model, el, cleanUp;
@@ -196,4 +219,46 @@ test("a removed view listens and interrupts no more", (context) => {
   context.mock.timers.tick(2000);
   assert.equal(model.interrupts, 0);
   assert.equal(model.listeners.size, 0);
+});
+
+test("a file saved in mid-run has a picture in the widget's place", () => {
+  const notebook = new FakeNotebook(VIEW);
+  const model = new FakeModel({ ...RUNNING }, notebook);
+  widget.initialize({ model });
+  widget.initialize({ model: new FakeModel({ ...RUNNING }, notebook) }); // a second bar
+  model.change({ picture: { "text/html": "more" } });
+  const [title, { outputs }] = notebook.toJSON().cells;
+  assert.deepEqual(title, { source: "# title" });
+  assert.deepEqual(outputs[0].data, { "text/html": "more" });
+  assert.deepEqual(outputs[1], { output_type: "stream", text: "hello" });
+  assert.equal(notebook.output.data, VIEW, "the page keeps its widget");
+
+  model.change({ status: "finished" });
+  assert.equal(notebook.toJSON().cells[1].outputs[0].data, VIEW, "from now on the kernel replaces the output");
+});
+
+test("a page that was reloaded in mid-run gets its widget back, then the picture of the end", () => {
+  const notebook = new FakeNotebook({ "text/html": "half" }, { taskloom: ID });
+  const model = new FakeModel({ ...RUNNING }, notebook);
+  widget.initialize({ model });
+  assert.equal(notebook.output.data["application/vnd.jupyter.widget-view+json"].model_id, ID);
+  assert.deepEqual(notebook.toJSON().cells[1].outputs[0].data, { "text/html": "half" });
+  model.change({ status: "finished", picture: { "text/html": "all" } });
+  assert.deepEqual(notebook.output, { output_type: "display_data", data: { "text/html": "all" }, metadata: {} });
+  assert.deepEqual(notebook.cells[1].outputs[1], { output_type: "stream", text: "hello" });
+});
+
+test("a page that was reloaded and heard of no end before it gets the picture of the end", () => {
+  const notebook = new FakeNotebook({ "text/html": "half" }, { taskloom: ID });
+  widget.initialize({ model: new FakeModel({ ...RUNNING, status: "failed", picture: { "text/html": "all" } }, notebook) });
+  assert.deepEqual(notebook.output.data, { "text/html": "all" });
+});
+
+test("a front end that keeps its notebook elsewhere is left alone", () => {
+  for (const manager of [undefined, {}, { context: { model: {} } }]) {
+    const model = new FakeModel({ ...RUNNING });
+    model.widget_manager = manager;
+    widget.initialize({ model });
+    assert.equal(model.listeners.size, 0);
+  }
 });
