@@ -158,6 +158,7 @@ def write_page(notebook: nbformat.NotebookNode, page: Path) -> None:
     """Write the executed notebook as one HTML file that needs no other."""
     exporter = HTMLExporter(raw_template=SELF_CONTAINED, embed_images=True)
     exporter.log.setLevel("ERROR")
+    notebook.metadata.pop("widgets", None)  # live views have left their pictures; their state would need scripts
     html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": "taskloom quickstart"}})
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8")

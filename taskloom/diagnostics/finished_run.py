@@ -26,7 +26,7 @@ class FinishedRun:
         self._graph = run.graph
         self._plan = run.graph.plan
         self.keys = run.graph.keys
-        self.start, self.stop, self.worker = run.start, run.stop, run.worker
+        self.start, self.stop, self.worker, self._done = run.start, run.stop, run.worker, run.done
         self.workers = [worker.name for worker in run.workers]
         self.end = run.zero + run.duration
         self._data = {} if self._plan is None else {slot: key for key, slot in self._plan.data.items()}
@@ -37,7 +37,7 @@ class FinishedRun:
 
     def finished(self) -> list[int]:
         """The numbers of the tasks that finished, in the order in which they started."""
-        return sorted(filter(self.stop.__getitem__, range(len(self.stop))), key=self.start.__getitem__)
+        return sorted(self._done, key=self.start.__getitem__)
 
     def kept(self) -> set[int]:
         """The numbers of the tasks whose results the caller asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from numbers import Integral
 from typing import Any, ClassVar
 
 from taskloom import config
@@ -18,6 +19,9 @@ from taskloom.errors import ConfigError
 from taskloom.graph import Graph, Plan, Task, compile_plan, is_task
 
 _known_options = {"callbacks"}  # of all engines
+
+
+MANY_NOTES = 10
 
 
 class Engine(ABC):
@@ -138,9 +142,9 @@ def workers_wanted(num_workers: Any) -> int:
         num_workers = config.get("num_workers")
     if num_workers is None:
         return usable_cpus()
-    if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 1:
+    if isinstance(num_workers, bool) or not isinstance(num_workers, Integral) or num_workers < 1:
         raise ConfigError(f"num_workers={num_workers!r} cannot be used: it takes a whole number, 1 or more.")
-    return num_workers
+    return int(num_workers)
 
 
 def _unknown_option(option: str) -> TypeError:
@@ -173,12 +177,12 @@ def _explain(error: BaseException, run: Run) -> None:
     if failure is None or failure.exception is not error:
         return
     worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
-    note = (
-        f"taskloom: task {_short(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}.\n"
-        "Run it again in this thread, with the inputs it had: taskloom.last_run().failure.replay()"
-    )
+    note = f"taskloom: task {_short(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
+    if run.parent is None:
+        note += "\nRun it again in this thread, with the inputs it had: taskloom.last_run().failure.replay()"
     with suppress(Exception):  # an exception of the user's own making may refuse attributes
-        error.add_note(note)
+        if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
+            error.add_note(note)
 
 
 def _short(key: object) -> str:

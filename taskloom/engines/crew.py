@@ -19,6 +19,8 @@ from typing import Protocol
 LOOK_EVERY = 0.0004  # seconds
 PROMPT = 0.0005  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
 STALLED_LOOKS = 3  # looks without progress after which a run gets help although the lock is never free
+STARVED = 0.5  # seconds without progress after which a run gets a thread of its own though all places are taken
+CHECK_EVERY = 0.2  # seconds between looks for that
 QUIET_LOOKS = 25  # looks in vain after which the sentinel sleeps until it is called
 
 
@@ -28,7 +30,12 @@ class Shared(Protocol):
     num_workers: int
     first: int  # the thread of its first worker, 0 until there is one
     last_progress: int  # what the sentinel saw when it last looked ...
-    stalled: int  # ... and how often it saw the same
+    stalled: int  # ... how often it saw the same ...
+    since: float  # ... and since when
+
+    @property
+    def outermost(self) -> Shared:
+        """The run that it is inside of, or itself."""
 
     def surplus(self) -> bool:
         """Whether tasks are ready that nobody has taken."""
@@ -52,7 +59,8 @@ class Helper:
 
 class Crew:
     """Helper threads and what they do. All runs share them: no run is helped by more than its `num_workers` allows
-    for the helpers of all runs and its own first worker. Other runs' callers, who brought their threads, do not count.
+    for the helpers of all runs and the caller that it goes back to. Other callers, who brought their threads, do not
+    count. A run that stands still, as its tasks may wait for each other, gets a thread although no place is free.
     """
 
     def __init__(self) -> None:
@@ -94,6 +102,8 @@ class Crew:
                 self._appoint()
             elif self._sentinel is None:
                 self.asleep = True
+            elif self._sentinel.signal.locked():
+                self._sentinel.signal.release()  # it may wait for room
             return run
 
     def call(self) -> None:
@@ -124,7 +134,7 @@ class Crew:
     def _appoint(self) -> None:
         """Have a sleeping or new helper watch, if some run has room for it."""
         self.asleep = False
-        if not any(map(self._has_room, self._runs)):
+        if not self._runs:
             return
         if self._idle:
             self._sentinel = self._idle.pop()
@@ -139,7 +149,7 @@ class Crew:
 
     def _has_room(self, run: Shared) -> bool:
         helpers = sum([helped is not None for helped in self._active.values()])
-        return helpers + (self._active.get(run.first, run) is None) < run.num_workers
+        return helpers + (self._active.get(run.outermost.first, run) is None) < run.num_workers
 
     def _start(self, helper: Helper) -> None:
         name = f"taskloom-{next(self._numbers)}"
@@ -177,10 +187,14 @@ class Crew:
             if quiet > QUIET_LOOKS:
                 quiet = 0
                 self.asleep = True
-                if not any(run.surplus() for run in list(self._runs)):
+                if any(run.surplus() for run in list(self._runs)):  # which have no room
+                    self.asleep = False
+                    called = helper.signal.acquire(timeout=CHECK_EVERY)
+                    due = perf_counter()
+                else:
                     helper.signal.acquire()
-                self.asleep = False
-                called = True
+                    self.asleep = False
+                    called = True
             else:
                 due = perf_counter() + LOOK_EVERY
                 called = helper.signal.acquire(timeout=LOOK_EVERY)
@@ -197,18 +211,28 @@ class Crew:
         A run that makes progress is joined only if the look was `prompt`.
         """
         needed = False
+        now = perf_counter()
         with self._lock:
             for run in reversed(self._runs):
-                if self._has_room(run) and run.surplus():
+                if not run.surplus():
+                    continue
+                progress = run.progress()
+                if progress == run.last_progress:
+                    run.stalled += 1
+                else:
+                    run.last_progress, run.stalled, run.since = progress, 0, now
+                if self._has_room(run):
                     needed = True
-                    progress = run.progress()
-                    run.stalled = run.stalled + 1 if progress == run.last_progress else 0
-                    run.last_progress = progress
-                    if prompt or run.stalled >= STALLED_LOOKS:
-                        self._active[get_ident()] = run
-                        self._sentinel = None
-                        self._appoint()
-                        return run, True
+                    joins = prompt or run.stalled >= STALLED_LOOKS
+                else:
+                    own = 1 + sum([helped is run for helped in self._active.values()])
+                    joins = now - run.since > STARVED and own < run.num_workers
+                if joins:
+                    run.since = now
+                    self._active[get_ident()] = run
+                    self._sentinel = None
+                    self._appoint()
+                    return run, True
         return None, needed
 
 

@@ -6,19 +6,29 @@ import signal
 import sys
 import threading
 from time import sleep
+from typing import Any
 
 LOOK_AGAIN = 0.02  # seconds after which a thread that has not moved is sent the signal again
 LOOKS = 25
 
 
 class Interrupt:
-    """A KeyboardInterrupt for the thread that made this object, if that is the main thread, until `close`."""
+    """A KeyboardInterrupt for the thread that made this object, if that is the main thread, until `close`.
+
+    Until then Ctrl-C means the same inside of `asyncio.run`, whose own handler only asks the running coroutine to stop
+    when it gets to it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         main = threading.main_thread()
         self._possible = threading.get_ident() == main.ident and hasattr(signal, "pthread_kill")
         self._sent = False
+        self._handler: Any = None  # asyncio's, while it is set aside
+        if self._possible:
+            handler = signal.getsignal(signal.SIGINT)
+            if getattr(getattr(handler, "func", None), "__qualname__", None) == "Runner._on_sigint":
+                self._handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def send(self) -> None:
         """Interrupt the main thread, from another one.
@@ -46,6 +56,8 @@ class Interrupt:
         """Send nothing from now on; take in a signal that is under way, so that it hits nobody later."""
         with self._lock:
             self._possible = False
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
         if self._sent:
             try:
                 sleep(0)  # a system call: what was sent arrives here at the latest

@@ -74,7 +74,7 @@ def _submit_to_crew(outcomes: Outcomes, context: Context) -> Submit:
     return submit
 
 
-_thread = threading.local()  # .at_work: this thread executes a task, and is counted by the crew
+_thread = threading.local()  # .run: the run of which this thread executes a task, if any
 
 
 class ThreadsRun:
@@ -91,6 +91,9 @@ class ThreadsRun:
         self.first = 0  # the thread of the first worker
         self.last_progress = -1
         self.stalled = 0
+        self.since = perf_counter()
+        outer: ThreadsRun | None = getattr(_thread, "run", None)
+        self._outermost = None if outer is None else outer.outermost  # None, not self: a circle would outlive the run
         self.context = context
         self.results = plan.results()
         self.error: BaseException | None = None
@@ -146,16 +149,16 @@ class ThreadsRun:
         return self.results
 
     def _work_as_caller(self) -> None:
-        nested = getattr(_thread, "at_work", False)
+        outer = getattr(_thread, "run", None)
         try:
-            if not nested:
+            if outer is None:
                 crew.enter()
-            self.caller_works = _thread.at_work = True
+            self.caller_works, _thread.run = True, self
             self.context.run(self._work_first)
         finally:
             self.caller_works = False
-            _thread.at_work = nested
-            if not nested:
+            _thread.run = outer
+            if outer is None:
                 try:
                     crew.leave()
                 except KeyboardInterrupt:
@@ -165,16 +168,16 @@ class ThreadsRun:
     def _stand_in(self) -> None:
         """Be the first worker, in place of a caller whose thread has an event loop to serve."""
         crew.enter(self)
-        _thread.at_work = True
+        _thread.run = self
         try:
             self.context.copy().run(self._work_first)
         finally:
-            _thread.at_work = False
+            _thread.run = None
             crew.leave()
 
     def _wait(self) -> None:
         """Wait until the others are done. A task that waits for a run inside it gives its place away meanwhile."""
-        if not getattr(_thread, "at_work", False):
+        if getattr(_thread, "run", None) is None:
             self.over.acquire()
             return
         run = crew.leave()
@@ -191,6 +194,10 @@ class ThreadsRun:
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
+    @property
+    def outermost(self) -> ThreadsRun:
+        return self._outermost or self
+
     def surplus(self) -> bool:
         if self.shared:
             return bool(self.ready or self.roots) and not self.run.stopped
@@ -201,13 +208,13 @@ class ThreadsRun:
         return len(self.run.done)
 
     def help(self) -> None:
-        _thread.at_work = True
+        _thread.run = self
         try:
             self._take_stock()
             if self.shared:
                 self.context.copy().run(self._work_shared, -1)
         finally:
-            _thread.at_work = False
+            _thread.run = None
 
     def _take_stock(self) -> None:
         """Count what is left to do, so that several workers can take part.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any, NamedTuple
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -15,8 +17,19 @@ def in_kernel(shell: InteractiveShell) -> bool:
     return hasattr(shell.display_pub, "pub_socket")
 
 
+class Cell(NamedTuple):
+    """A cell that was run: the header of its request, and the context variables it ran with."""
+
+    request: Header
+    context: Context
+
+    def call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call a function, in any thread, that uses widgets: ipykernel 7.0 looks for the request in the context."""
+        self.context.copy().run(function, *arguments)  # a copy: two threads may not be in one context
+
+
 class Cells:
-    """Remembers the request of the newest cell, so that its output area can be written to at any later time.
+    """Remembers the newest cell, so that its output area can be written to at any later time.
 
     IPython's ``display`` asks the calling thread for its cell, and the thread that draws has none: ipykernel 6 and 7
     would each guess, and a click in a widget changes what they guess.
@@ -38,17 +51,17 @@ class Cells:
         self._shell.events.unregister("pre_run_cell", self._remember)
 
     def _remember(self, _info: object = None) -> None:
-        self.newest: Header = dict(self._publisher.parent_header)
+        self.newest = Cell(dict(self._publisher.parent_header), copy_context())
 
-    def display(self, cell: Header, display_id: str, data: MimeBundle) -> None:
+    def display(self, cell: Cell, display_id: str, data: MimeBundle) -> None:
         """Append an output to `cell`."""
         self._publish("display_data", cell, display_id, data)
 
-    def update(self, cell: Header, display_id: str, data: MimeBundle) -> None:
+    def update(self, cell: Cell, display_id: str, data: MimeBundle) -> None:
         """Replace the output that `display` made."""
         self._publish("update_display_data", cell, display_id, data)
 
-    def _publish(self, kind: str, cell: Header, display_id: str, data: MimeBundle) -> None:
+    def _publish(self, kind: str, cell: Cell, display_id: str, data: MimeBundle) -> None:
         publisher = self._publisher
         content = {"data": data, "metadata": {}, "transient": {"display_id": display_id}}
-        publisher.session.send(publisher.pub_socket, kind, content, parent=cell, ident=publisher.topic)
+        publisher.session.send(publisher.pub_socket, kind, content, parent=cell.request, ident=publisher.topic)

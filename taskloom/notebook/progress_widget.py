@@ -94,6 +94,14 @@ class NotebookBar:
 
     def draw(self, state: ProgressState) -> None:
         """Send the state to the page; the first time, put the widget there."""
+        self._cell.call(self._draw, state)
+
+    def finish(self, state: ProgressState) -> None:
+        """Put a picture in the widget's place. A saved widget shows nothing without its kernel."""
+        if self._widget is not None:
+            self._cell.call(self._finish, state, self._widget)
+
+    def _draw(self, state: ProgressState) -> None:
         if self._widget is not None:
             self._widget.progress = _shown(state, stopping=self._stopping)
             return
@@ -104,13 +112,10 @@ class NotebookBar:
         data = {WIDGET_MIME: view, "text/plain": text_line(state)}
         self._widgets.cells.display(self._cell, self._id, data)
 
-    def finish(self, state: ProgressState) -> None:
-        """Put a picture in the widget's place. A saved widget shows nothing without its kernel."""
-        if self._widget is None:
-            return
-        self._widget.progress = _shown(state)
+    def _finish(self, state: ProgressState, widget: ProgressWidget) -> None:
+        widget.progress = _shown(state)
         self._widgets.cells.update(self._cell, self._id, _picture(state))
-        self._widgets.retire(self._widget)
+        self._widgets.retire(widget)
 
     def _on_message(self, widget: ProgressWidget, content: object, _buffers: object) -> None:
         if content == {"type": "stop"} and widget.progress["status"] == "running":

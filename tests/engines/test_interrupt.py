@@ -190,6 +190,23 @@ late = asyncio.run(main())
 never.set()
 assert late < 0.5, late
 """,
+    # The same with the handler of `asyncio.run`, which by itself would wait until the coroutine gives way.
+    "asyncio": """
+import asyncio
+started, never = threading.Event(), threading.Event()
+def task(x):
+    started.set()
+    never.wait(15)
+async def main():
+    before = signal.getsignal(signal.SIGINT)
+    late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
+    assert signal.getsignal(signal.SIGINT) is before
+    return late
+striker = strike_when(started)
+late = asyncio.run(main())
+never.set()
+assert late < 0.5, late
+""",
     # Between runs of many short tasks, wherever it happens to strike.
     "busy": """
 dsk = {("x", i): (abs, -i) for i in range(2000)}
