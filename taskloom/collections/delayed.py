@@ -163,7 +163,7 @@ class Delayed(CollectionMethods, Operators):
         name = function.__name__.strip("_")
         return _call(function, operands, {}, f"{name}-{tokenize(name, *operands)}")
 
-    def __call__(self, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
+    def __call__(self, /, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
         key = _call_key("call", self, args, kwargs, pure, dask_key_name)
         return _call(operator.call, (self, *args), kwargs, key)
 
@@ -260,7 +260,7 @@ class DelayedLeaf(Delayed):
         _set_pure(self, pure)
         _set_nout(self, nout)
 
-    def __call__(self, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
+    def __call__(self, /, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
         func = self._obj
         if not callable(func):
             raise TypeError(f"{self!r} holds an object of type {type(func).__name__!r}, which cannot be called.")
@@ -306,7 +306,7 @@ class DelayedAttr(Delayed):
             raise AttributeError("a dtype has no dtype")
         return super().__getattr__(name)
 
-    def __call__(self, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
+    def __call__(self, /, *args: Any, pure: bool | None = None, dask_key_name: Any = None, **kwargs: Any) -> Delayed:
         key = _call_key(self._attribute, self._key, args, kwargs, pure, dask_key_name)
         return _call(Method(self._attribute), (self._owner, *args), kwargs, key)
 

@@ -177,3 +177,17 @@ def test_a_pool_serves_several_runs_at_once(make_pool: Callable[[int], Any]) -> 
     results = [in_thread(compute, n) for n in range(6)]
     assert [result() for result in results] == [465 + 30 * n for n in range(6)]
     assert end(pool) is None
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["plain", "observed"])
+def test_a_run_inside_a_task_of_the_same_pool_waits_for_no_place(observed: bool) -> None:
+    """Its tasks run in the thread that waits for them."""
+    callbacks = {"callbacks": taskloom.Callback()} if observed else {}
+
+    def outer(x: int) -> int:
+        answer: int = taskloom.threaded.get({"y": (abs, -x), "z": (abs, "y")}, "z")
+        return answer
+
+    with ThreadPoolExecutor(2) as pool, taskloom.config.set(pool=pool):
+        dsk = {("x", i): (outer, i) for i in range(6)}
+        assert taskloom.threaded.get(dsk, list(dsk), **callbacks) == list(range(6))
