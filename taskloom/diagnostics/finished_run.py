@@ -66,20 +66,4 @@ def _unfold(plan: Plan, number: int, data: dict[int, Key]) -> Any:
     function = plan.functions[number]
     if function is identity:  # a key that stands for another
         return leaves[0]
-    return _nest(function, leaves) if isinstance(function, Recipe) else (function, *leaves)
-
-
-def _nest(recipe: Recipe, leaves: list[Any]) -> Any:
-    """The nested task or list that a recipe was made from."""
-    leaf = iter(leaves)
-    stack: list[Any] = []
-    for step in recipe.program:
-        if step is None:
-            stack.append(next(leaf))
-            continue
-        function, n = step
-        first = len(stack) - n
-        values = stack[first:]
-        del stack[first:]
-        stack.append(values if function is None else (function, *values))
-    return stack[0]
+    return function.nest(leaves) if isinstance(function, Recipe) else (function, *leaves)

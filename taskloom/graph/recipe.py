@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,13 @@ class Recipe:
         self.func = func  # the outermost function: what the task is called
 
     def __call__(self, *leaves: Any) -> Any:
+        return self._fold(leaves, operator.call)
+
+    def nest(self, leaves: Iterable[Any]) -> Any:
+        """The nested task or list that the recipe was made from, with these leaves."""
+        return self._fold(leaves, lambda *task: task)
+
+    def _fold(self, leaves: Iterable[Any], combine: Callable[..., Any]) -> Any:
         leaf = iter(leaves)
         stack: list[Any] = []
         for step in self.program:
@@ -33,7 +41,7 @@ class Recipe:
             first = len(stack) - n
             values = stack[first:]
             del stack[first:]
-            stack.append(values if function is None else function(*values))
+            stack.append(values if function is None else combine(function, *values))
         return stack[0]
 
     def __repr__(self) -> str:
@@ -103,16 +111,4 @@ def refers_to(leaf: Any, key: Any) -> bool:
 def substitute(value: Any, key: Any, replacement: Any) -> Any:
     """The same task or list with `replacement` in the place of the leaf `key`."""
     recipe, leaves = flatten(value)
-    leaf = iter(leaves)
-    stack: list[Any] = []
-    for step in recipe.program:
-        if step is None:
-            item = next(leaf)
-            stack.append(replacement if refers_to(item, key) else item)
-            continue
-        function, n = step
-        first = len(stack) - n
-        values = stack[first:]
-        del stack[first:]
-        stack.append(values if function is None else (function, *values))
-    return stack[0]
+    return recipe.nest([replacement if refers_to(leaf, key) else leaf for leaf in leaves])

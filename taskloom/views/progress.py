@@ -6,7 +6,8 @@ that they say the same thing.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, TypedDict
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 TOP_NAMES = 5  # names with a colour of their own; all others share one
-EXACT_TASKS = 20_000  # larger runs count names on an even sample: a bar must not slow the run it shows
-SAMPLED_DONE = 2_000  # keys looked at per reading in such a run
+EXACT_TASKS = 20_000  # larger runs count names on a sample: a bar must not slow the run it shows
+SAMPLED_TASKS = 2_000  # keys looked at in such a run before its first reading
+SAMPLED_DONE = 1_000  # keys looked at per reading in such a run
 RATE_WINDOW = 3.0  # seconds: the estimate follows the last third of the run's time, but at least this much
 TEXT_BAR = 24  # characters
+GOLDEN_RATIO = 1.618033988749895
 
 
 class NameCount(TypedDict):
@@ -79,10 +82,11 @@ class Progress:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._exact = run.n_tasks <= EXACT_TASKS
-        self._names: list[str] = []  # of all tasks by number, or of the sampled ones
+        self._names: list[str] = []  # by task number; empty where not exact
         self._rows: dict[str, NameCount] = {}
         self._hidden_names = 0
-        self._done = Counter({name: count for name, (count, _) in run.dropped.items()})  # rows a large record gave up
+        self._done: defaultdict[str, float] = defaultdict(float)
+        self._done.update({name: count for name, (count, _) in run.dropped.items()})  # rows a large record gave up
         self._cursor = 0
         self._marks: deque[tuple[float, int]] = deque([(0.0, 0)])
 
@@ -136,7 +140,7 @@ class Progress:
             self._choose_names()
         self._count_done()
         for name, row in self._rows.items():
-            row["done"] = row["total"] if done == total else min(self._done[name], row["total"])
+            row["done"] = row["total"] if done == total else min(round(self._done[name]), row["total"])
         rows = [row.copy() for row in self._rows.values()]
         if self._hidden_names:
             other_total = max(0, total - sum(row["total"] for row in rows))
@@ -157,22 +161,33 @@ class Progress:
     def _count_totals(self) -> dict[str, int]:
         run = self._run
         keys = run.graph.keys
-        step = 1 if self._exact else -(-len(keys) // EXACT_TASKS)
-        self._names = [task_name(key) for key in keys[::step]]
+        if self._exact:
+            self._names = [task_name(key) for key in keys]
         if run.dropped:
             return run.names
-        return {name: count * step for name, count in Counter(self._names).items()}
+        if self._exact:
+            return Counter(self._names)
+        sample = Counter(task_name(keys[number]) for number in _sample(len(keys), SAMPLED_TASKS))
+        return {name: round(count * len(keys) / SAMPLED_TASKS) for name, count in sample.items()}
 
     def _count_done(self) -> None:
         fresh = self._run.done[self._cursor :]
         self._cursor += len(fresh)
         if self._exact:
-            self._done.update(map(self._names.__getitem__, fresh))
+            for name, count in Counter(map(self._names.__getitem__, fresh)).items():
+                self._done[name] += count
             return
         keys = self._run.graph.keys
-        step = -(-len(fresh) // SAMPLED_DONE) or 1
-        for number in fresh[::step]:
-            self._done[task_name(keys[number])] += step
+        sample = _sample(len(fresh), SAMPLED_DONE)
+        for index in sample:
+            self._done[task_name(keys[fresh[index]])] += len(fresh) / len(sample)
+
+
+def _sample(count: int, most: int) -> Sequence[int]:
+    """Choose from ``range(count)``, evenly but in no rhythm, which the names of tasks may have too."""
+    if count <= most:
+        return range(count)
+    return sorted(int(count * (index * GOLDEN_RATIO % 1)) for index in range(most))
 
 
 def progress_state(run: Run) -> ProgressState:

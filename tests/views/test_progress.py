@@ -104,6 +104,17 @@ def test_a_large_run_is_estimated_and_says_so() -> None:
     assert all(done == total for done, total in by_name(progress_state(run)).values())
 
 
+@pytest.mark.parametrize("names", [2, 3, 4])
+def test_estimates_do_not_fall_into_step_with_the_graph(names: int) -> None:
+    run = new_run(*[(f"step{i % names}", i) for i in range(80_000)])
+    finish(run, 40_000)
+    counts = by_name(progress_state(run))
+    assert len(counts) == names
+    for done, total in counts.values():
+        assert total == pytest.approx(80_000 / names, rel=0.05)
+        assert done == pytest.approx(40_000 / names, rel=0.05)
+
+
 def test_nested_runs_are_a_count() -> None:
     state = Progress(new_run("a")).state({"runs": 3, "total": 120, "done": 40})
     assert "3 nested runs 40/120" in state["note_text"]
