@@ -1,12 +1,17 @@
 """What every test shares: reproducible hypothesis runs, and a check that no thread or process outlives its test."""
 
 import multiprocessing
+import signal
 import threading
 from collections.abc import Iterator
 
 import psutil
 import pytest
 from hypothesis import settings
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine and in every run: a red test can be looked at again.
 settings.register_profile("taskloom", derandomize=True, deadline=None, print_blob=True)
