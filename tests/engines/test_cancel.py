@@ -249,8 +249,6 @@ def test_at_any_moment_of_a_busy_run(local: Engine) -> None:
 
 def test_the_run_inside_a_task(local: Engine) -> None:
     """The task fails with the interrupt of its own run, so that the outer run is cancelled too."""
-    if not local.case.own_workers:
-        pytest.skip("a run inside a task of a user's pool waits for a place there")
 
     def inner() -> Any:
         return local.get({"x": (lambda: taskloom.runs[-1].cancel(),), "y": (abs, -1), "z": (repr, ["x", "y"])}, "z")

@@ -269,9 +269,6 @@ def test_infinite_recursion_in_a_task(engine: Engine, observed: bool) -> None:
 
 
 def test_infinite_recursion_through_runs_inside_tasks(local: Engine) -> None:
-    if not local.case.own_workers:
-        pytest.skip("a run inside a task of a user's pool waits for a place there")
-
     def nest(x: int) -> Any:
         return local.get({"a": (inc, x), "b": (nest, "a")}, "b")
 

@@ -213,20 +213,24 @@ dsk = {("x", i): (abs, -i) for i in range(2000)}
 dsk |= {"sum": (sum, list(dsk))}
 go = threading.Event()
 def storm():
+    go.wait()
     while not gone.wait(0.003):
         strike()
 striker = in_thread(storm)
 hits = 0
 end = time.monotonic() + 1.0
-while time.monotonic() < end:
+while not gone.is_set():
     try:
-        get(dsk, "sum")
+        go.set()
+        while time.monotonic() < end:  # inside `try`: it may strike here, too
+            get(dsk, "sum")
+        gone.set()
     except KeyboardInterrupt:
         hits += 1
 while True:
     try:
-        gone.set()
         striker()
+        time.sleep(0.05)  # a last strike may be under way
         break
     except KeyboardInterrupt:
         pass
