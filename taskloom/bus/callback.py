@@ -37,7 +37,7 @@ class ActiveCallbacks(MutableSet[Hooks]):
         return value in self._registered and value not in in_service.get()
 
     def __iter__(self) -> Iterator[Hooks]:
-        return iter([hooks for hooks in self._registered if hooks not in in_service.get()])
+        return iter([hooks for hooks in list(self._registered) if hooks not in in_service.get()])
 
     def __len__(self) -> int:
         return len(list(iter(self))) if self._registered else 0

@@ -77,7 +77,7 @@ def outputs() -> dict[str, Any]:
         "many": (
             "from comm import get_comm_manager\n"
             "taskloom.config.set(notebook__progress_delay=0)\n"
-            "for _ in range(12): taskloom.get({'a': (time.sleep, 0.12)}, 'a')\n"
+            "for _ in range(12): taskloom.get({'a': (time.sleep, 0.3)}, 'a')\n"
             "print(len(get_comm_manager().comms))"
         ),
         "unload": "%unload_ext taskloom\nimport gc; gc.collect()\nprint(len(get_comm_manager().comms))",
