@@ -1,9 +1,10 @@
 """The warm helper threads that all runs on the threads engine share.
 
-At most one idle helper, the *sentinel*, looks twice a millisecond whether a run has more ready tasks than its workers
-take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly twice in a
-row, so that the lock is free often enough for two, or when the run has not finished a task in several looks. A run of
-tiny tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company at once.
+At most one idle helper, the *sentinel*, looks three times a millisecond whether a run has more ready tasks than its
+workers take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly three
+times in a row, so that the lock is free often enough for two, or when the run has not finished a task in several looks.
+A run of tiny tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company
+at once.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from threading import get_ident
 from time import perf_counter
 from typing import Protocol
 
-LOOK_EVERY = 0.0004  # seconds
+LOOK_EVERY = 0.0003  # seconds
+PROMPT_LOOKS = 3  # looks in a row that must come in time: fewer happen by chance while tiny tasks keep the lock
 PROMPT = 0.0005  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
-STALLED_LOOKS = 3  # looks without progress after which a run gets help although the lock is never free
+STALLED_LOOKS = 4  # looks without progress after which a run gets help although the lock is never free
 STARVED = 0.5  # seconds without progress after which a run gets a thread of its own though all places are taken
 CHECK_EVERY = 0.2  # seconds between looks for that
-QUIET_LOOKS = 25  # looks in vain after which the sentinel sleeps until it is called
+QUIET_LOOKS = 33  # looks in vain after which the sentinel sleeps until it is called
 
 
 class Shared(Protocol):
@@ -178,9 +180,9 @@ class Crew:
     def _watch(self, helper: Helper) -> Shared:
         """Wait for a run that is worth joining."""
         quiet = 0
-        prompt = 2 if perf_counter() - helper.called < PROMPT else 0  # looks in a row that came in time
+        prompt = PROMPT_LOOKS if perf_counter() - helper.called < PROMPT else 0  # looks in a row that came in time
         while True:
-            run, needed = self._pick(prompt >= 2)
+            run, needed = self._pick(prompt >= PROMPT_LOOKS)
             if run is not None:
                 return run
             quiet = 0 if needed else quiet + 1
@@ -201,7 +203,7 @@ class Crew:
             if perf_counter() - (helper.called if called else due) > PROMPT:
                 prompt = 0
             elif called:
-                prompt = 2  # whoever calls knows that it pays
+                prompt = PROMPT_LOOKS  # whoever calls knows that it pays
             else:
                 prompt += 1
 

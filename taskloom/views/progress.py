@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TOP_NAMES = 5  # names with a colour of their own; all others share one
 EXACT_TASKS = 20_000  # larger runs count names on a sample: a bar must not slow the run it shows
-SAMPLED_TASKS = 2_000  # keys looked at in such a run before its first reading
-SAMPLED_DONE = 1_000  # keys looked at per reading in such a run
+SAMPLED_TASKS = 500  # keys looked at in such a run before its first reading
+SAMPLED_DONE = 250  # keys looked at per reading in such a run
 RATE_WINDOW = 3.0  # seconds: the estimate follows the last third of the run's time, but at least this much
 TEXT_BAR = 24  # characters
 GOLDEN_RATIO = 1.618033988749895
