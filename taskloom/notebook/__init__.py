@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from taskloom.notebook.live_output import LiveOutputs
+
 
 class _Part(Protocol):
     def close(self) -> None: ...
 
 
-_parts: list[_Part] = []
+_parts: list[_Part] = []  # closed in reverse order
 
 
 def load(shell: InteractiveShell) -> None:
@@ -20,10 +22,25 @@ def load(shell: InteractiveShell) -> None:
     if not _parts:
         from taskloom.notebook.progress_magic import ProgressMagic
 
-        _parts.append(ProgressMagic(shell))
+        outputs = _live_outputs(shell)
+        _parts.append(ProgressMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take everything away that `load` added, and turn live views into pictures."""
     while _parts:
         _parts.pop().close()
+
+
+def _live_outputs(shell: InteractiveShell) -> LiveOutputs | None:
+    """Where the views of this shell live; None in a terminal, which has no place for them."""
+    from taskloom.notebook.cells import Cells, in_kernel
+
+    if not in_kernel(shell):
+        return None
+
+    from taskloom.notebook.live_output import LiveOutputs  # ipywidgets takes a while, and a terminal needs none of it
+
+    outputs = LiveOutputs(Cells(shell))
+    _parts.append(outputs)
+    return outputs

@@ -6,10 +6,12 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+SHARED = "live"  # the folder of what stands in front of every widget's own part
+
 
 @cache
 def widget_source(name: str, suffix: str) -> str:
-    """Read a widget's script or style sheet.
+    """Read a widget's script or style sheet, with what all widgets share in front of it.
 
     Parameters
     ----------
@@ -32,6 +34,10 @@ def widget_source(name: str, suffix: str) -> str:
     >>> "taskloom-progress" in widget_source("progress", "css")
     True
     """
+    return f"{_read(SHARED, suffix)}\n{_read(name, suffix)}"
+
+
+def _read(name: str, suffix: str) -> str:
     file = f"{name}.{suffix}"
     package = files("taskloom")
     checkout = Path(str(package)).parent

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus, config
-from taskloom.notebook.cells import Cells, in_kernel
 from taskloom.notebook.progress_bars import NewBar, ProgressBars
 from taskloom.notebook.terminal_bar import TerminalLine
+
+if TYPE_CHECKING:
+    from taskloom.notebook.live_output import LiveOutputs
 
 
 class ProgressMagic:
@@ -20,14 +24,14 @@ class ProgressMagic:
     Parameters
     ----------
     shell : InteractiveShell
+    outputs : LiveOutputs or None
         In a Jupyter kernel bars are widgets, in a terminal they are text, elsewhere there are none.
     """
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None) -> None:
         self._shell = shell
         self._choice: config.Assignment | None = None
-        new_bar, self._release = _drawing(shell)
-        self._bars = ProgressBars(new_bar)
+        self._bars = ProgressBars(_drawing(outputs))
         self._subscription = bus.subscribe(self._bars)
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.progress, "line", "progress")
@@ -37,7 +41,6 @@ class ProgressMagic:
         self._shell.magics_manager.magics["line"].pop("progress", None)
         self._subscription.close()
         self._bars.close()
-        self._release()
         self._forget_choice()
 
     def progress(self, line: str) -> None:
@@ -66,18 +69,11 @@ class ProgressMagic:
             self._choice = None
 
 
-def _drawing(shell: InteractiveShell) -> tuple[NewBar, Callable[[], None]]:
-    """How this shell draws a bar, and what to call when it draws no more."""
-    if not in_kernel(shell):
-        return TerminalLine(sys.stdout).new_bar, lambda: None
+def _drawing(outputs: LiveOutputs | None) -> NewBar:
+    """How bars are drawn."""
+    if outputs is None:
+        return TerminalLine(sys.stdout).new_bar
 
-    from taskloom.notebook.progress_widget import ProgressWidgets  # ipywidgets takes a while, and a terminal needs none
+    from taskloom.notebook.progress_widget import NotebookBar
 
-    cells = Cells(shell)
-    widgets = ProgressWidgets(cells)
-
-    def release() -> None:
-        widgets.close()
-        cells.close()
-
-    return widgets.new_bar, release
+    return partial(NotebookBar, outputs=outputs)
