@@ -25,7 +25,7 @@ class Interrupt:
         self._possible = threading.get_ident() == main.ident and hasattr(signal, "pthread_kill")
         self._sent = False
         self._handler: Any = None  # asyncio's, while it is set aside
-        if self._possible:
+        if self._possible and event_loop_is_running():
             handler = signal.getsignal(signal.SIGINT)
             if getattr(getattr(handler, "func", None), "__qualname__", None) == "Runner._on_sigint":
                 self._handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,6 +63,12 @@ class Interrupt:
                 sleep(0)  # a system call: what was sent arrives here at the latest
             except KeyboardInterrupt:
                 pass
+
+
+def event_loop_is_running() -> bool:
+    """Whether the calling thread is inside of an asyncio event loop."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _place_of(thread: int) -> tuple[int, int]:

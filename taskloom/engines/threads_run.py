@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextvars import Context
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 from taskloom.bus.run import Run
 from taskloom.engines.crew import crew
 from taskloom.engines.in_order import run_in_order
-from taskloom.engines.interrupt import Interrupt
+from taskloom.engines.interrupt import Interrupt, event_loop_is_running
 from taskloom.engines.measure import LONG, Meter
 from taskloom.graph import Plan
 
@@ -71,7 +70,7 @@ class ThreadsRun:
                 crew.open(self)
                 if crew.asleep:
                     crew.call()
-            if _event_loop_is_running():
+            if event_loop_is_running():
                 crew.dispatch(self._stand_in)
             else:
                 self._work_as_caller()
@@ -333,14 +332,3 @@ class ThreadsRun:
 
 def _slots(arg: Any) -> tuple[int, ...]:
     return (arg,) if arg.__class__ is int else arg
-
-
-def _event_loop_is_running() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return False
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
