@@ -127,7 +127,9 @@ def values_of(
     __tracebackhide__ = True
     get = _scheduler_for(collections, scheduler)
     dsk = merged_graph(collections, optimize_graph)
-    results = get(dsk, [collection.__dask_keys__() for collection in collections], **options)
+    keys = [collection.__dask_keys__() for collection in collections]
+    # One collection is the common case, and a list less to nest saves a short run some microseconds.
+    results = get(dsk, keys, **options) if len(keys) > 1 else [get(dsk, keys[0], **options)]
     values = []
     for collection, result in zip(collections, results, strict=True):
         finish, extra = collection.__dask_postcompute__()

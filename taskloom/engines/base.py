@@ -138,6 +138,8 @@ def workers_wanted(num_workers: Any) -> int:
     ConfigError
         It is no whole number above 0.
     """
+    if num_workers.__class__ is int and num_workers > 0:
+        return num_workers
     if num_workers is None:
         num_workers = config.get("num_workers")
     if num_workers is None:
