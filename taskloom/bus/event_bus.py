@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # seconds that one call of a listener may take, and that a run waits for its listeners at its end
 KEEP_RUNS = 20
-KEEP_ROWS = 300_000  # rows of all records but the newest: some 64 MiB
+KEEP_ROWS = 300_000  # typical rows of all records but the newest: 64 MiB; a heavy row counts as several
+LARGE = 2_000  # rows from which on a record is weighed when the next one ends
 KEEP_SAMPLES = 2_000  # per run
 
 
@@ -96,7 +97,7 @@ class EventBus:
             jobs.append(told.release)
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
             old, self._newest = self._newest, run
-            if old is not None and (listeners or len(old.start) > KEEP_ROWS // KEEP_RUNS):
+            if old is not None and (listeners or _is_large(old)):
                 jobs.append(partial(self._let_go, old))  # a large one takes a while
                 old = None
             if jobs:
@@ -109,12 +110,13 @@ class EventBus:
     def _let_go(self, old: Run) -> None:
         """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
         old.let_go()
-        if len(old.start) > KEEP_ROWS // KEEP_RUNS:
-            rows = KEEP_ROWS
+        if _is_large(old):
+            rows: float = KEEP_ROWS
             for run in list(self.runs)[::-1]:
                 if run is not self._newest and run.status != "running":
-                    run.trim(rows)
-                    rows -= len(run.start)
+                    weight = run.graph.row_weight()
+                    run.trim(int(rows / weight))
+                    rows -= len(run.start) * weight
 
     # -- the ticker's thread --------------------------------------------------------------------------------------
 
@@ -187,6 +189,13 @@ class EventBus:
                 self._processes.pop(worker.pid, None)
         if len(run.samples) > KEEP_SAMPLES:
             del run.samples[::2]
+
+
+def _is_large(run: Run) -> bool:
+    """Whether a record may hold more than its share of what all may hold."""
+    share = KEEP_ROWS // KEEP_RUNS
+    rows = len(run.start)
+    return rows > share or (rows > LARGE and rows * run.graph.row_weight() > share)
 
 
 bus = EventBus()

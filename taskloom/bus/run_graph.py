@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 from typing import Any
 
 from taskloom.graph import Key, Plan, function_name
+
+TYPICAL = 220  # bytes of a row: times, worker, place in the order, and a short key with one or two inputs
+FIXED = 60  # bytes of it that do not depend on the key and the inputs
+SAMPLE = 100
 
 
 class RunGraph:
@@ -66,6 +71,13 @@ class RunGraph:
             self._functions = self.functions
             self.plan = None
 
+    def row_weight(self) -> float:
+        """How many typical rows of 220 bytes one of this graph's takes, by a sample; at least 1."""
+        sample = range(0, len(self), len(self) // SAMPLE + 1)
+        edges = [self._dependencies[task] if self._dependencies else self._args[task] for task in sample]  # type: ignore[index]
+        sizes = [_size(self.keys[task]) for task in sample] + [_size(edge) for edge in edges]
+        return max(1.0, (FIXED + sum(sizes) / max(1, len(sample))) / TYPICAL)
+
     def select(self, numbers: Sequence[int]) -> RunGraph:
         """The graph of only these tasks, numbered anew."""
         rank = {number: position for position, number in enumerate(numbers)}
@@ -75,6 +87,12 @@ class RunGraph:
             [functions[number] for number in numbers],
             [tuple([rank[d] for d in dependencies[number] if d in rank]) for number in numbers],
         )
+
+
+def _size(value: Any) -> int:
+    """Bytes of a key or of a tuple of numbers, with what is inside of it."""
+    parts = value if isinstance(value, tuple) else ()
+    return getsizeof(value) + sum([_size(part) for part in parts if not isinstance(part, int)])
 
 
 def _names_of(functions: list[Callable[..., Any]]) -> list[str]:

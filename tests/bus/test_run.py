@@ -402,3 +402,15 @@ def test_the_failure_of_an_outer_run_is_kept_when_one_inside_it_failed() -> None
     assert failure.key == "outer"
     with pytest.raises(ZeroDivisionError):
         failure.replay()
+
+
+@pytest.mark.parametrize(("length", "fewest", "most"), [(1, 900, 900), (10_000, 1, 50)])
+def test_rows_with_long_keys_go_sooner(length: int, fewest: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bus, "KEEP_ROWS", 1_000)
+    monkeypatch.setattr(event_bus, "LARGE", 10)
+    graph = {("x" * length, number): (abs, number) for number in range(900)}
+    taskloom.get(graph, list(graph))
+    run = last_run()
+    compute()
+    wait_until(lambda: fewest <= len(run.tasks) <= most)
+    assert run.n_done == 900
