@@ -146,8 +146,8 @@ class ThreadsRun:
     def surplus(self) -> bool:
         if self.shared:
             return bool(self.ready or self.roots) and not self.run.stopped
-        # Perhaps: taking stock will tell.
-        return bool(self.numbers) and not self.halt and len(self.plan) - len(self.run.done) > 1
+        # Perhaps, once the first task has begun: taking stock will tell.
+        return self.run.start[0] > 0.0 and not self.halt and len(self.plan) - len(self.run.done) > 1
 
     def progress(self) -> int:
         return len(self.run.done)
