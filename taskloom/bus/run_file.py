@@ -108,6 +108,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     run.parent, run.started, run.n_tasks = header["parent"], header["started"], header["n_tasks"]
     run.failed_task, run.names = header["failed_task"], header["names"]
     run.dropped = {name: (count, total) for name, (count, total) in header["dropped"].items()}
+    run.end(header["status"], header["duration"])
     run.zero = 0.0  # times in the file are seconds since the start
     run.start = array("d", [line["start"] for line in tasks])
     run.stop = array("d", [line["stop"] for line in tasks])
@@ -119,7 +120,6 @@ def load(path: str | os.PathLike[str]) -> Run:
         if line["cpu"] is not None or line["nbytes"] is not None
     }
     run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
-    run.end(header["status"], header["duration"])
     run.unfinished = set(header["unfinished"])
     run.workers = [Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x]
     if header["failure"] is not None:

@@ -11,6 +11,12 @@ INTERVAL = 0.1  # seconds
 QUIET_TICKS = 20  # ticks with nothing to watch, after which the thread sleeps until it is needed
 
 
+def no_thread_to_give(error: BaseException) -> bool:
+    """Whether a thread could not be started because the system has none to give, rather than for an interrupt, which
+    `Thread.start` may turn into an error of its own."""
+    return isinstance(error, RuntimeError) and not isinstance(error.__context__, KeyboardInterrupt)
+
+
 class Clock:
     """Time as a ticker sees it. Tests give it another."""
 
@@ -62,7 +68,12 @@ class Ticker:
         self._asleep = False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="taskloom-ticker", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except BaseException as error:
+                self._thread, self._asleep = None, True  # the next one who needs it tries again
+                if not no_thread_to_give(error):
+                    raise
         else:
             self._condition.notify()
 

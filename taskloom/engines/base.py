@@ -16,7 +16,7 @@ from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError
-from taskloom.graph import Graph, Plan, Task, compile_plan, is_task
+from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task
 
 _known_options = {"callbacks"}  # of all engines
 
@@ -78,7 +78,7 @@ class Engine(ABC):
 
     def _get_observed(self, dsk: Graph, keys: Any, hooks: list[Hooks], options: dict[str, Any]) -> Any:
         __tracebackhide__ = True
-        dsk = {key: Task(value) if is_task(value) else value for key, value in dsk.items()}
+        dsk = {key: Task(value) if is_task(value) else value for key, value in checked_graph(dsk).items()}
         state: dict[str, Any] = {}
         started: list[Hooks] = []
         errored = True

@@ -17,6 +17,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import Protocol
 
+from taskloom.bus.ticker import no_thread_to_give
+
 LOOK_EVERY = 0.0003  # seconds
 PROMPT_LOOKS = 3  # looks in a row that must come in time: fewer happen by chance while tiny tasks keep the lock
 PROMPT = 0.0005  # seconds by which a wake-up may be late when nobody keeps the interpreter lock for long
@@ -146,8 +148,10 @@ class Crew:
             self._sentinel = Helper()
             try:
                 self._start(self._sentinel)
-            except RuntimeError:  # the system has no thread to give: the run goes on with those there are
-                self._sentinel = None
+            except BaseException as error:
+                self._sentinel, self.asleep = None, True  # whoever has tasks to spare appoints another
+                if not no_thread_to_give(error):
+                    raise
 
     def _has_room(self, run: Shared) -> bool:
         helpers = sum([helped is not None for helped in self._active.values()])

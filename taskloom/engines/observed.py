@@ -33,6 +33,13 @@ class Outcome:
     worker: str
     pid: int
 
+    def take_error(self) -> BaseException:
+        """The error, kept here no longer: frames that its traceback knows hold this object, and a circle would hold
+        the results."""
+        error, self.error = self.error, None
+        assert error is not None
+        return error
+
 
 #: The queue through which outcomes come back: (task number, outcome), or None when the run is cancelled.
 Outcomes = SimpleQueue[tuple[int, Outcome] | None]
@@ -41,13 +48,13 @@ Submit = Callable[[int, Callable[..., Any], list[Any]], None]
 
 def call(function: Callable[..., Any], args: list[Any]) -> Outcome:
     """Run one task where it is: what a pool is given to do."""
-    start = perf_counter()
-    value, error = None, None
+    outcome = Outcome(None, None, perf_counter(), 0.0, threading.current_thread().name, os.getpid())
     try:
-        value = function(*args)
+        outcome.value = function(*args)
     except BaseException as raised:
-        error = raised
-    return Outcome(value, error, start, perf_counter(), threading.current_thread().name, os.getpid())
+        outcome.error = raised
+    outcome.stop = perf_counter()
+    return outcome
 
 
 class Observer:
@@ -172,7 +179,7 @@ def run_observed(
         run.start[task] = outcome.start
         if outcome.error is not None:
             run.fail(task, plan, outcome.error, inputs(task))
-            raise outcome.error
+            raise outcome.take_error()
         run.stop[task] = outcome.stop
         run.done.append(task)
         observer.finished(plan.keys[task], outcome, number, kept)

@@ -18,8 +18,8 @@ from taskloom.engines.pools import check_pool, pool_size, submit_to
 from taskloom.engines.threads_run import ThreadsRun
 from taskloom.graph import Plan
 
-#: The user's pool in which the current code runs, if any.
-_occupied: ContextVar[Any] = ContextVar("occupied", default=None)
+#: The user's pools in whose tasks the current code runs.
+_occupied: ContextVar[tuple[Any, ...]] = ContextVar("occupied", default=())
 
 
 class ThreadsEngine(Engine):
@@ -46,11 +46,12 @@ class ThreadsEngine(Engine):
         context.run(current_run.set, run)
         if pool is None:
             pool = config.get("pool")
-        if pool is not None and pool is _occupied.get():
+        occupied = _occupied.get()
+        if any(pool is other for other in occupied):
             pool, num_workers = None, 1  # inside a task of that pool, which would wait for a place there for ever
         if pool is None and observer is None:
             return ThreadsRun(plan, run, workers_wanted(num_workers), context).execute(interrupt)
-        context.run(_occupied.set, pool)
+        context.run(_occupied.set, (*occupied, pool))
         outcomes: Outcomes = SimpleQueue()
         run.on_cancel(partial(outcomes.put, None))
         if pool is None:

@@ -86,9 +86,8 @@ class ThreadsRun:
                 except KeyboardInterrupt:
                     crew.close(self)
                     raise
-        error, self.error = self.error, None  # which would be a circle: its traceback knows this object
-        if error is not None:
-            raise error
+        if self.error is not None:
+            raise self._take_error()
         if self.run.stopped:
             raise self.run.cancelled()
         return self.results
@@ -130,6 +129,12 @@ class ThreadsRun:
             self.over.acquire()
         finally:
             crew.enter(run)
+
+    def _take_error(self) -> BaseException:
+        """The error, kept here no longer: its traceback knows this object, and a circle would hold the results."""
+        error, self.error = self.error, None
+        assert error is not None
+        return error
 
     def _cancel(self, interrupt: Interrupt) -> None:
         self._stop()

@@ -1,7 +1,7 @@
 """What to compute: keys, tasks, graphs, and the plan that engines run. Needs nothing but the standard library."""
 
 from taskloom.graph.optimize import cull, fuse
-from taskloom.graph.plan import Plan, compile_plan, order
+from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.recipe import Recipe, evaluate
 from taskloom.graph.task import Graph, Key, Task, apply, function_name, identity, is_task, task_name
 from taskloom.graph.task_graph import dependencies
@@ -13,6 +13,7 @@ __all__ = [
     "Recipe",
     "Task",
     "apply",
+    "checked_graph",
     "compile_plan",
     "cull",
     "dependencies",

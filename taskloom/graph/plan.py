@@ -107,9 +107,7 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     (['b', 'c'], [-2, (0, -1)], [0, 1])
     """
     if dsk.__class__ is not dict:
-        if not isinstance(dsk, Mapping):
-            raise GraphError(f"A graph is a mapping from keys to tasks or values, not of type {type(dsk).__name__!r}.")
-        dsk = dict(dsk)
+        dsk = dict(checked_graph(dsk))
     plan = Plan(keys)
     index = dict(zip(dsk, range(len(dsk)), strict=True))
     wanted = _find_requested(keys, index)
@@ -124,6 +122,19 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
         order = run_order(order, links, len(plan.constants), wanted)
     _number(plan, order, links, reader.functions, dsk, wanted)
     return plan
+
+
+def checked_graph(dsk: Any) -> Graph:
+    """The graph, if it is one.
+
+    Raises
+    ------
+    GraphError
+        It is no mapping.
+    """
+    if not isinstance(dsk, Mapping):
+        raise GraphError(f"A graph is a mapping from keys to tasks or values, not of type {type(dsk).__name__!r}.")
+    return dsk
 
 
 def _depth_first(dsk: Graph, links: list[Any], wanted: list[int]) -> list[int]:

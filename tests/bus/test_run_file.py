@@ -205,3 +205,18 @@ def test_loading_adds_no_run_to_the_history(saved: Path) -> None:
     before = list(taskloom.runs)
     Run.load(saved)
     assert list(taskloom.runs) == before
+
+
+def test_a_run_saved_while_it_runs_is_read_as_running(tmp_path: Path) -> None:
+    path, seen = tmp_path / "run.jsonl", []
+
+    def save() -> None:
+        run = taskloom.runs[-1]
+        run.save(path)
+        seen.append((Run.load(path), run.tasks.status))
+
+    taskloom.get({"a": (save,), "b": (abs, 1), "c": (max, "a", "b")}, ["b", "a"])
+    ((loaded, status),) = seen
+    assert loaded.tasks.status == status
+    assert "running" in status
+    assert loaded.status == "running"

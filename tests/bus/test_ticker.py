@@ -258,3 +258,23 @@ def test_no_job_is_lost_when_many_threads_post(monkeypatch: pytest.MonkeyPatch) 
     assert until(lambda: len(done) == 800)
     for who in range(4):
         assert [i for other, i in done if other == who] == list(range(200))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_a_thread_that_did_not_start_is_tried_again(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    ticker = Ticker(lambda: False)
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise error
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            ticker.post(done.set)
+    else:
+        ticker.post(done.set)
+    ticker.wake()
+    assert done.wait(5), "what was posted is done by the next thread"

@@ -191,3 +191,16 @@ def test_a_run_inside_a_task_of_the_same_pool_waits_for_no_place(observed: bool)
     with ThreadPoolExecutor(2) as pool, taskloom.config.set(pool=pool):
         dsk = {("x", i): (outer, i) for i in range(6)}
         assert taskloom.threaded.get(dsk, list(dsk), **callbacks) == list(range(6))
+
+
+def test_runs_inside_tasks_of_two_pools_wait_for_no_place() -> None:
+    get = taskloom.threaded.get
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+
+        def inner(x: int) -> Any:
+            return get({"a": (abs, x)}, "a", pool=one)
+
+        def outer(x: int) -> Any:
+            return get({"a": (inner, x)}, "a", pool=other)
+
+        assert in_thread(partial(get, pool=one), {"a": (outer, -3)}, "a")() == 3

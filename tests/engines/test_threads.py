@@ -254,6 +254,27 @@ assert sorted(get({key: (barrier.wait, 5.0) for key in "ab"}, ["a", "b"], num_wo
     check_child(program)
 
 
+def test_an_interrupt_while_the_first_helper_starts_leaves_help_for_the_next_run() -> None:
+    program = """
+import threading, time
+from taskloom.threaded import get
+start = threading.Thread.start
+def strike(self):
+    if self.name.startswith("taskloom-") and "ticker" not in self.name:
+        threading.Thread.start = start
+        raise KeyboardInterrupt
+    start(self)
+threading.Thread.start = strike
+try:
+    get({"a": (time.sleep, 0.01), "b": (time.sleep, 0.01)}, ["a", "b"], num_workers=2)
+except KeyboardInterrupt:
+    print("interrupted")
+barrier = threading.Barrier(2)
+assert sorted(get({key: (barrier.wait, 5.0) for key in "ab"}, ["a", "b"], num_workers=2)) == [0, 1]
+"""
+    assert check_child(program) == "interrupted\n"
+
+
 def test_importing_starts_no_thread() -> None:
     check_child("import threading, taskloom, taskloom.threaded; assert threading.active_count() == 1")
 

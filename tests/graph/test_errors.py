@@ -115,3 +115,9 @@ def test_an_unknown_requested_key(refuse: Any, key: Any, nearest: str | None) ->
 @pytest.mark.parametrize("key", [{}, set(), ("x", []), [["innocent", {"a": 1}]]], ids=repr)
 def test_a_requested_key_that_cannot_be_hashed(refuse: Any, key: Any) -> None:
     assert "cannot be hashed" in refuse({"a": 1}, key)
+
+
+@pytest.mark.parametrize("options", [{}, {"callbacks": taskloom.Callback()}], ids=["plain", "observed"])
+def test_what_is_no_mapping_is_no_graph(options: dict[str, Any]) -> None:
+    with pytest.raises(GraphError, match="not of type 'list'"):
+        taskloom.get([1], "a", **options)  # type: ignore[arg-type]
