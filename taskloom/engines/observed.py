@@ -41,6 +41,7 @@ Submit = Callable[[int, Callable[..., Any], list[Any]], None]
 
 def call(function: Callable[..., Any], args: list[Any]) -> Outcome:
     """Run one task where it is: what a pool is given to do."""
+    __tracebackhide__ = True
     start = perf_counter()
     value, error = None, None
     try:

@@ -18,9 +18,13 @@ _parts: list[_Part] = []
 def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
+        from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.progress_magic import ProgressMagic
+        from taskloom.notebook.replay_magic import ReplayMagic
 
         _parts.append(ProgressMagic(shell))
+        _parts.append(Debugger(shell))
+        _parts.append(ReplayMagic(shell))
 
 
 def unload(shell: InteractiveShell) -> None:
