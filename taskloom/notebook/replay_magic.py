@@ -134,7 +134,9 @@ class ReplayMagic:
             debugger.follow(script)
         codes = task.codes() if step else frozenset()
         if step and not codes:
-            print(f"The function of {key_label(task.key)} is not written in Python: there are no lines to step through.")
+            print(
+                f"The function of {key_label(task.key)} is not written in Python: there are no lines to step through."
+            )
         print(f"Running {key_label(task.key)} of run {task.run.id} again, in this thread.")
         try:
             value = debugger.step_into(codes, task) if codes else task()
