@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from taskloom import graph
+from taskloom import containers, graph
 from taskloom.collections import delayed_call
 from taskloom.notebook.replayed_task import ReplayedTask
 from taskloom.views.labels import key_label
@@ -56,7 +56,9 @@ def save_task(task: ReplayedTask, folder: Path) -> list[Path]:
 def _pickled(task: ReplayedTask) -> bytes:
     import cloudpickle
 
-    ours = [module for module in (graph.recipe, graph.task, delayed_call) if not _registered(module.__name__)]
+    ours = [
+        module for module in (graph.recipe, graph.task, containers, delayed_call) if not _registered(module.__name__)
+    ]
     for module in ours:  # our own wrappers travel along: the folder needs no taskloom
         cloudpickle.register_pickle_by_value(module)
     try:
