@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import CodeType, FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
@@ -19,13 +19,10 @@ NO_PROMPT = (
     "%%replay runs the debugger's commands that stand below it in its cell."
 )
 
-if TYPE_CHECKING:
-    from IPython.core.debugger import Pdb
-else:
-    Pdb = object  # the shell says which of IPython's debuggers it uses, see `task_debugger`
+_Pdb: Any = object  # stands for the one of IPython's debuggers that the shell uses, see `task_debugger`
 
 
-class TaskDebugger(Pdb):
+class TaskDebugger(_Pdb):  # type: ignore[misc]
     """What IPython's debugger does differently where tasks are concerned.
 
     It opens in the frame of the user's function and not in an engine's, runs a task that failed in another process
@@ -99,7 +96,7 @@ class TaskDebugger(Pdb):
         return str(super().precmd(line))
 
 
-def task_debugger(base: type[Pdb]) -> type[TaskDebugger]:
+def task_debugger(base: type[Any]) -> type[TaskDebugger]:
     """The shell's own kind of debugger, taught about tasks."""
     return type("TaskDebugger", (TaskDebugger, base), {})
 
@@ -146,6 +143,6 @@ class Debugger:
         """Give the shell its own debugger back."""
         self._use(self._before)
 
-    def _use(self, debugger: type[Pdb]) -> None:
+    def _use(self, debugger: type[Any]) -> None:
         self._tracebacks.debugger_cls = debugger
         self._tracebacks.pdb = None  # the one made before, if any

@@ -24,7 +24,7 @@ def find_key(text: str, keys: Collection[Key]) -> Key | None:
         except TypeError:  # cannot be hashed, so it is no key
             continue
         if found:
-            return meant  # type: ignore[no-any-return]
+            return meant
     return None
 
 

@@ -60,7 +60,9 @@ def parse(line: str) -> Request:
         if path is not None:
             request = replace(request, save=Path(path.strip("\"'")).expanduser())
         else:
-            request = replace(request, **{option: True})
+            request = replace(
+                request, step=request.step or option == "step", profile=request.profile or option == "profile"
+            )
         line = (line[: found.start()] + line[found.end() :]).strip()
     if line.startswith("--"):
         raise UsageError(f"%replay has no option {one_line(line, 80)!r}. There are: {', '.join(OPTIONS)}.")
@@ -76,7 +78,8 @@ class ReplayMagic:
         self._shell: Any = shell
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.replay, "line_cell", "replay")
-        self._shell.set_hook("complete_command", _complete, str_key=COMMAND)
+        set_hook: Callable[..., None] = self._shell.set_hook
+        set_hook("complete_command", _complete, str_key=COMMAND)
         how_to_replay.append(COMMAND)
 
     def close(self) -> None:

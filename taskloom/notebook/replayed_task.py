@@ -65,9 +65,9 @@ def _codes(function: Any, inputs: Iterable[Any] = ()) -> Iterator[CodeType]:
             break
         function = inner
     if isinstance(function, type):
-        function = function.__init__
+        function = vars(function).get("__init__")
     elif not isinstance(function, FunctionType | MethodType | partial):
-        function = getattr(type(function), "__call__", None)
+        function = getattr(type(function), "__call__", None)  # noqa: B004
     with suppress(AttributeError):
         yield function.__code__
 

@@ -26,8 +26,10 @@ def type_at_prompt(notebook: Notebook, cell, command: str, shown: str) -> None:
     """Type a command into the prompt of a cell and wait for what it prints."""
     prompt = cell.locator(".jp-Stdin-input")
     prompt.wait_for()
+    handle = prompt.element_handle()
     prompt.fill(command)
     prompt.press("Enter")
+    handle.wait_for_element_state("hidden")  # the next prompt is another element
     if shown:
         cell.locator(".jp-OutputArea-output", has_text=shown).first.wait_for()
 
