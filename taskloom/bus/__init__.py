@@ -2,7 +2,7 @@
 
 from taskloom.bus.callback import Callback
 from taskloom.bus.columns import Tasks
-from taskloom.bus.event_bus import EventBus, Subscription, last_run, runs, subscribe
+from taskloom.bus.event_bus import EventBus, Subscription, hold_updates, last_run, runs, subscribe
 from taskloom.bus.run import Failure, Run, Sample, Worker, current_run
 from taskloom.bus.run_graph import RunGraph
 
@@ -17,6 +17,7 @@ __all__ = [
     "Tasks",
     "Worker",
     "current_run",
+    "hold_updates",
     "last_run",
     "runs",
     "subscribe",

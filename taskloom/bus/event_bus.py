@@ -7,7 +7,8 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -59,6 +60,7 @@ class EventBus:
         self._ticker = Ticker(self._tick, self._clock)
         self._call: tuple[Subscription, float] | None = None  # what the ticker is calling, and since when
         self._processes: dict[int, psutil.Process] = {}
+        self._holds = 0  # how many want the views to stand still
 
     # -- listeners ------------------------------------------------------------------------------------------------
 
@@ -73,6 +75,17 @@ class EventBus:
     def drop(self, subscription: Subscription) -> None:
         with self._lock:
             self.subscriptions = tuple(other for other in self.subscriptions if other is not subscription)
+
+    @contextmanager
+    def hold_updates(self) -> Iterator[None]:
+        """Tell no listener of progress meanwhile; of ends it is still told, for which a run waits."""
+        with self._lock:
+            self._holds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holds -= 1
 
     # -- engines --------------------------------------------------------------------------------------------------
 
@@ -96,7 +109,10 @@ class EventBus:
         if listeners:
             jobs.append(told.release)
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
-            old, self._newest = self._newest, run
+            if run.parent is None:
+                old, self._newest = self._newest, run
+            else:  # nobody reaches the record of one inside a task, and that task's run may be the one to replay
+                old = run
             if old is not None and (listeners or _is_large(old)):
                 jobs.append(partial(self._let_go, old))  # a large one takes a while
                 old = None
@@ -124,7 +140,7 @@ class EventBus:
         active = list(self.active)
         for run in active:
             self._sample(run)
-        for subscription in self.subscriptions:
+        for subscription in () if self._holds else self.subscriptions:
             for run in active:
                 if self._ticker.is_current():
                     self._tell(subscription, "run_updated", run)
@@ -236,6 +252,17 @@ def subscribe(listener: object) -> Subscription:
             "or run_finished."
         )
     return bus.subscribe(listener)
+
+
+def hold_updates() -> AbstractContextManager[None]:
+    """Let live views stand still inside a ``with`` block, such as while a person types at a prompt.
+
+    Listeners hear of no progress meanwhile, but still of each run's end. Runs go on, and are recorded.
+
+    >>> with hold_updates():
+    ...     pass
+    """
+    return bus.hold_updates()
 
 
 class RunHistory(Sequence[Run]):

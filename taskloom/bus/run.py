@@ -82,7 +82,10 @@ class Failure:
     def without_inputs(self) -> Failure:
         """What is kept once another run has ended: text instead of objects."""
         error = self.exception
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        try:
+            text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        except Exception:  # a user's __str__ may do anything
+            text = type(error).__name__
         return Failure(self.key, text, self.worker, self.attempt)
 
 

@@ -58,6 +58,7 @@ class Call:
         self._kwargs = kwargs
 
     def __call__(self, *values: Any) -> Any:
+        __tracebackhide__ = True
         args = [values[arg.index] if arg.__class__ is Slot else fill(arg, values) for arg in self._args]
         if not self._kwargs:
             return self.func(*args)
@@ -76,6 +77,7 @@ class Method:
         self.__name__ = name
 
     def __call__(self, owner: Any, /, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         return getattr(owner, self.__name__)(*args, **kwargs)
 
     def __repr__(self) -> str:

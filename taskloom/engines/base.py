@@ -23,6 +23,9 @@ _known_options = {"callbacks"}  # of all engines
 
 MANY_NOTES = 10
 
+#: What to write to run the failed task again. The last entry counts: a notebook adds its own.
+how_to_replay = ["taskloom.last_run().failure.replay()"]
+
 
 class Engine(ABC):
     """Runs graphs. A subclass sets the class attributes and `run`; one line in `ENGINES` registers it.
@@ -181,7 +184,7 @@ def _explain(error: BaseException, run: Run) -> None:
     worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
     note = f"taskloom: task {_short(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
     if run.parent is None:
-        note += "\nRun it again in this thread, with the inputs it had: taskloom.last_run().failure.replay()"
+        note += f"\nRun it again in this thread, with the inputs it had: {how_to_replay[-1]}"
     with suppress(Exception):  # an exception of the user's own making may refuse attributes
         if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
             error.add_note(note)

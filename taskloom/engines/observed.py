@@ -48,6 +48,7 @@ Submit = Callable[[int, Callable[..., Any], list[Any]], None]
 
 def call(function: Callable[..., Any], args: list[Any]) -> Outcome:
     """Run one task where it is: what a pool is given to do."""
+    __tracebackhide__ = True
     outcome = Outcome(None, None, perf_counter(), 0.0, threading.current_thread().name, os.getpid())
     try:
         outcome.value = function(*args)

@@ -7,13 +7,12 @@ one a constant, counted from the end of the list of results (which is why `Plan.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
 from taskloom.graph.ordering import Link, dependents_of, run_order
 from taskloom.graph.recipe import flatten
-from taskloom.graph.task import Graph, Key, Task, identity
+from taskloom.graph.task import Graph, Key, Task, identity, nearest_keys
 from taskloom.graph.task_graph import cycle_error
 
 # Arguments of these types that are no key are constants without a closer look.
@@ -311,12 +310,8 @@ def _find_requested(keys: Any, index: dict[Key, int]) -> list[int]:
         try:
             found.append(index[key])
         except KeyError:
-            from difflib import get_close_matches  # a slow import that few need
-
-            # Of a large graph the first keys only, and of long keys the beginning: it is slow, too.
-            names = {str(other)[:200]: other for other in islice(index, 10_000)}
-            near = get_close_matches(str(key)[:200], names, 1)
-            hint = f" The nearest is {names[near[0]]!r}." if near else ""
+            near = nearest_keys(key, index)
+            hint = f" The nearest is {near[0]!r}." if near else ""
             raise UnknownKeyError(f"The requested key {key!r} is not in the graph.{hint}") from None
         except TypeError:
             raise GraphError(

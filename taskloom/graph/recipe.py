@@ -24,6 +24,7 @@ class Recipe:
         self.func = func  # the outermost function: what the task is called
 
     def __call__(self, *leaves: Any) -> Any:
+        __tracebackhide__ = True  # a debugger shows the functions inside
         return self._fold(leaves, operator.call)
 
     def nest(self, leaves: Iterable[Any]) -> Any:
@@ -31,6 +32,7 @@ class Recipe:
         return self._fold(leaves, lambda *task: task)
 
     def _fold(self, leaves: Iterable[Any], combine: Callable[..., Any]) -> Any:
+        __tracebackhide__ = True
         leaf = iter(leaves)
         stack: list[Any] = []
         for step in self.program:

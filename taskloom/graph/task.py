@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 Key = Hashable  # str, bytes, int, float, or tuples of those, nested
@@ -44,6 +45,7 @@ def apply(function: Callable[..., Any], args: list[Any] | tuple[Any, ...], kwarg
     >>> apply(int, ["ff"], {"base": 16})
     255
     """
+    __tracebackhide__ = True
     return function(*args, **(kwargs or {}))
 
 
@@ -77,6 +79,19 @@ def task_name(key: Key) -> str:
     if isinstance(key, bytes):
         key = key.decode(errors="replace")
     return _name_of_text(key[:1000]) if isinstance(key, str) else type(key).__name__
+
+
+def nearest_keys(key: object, keys: Iterable[Key]) -> list[Key]:
+    """The key that is written most like `key`, or none: for the message when there is no such key.
+
+    >>> nearest_keys("lod-1", ["load-1", "sum"])
+    ['load-1']
+    """
+    from difflib import get_close_matches  # a slow import that few need
+
+    # Of a large graph the first keys only, and of long keys the beginning: it is slow, too.
+    names = {str(other)[:200]: other for other in islice(keys, 10_000)}
+    return [names[near] for near in get_close_matches(str(key)[:200], names, 1)]
 
 
 def function_name(function: object) -> str:

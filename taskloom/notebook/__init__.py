@@ -20,10 +20,14 @@ _parts: list[_Part] = []  # closed in reverse order
 def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
+        from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.progress_magic import ProgressMagic
+        from taskloom.notebook.replay_magic import ReplayMagic
 
         outputs = _live_outputs(shell)
         _parts.append(ProgressMagic(shell, outputs))
+        _parts.append(Debugger(shell))
+        _parts.append(ReplayMagic(shell))
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from taskloom import config
+from taskloom.bus import runs
 from taskloom.views.progress import NestedCount, Progress, ProgressState
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class ProgressBars:
                 self._follow(run, _Followed(run, self._new_bar(run)) if wanted else None)
             elif run.parent in self._followed:
                 self._follow(run, self._followed[run.parent])
+            elif any(other.id == run.parent and other.status != "running" for other in runs):
+                self._follow(run, None)  # a task of a run that is over is being replayed
             else:
                 self._early.setdefault(run.parent, []).append(run)
 

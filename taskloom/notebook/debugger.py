@@ -1,0 +1,148 @@
+"""IPython's debugger, taught about tasks: what ``%pdb on``, ``%debug`` and ``%replay`` open."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.interactiveshell import InteractiveShell
+
+from taskloom import bus
+from taskloom.notebook.replayed_task import ReplayedTask
+from taskloom.views.labels import error_label, key_label
+
+NO_PROMPT = (
+    "No prompt: this front end takes no input (nbconvert and nbclient do not). "
+    "%%replay runs the debugger's commands that stand below it in its cell."
+)
+
+_Pdb: Any = object  # stands for the one of IPython's debuggers that the shell uses, see `task_debugger`
+
+
+class TaskDebugger(_Pdb):  # type: ignore[misc]
+    """What IPython's debugger does differently where tasks are concerned.
+
+    It opens in the frame of the user's function and not in an engine's, runs a task that failed in another process
+    again in this one, lets live views stand still while it asks, and takes a script in place of a person.
+    """
+
+    _awaited: frozenset[CodeType] = frozenset()
+    _scripted = False
+
+    def follow(self, script: list[str]) -> None:
+        """Take these commands, and quit behind them, instead of asking."""
+        self.cmdqueue = [*script, "quit"]
+        self._scripted = True
+
+    def step_into(self, codes: frozenset[CodeType], task: ReplayedTask) -> Any:
+        """Run a task and stop at the first line of the first function that has one of these codes."""
+        __tracebackhide__ = True
+        self.reset()
+        self._awaited = codes
+        before = sys.gettrace()
+        sys.settrace(self.trace_dispatch)
+        try:
+            return task()
+        finally:
+            sys.settrace(before)
+
+    def interaction(self, frame: FrameType | None, tb_or_exc: Any) -> None:
+        """Ask for commands until there are enough."""
+        error = tb_or_exc if isinstance(tb_or_exc, BaseException) else getattr(sys, "last_value", None)
+        elsewhere = None if frame is not None else _failed_elsewhere(error)
+        if elsewhere is not None:
+            again = _fail_again(elsewhere, error)
+            if again is None:
+                return
+            tb_or_exc = again if tb_or_exc is error else again.__traceback__
+        try:
+            with bus.hold_updates():
+                super().interaction(frame, tb_or_exc)
+        except StdinNotImplementedError:
+            self.forget()
+            self.message(NO_PROMPT)
+            if frame is not None:
+                self.set_continue()
+
+    def get_stack(self, f: FrameType | None, t: TracebackType | None) -> tuple[list[tuple[FrameType, int]], int]:
+        """The frames, and the number of the one to open in: the newest that is not hidden."""
+        stack, newest = super().get_stack(f, t)
+        if t is not None:
+            shown = [number for number, hidden in enumerate(self.hidden_frames(stack)) if not hidden]
+            newest = max(shown, default=newest)
+        return stack, newest
+
+    def dispatch_call(self, frame: FrameType, arg: Any) -> Any:
+        """Trace nothing until the awaited function is called."""
+        if not self._awaited:
+            return super().dispatch_call(frame, arg)
+        if frame.f_code not in self._awaited:
+            return None
+        self._awaited = frozenset()
+        self.botframe = frame.f_back
+        return self.trace_dispatch
+
+    def stop_here(self, frame: FrameType) -> bool:
+        """Do not step out of the task, into what called it."""
+        return frame is not self.botframe and bool(super().stop_here(frame))
+
+    def precmd(self, line: str) -> str:
+        """Show the commands of a script as if a person had typed them."""
+        if self._scripted:
+            self.message(f"{self.prompt}{line}")
+        return str(super().precmd(line))
+
+
+def task_debugger(base: type[Any]) -> type[TaskDebugger]:
+    """The shell's own kind of debugger, taught about tasks."""
+    return type("TaskDebugger", (TaskDebugger, base), {})
+
+
+def _failed_elsewhere(error: BaseException | None) -> ReplayedTask | None:
+    """The task that raised `error`, if that was in another process and can be run again."""
+    run = bus.last_run()
+    if error is None or run is None or run.failure is None or run.failure.exception is not error:
+        return None
+    failure = run.failure
+    if failure.function is None or failure.worker >= len(run.workers):
+        return None
+    if run.workers[failure.worker].pid == os.getpid():
+        return None
+    return ReplayedTask(run, failure.key, failure.function, failure.inputs)
+
+
+def _fail_again(task: ReplayedTask, first: BaseException | None) -> BaseException | None:
+    """Run a task again, in this process; the exception that it raises now, with frames to look into."""
+    key = key_label(task.key)
+    print(f"Task {key} ran in another process: here it runs again, alone, with the inputs it had.")
+    try:
+        task()
+    except KeyboardInterrupt:
+        print("Interrupted: no debugger.")
+        return None
+    except BaseException as error:
+        if type(error) is not type(first):
+            print(f"It raises something else here: {error_label(error)}")
+        return task.without_own_frames(error)
+    print(f"Not reproducible: {key} succeeds here and now. The exception above stands.")
+    return None
+
+
+class Debugger:
+    """Makes a shell use `TaskDebugger`, until `close`."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._tracebacks: Any = shell.InteractiveTB
+        self._before = self._tracebacks.debugger_cls
+        self._use(task_debugger(self._before))
+
+    def close(self) -> None:
+        """Give the shell its own debugger back."""
+        self._use(self._before)
+
+    def _use(self, debugger: type[Any]) -> None:
+        self._tracebacks.debugger_cls = debugger
+        self._tracebacks.pdb = None  # the one made before, if any

@@ -1,0 +1,36 @@
+"""Where the time of one task goes."""
+
+from __future__ import annotations
+
+import cProfile
+import io
+import pstats
+
+from taskloom.notebook.replayed_task import ReplayedTask
+
+ROWS = 20
+
+
+def profile(task: ReplayedTask) -> None:
+    """Run a task and print a profile of it, also if it raises."""
+    try:
+        import pyinstrument
+    except ImportError:
+        _profile_calls(task)
+        return
+    profiler = pyinstrument.Profiler()
+    try:
+        with profiler:
+            task()
+    finally:
+        print(profiler.output_text(unicode=True, color=False))
+
+
+def _profile_calls(task: ReplayedTask) -> None:
+    profiler = cProfile.Profile()
+    try:
+        profiler.runcall(task)
+    finally:
+        text = io.StringIO()
+        pstats.Stats(profiler, stream=text).sort_stats("cumulative").print_stats(ROWS)
+        print(text.getvalue())

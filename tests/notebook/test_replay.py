@@ -1,0 +1,277 @@
+"""`%replay`: one task of the last run once more."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import taskloom
+
+pytest.importorskip("IPython")
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+
+from IPython.core.completer import provisionalcompleter  # noqa: E402
+
+REPOSITORY = Path(__file__).parents[2]
+
+GRAPH = """
+import taskloom
+calls = []
+def double(x):
+    calls.append(("double", x))
+    return 2 * x
+def divide(x, by):
+    calls.append(("divide", x))
+    quotient = x / by
+    return quotient
+graph = {"one": 1, ("double", 0): (double, "one"), ("double", 1): (double, ("double", 0)), "b": (bool, 1),
+         "fails": (divide, ("double", 1), 0)}
+"""
+FAIL = GRAPH + "taskloom.get(graph, ['fails', 'b'])"
+
+
+@pytest.fixture
+def failed(session: Any) -> Any:
+    session.run(FAIL)
+    session.run("calls.clear()")
+    return session
+
+
+def test_the_failed_task_runs_alone_under_the_debugger(failed: Any) -> None:
+    output = failed.run("%replay", "p x", "p by", "p calls", "q")
+    assert "ZeroDivisionError: division by zero" in output
+    assert "ipdb> p x\n4\nipdb> p by\n0\nipdb> p calls\n[('divide', 4)]\n" in output
+    assert "ipdb> p by\n0" in failed.run("%replay", "p by", "q"), "as often as one likes"
+
+
+@pytest.mark.parametrize("engine", ["sync", "threads", "child"])
+def test_each_engine(session: Any, engine: str) -> None:
+    session.run(GRAPH + f"from taskloom.engines import find_engine; find_engine({engine!r}).get(graph, 'fails')")
+    assert "ipdb> p x\n4\n" in session.run("%replay", "p x", "q")
+
+
+def test_with_pdb_on_it_asks_once(failed: Any) -> None:
+    failed.run("%pdb on")
+    assert "ipdb> p x\n4\n" in failed.run("%replay", "p x", "q")
+
+
+@pytest.mark.parametrize("key", ["('double', 1)", '("double",1)', "  ('double', 1) "])
+def test_any_task_with_its_inputs_computed_first(failed: Any, key: str) -> None:
+    output = failed.run(f"%replay {key}")
+    assert "Computing the inputs of ('double', 1) again first: 1 task." in output
+    assert failed.result == 4
+    failed.run("calls")
+    assert failed.result == [("double", 1), ("double", 2)]
+
+
+def test_a_finished_run(session: Any) -> None:
+    session.run(GRAPH + "graph['fails'] = (divide, ('double', 1), 2); taskloom.get(graph, 'fails')")
+    assert "Nothing failed in run" in session.run("%replay")
+    assert "again first: 2 tasks." in session.run("%replay fails")
+    assert session.result == 2
+
+
+def test_what_it_says_of_keys(failed: Any) -> None:
+    assert "has no task 'falls'. The nearest is 'fails'." in failed.run("%replay falls")
+    assert "'one' is data that the graph holds" in failed.run("%replay one")
+    assert "has no task '[1, 2]'" in failed.run("%replay [1, 2]")
+    assert len(failed.run("%replay " + "<b>" * 1000)) < 500
+    assert "no option '--stop'. There are: --step, --profile, --save DIR." in failed.run("%replay --stop")
+    assert "one of --step" in failed.run("%replay --step --profile")
+
+
+def test_step_stops_at_the_first_line(failed: Any) -> None:
+    output = failed.run("%replay --step fails", "p calls", "n", "p calls", "q")
+    assert "ipdb> p calls\n[]\nipdb> n\n" in output
+    assert "ipdb> p calls\n[('divide', 4)]\n" in output
+    assert failed.run("print('fine')") == "fine\n"
+    output = failed.run("%replay ('double', 1) --step", "p x", "c")
+    assert "ipdb> p x\n2\n" in output
+    assert failed.result == 4
+
+
+def test_step_ends_with_the_task(failed: Any) -> None:
+    output = failed.run("%replay --step ('double', 0)", "n", "n", "n")
+    assert "--Return--" in output
+    assert failed.result == 2
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "(taskloom.delayed(divide)(4, by=0)).compute(scheduler='sync')",
+        "taskloom.get({'a': (divide, (abs, -4), (min, 0, 1))}, 'a')",
+        "taskloom.get({'a': (taskloom.graph.apply, divide, [4], {'by': 0})}, 'a')",
+        "taskloom.get({'a': (functools.wraps(divide)(lambda x: divide(x, 0)), 4)}, 'a')",
+    ],
+)
+def test_step_finds_the_users_function(session: Any, task: str) -> None:
+    session.run(GRAPH + "import functools\n" + task)
+    assert "ipdb> p (x, by)\n(4, 0)\n" in session.run("%replay --step", "p (x, by)", "q")
+
+
+def test_what_has_no_python_code(session: Any) -> None:
+    session.run("import operator, taskloom\ntaskloom.get({'a': (operator.truediv, 1, 0)}, 'a')")
+    output = session.run("%replay --step", "p inputs", "q")
+    assert "is not written in Python" in output
+    assert "ipdb> p inputs\n(1, 0)\n" in output
+
+
+def test_commands_from_the_cell(failed: Any) -> None:
+    output = failed.run("%%replay\np x + 100\n\np by\n")
+    assert "ipdb> p x + 100\n104\nipdb> p by\n0\nipdb> quit\n" in output
+    output = failed.run("%%replay --step\np calls\nn\np calls")
+    assert "ipdb> p calls\n[('divide', 4)]\n" in output or "[('divide', 4), ('divide', 4)]" in output
+    assert not failed.prompts
+
+
+def test_a_success_is_reported_as_not_reproducible(failed: Any) -> None:
+    failed.run("failing, divide.__code__ = divide.__code__, (lambda x, by: x).__code__")
+    output = failed.run("%replay")
+    assert "Not reproducible: 'fails' succeeds here and now. Its first exception stands." in output
+    assert failed.result == 4
+    assert isinstance(taskloom.last_run().failure.exception, ZeroDivisionError)
+
+
+def test_runs_inside_the_task_do_not_take_its_place(session: Any) -> None:
+    session.run(
+        "import taskloom\n"
+        "def outer():\n    inner = taskloom.get({'a': (abs, -5)}, 'a')\n    raise ValueError(inner)\n"
+        "taskloom.get({'outer': (outer,)}, 'outer')"
+    )
+    for _ in range(2):
+        assert "ipdb> p inner\n5\n" in session.run("%replay", "p inner", "q")
+
+
+def test_inputs_that_are_no_longer_kept(failed: Any) -> None:
+    failed.run("taskloom.get({'a': (abs, -1)}, 'a')")
+    assert "Nothing failed in run" in failed.run("%replay")
+
+
+@pytest.mark.parametrize("exception", ["SystemExit(3)", "BaseException('x')", "Bad(1, 2)"])
+def test_hostile_exceptions(session: Any, exception: str) -> None:
+    session.run(
+        "import taskloom\nclass Bad(Exception):\n    def __init__(self, a, b): pass\n    def __repr__(self): 1 / 0\n"
+        "    __str__ = __repr__\n"
+        f"def task(x):\n    raise {exception}\n"
+        "try:\n    taskloom.get({'<img>': (task, 1)}, '<img>')\nexcept BaseException:\n    pass"
+    )
+    assert "ipdb> p x\n1\n" in session.run("%replay", "p x", "q")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_profile(failed: Any, installed: bool, monkeypatch: Any) -> None:
+    if installed:
+        pytest.importorskip("pyinstrument")
+    else:
+        monkeypatch.setitem(sys.modules, "pyinstrument", None)
+    output = failed.run("%replay --profile ('double', 0)")
+    assert ("Duration:" if installed else "function calls") in output
+    assert "ZeroDivisionError" in failed.run("%replay --profile")
+
+
+def run_outside(script: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a script where there is no taskloom."""
+    program = f"import sys, runpy; sys.modules['taskloom'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("task", ["(divide, (abs, -4), 0)", "(taskloom.graph.apply, divide, [4], {'by': 0})"])
+def test_save_writes_what_runs_outside(session: Any, tmp_path: Path, task: str) -> None:
+    session.run(GRAPH + f"taskloom.get({{'<b>\\n# a': {task}}}, '<b>\\n# a')")
+    folder = tmp_path / "new" / "task"
+    output = session.run(f"%replay --save {folder}")
+    assert f"python {folder}/replay.py" in output
+    done = run_outside(folder / "replay.py")
+    assert done.returncode == 1
+    assert "x / by" in done.stderr or "ZeroDivisionError" in done.stderr
+    assert done.stdout.startswith("Loading the task and its inputs from task.pkl ...\nRunning '<b>\\n# a'")
+    assert "python replay.py" in (folder / "README.md").read_text()
+    before = (folder / "task.pkl").read_bytes()
+    assert "exists already" in session.run(f"%replay --save {folder}")
+    assert (folder / "task.pkl").read_bytes() == before
+
+
+def test_save_of_a_delayed_call_that_succeeds(session: Any, tmp_path: Path) -> None:
+    session.run(
+        "import taskloom\ntaskloom.delayed(lambda x, y=1: x + y)([1], y=taskloom.delayed(list)((2,))).compute()"
+    )
+    (key,) = [key for key in taskloom.last_run().graph.keys if "lambda" in key]
+    session.run(f"%replay --save '{tmp_path}/a folder' {key}")
+    done = run_outside(tmp_path / "a folder" / "replay.py")
+    assert "It succeeded and returned a value of type list." in done.stdout, done.stderr
+
+
+def test_save_names_what_cannot_be_pickled(session: Any, tmp_path: Path) -> None:
+    session.run("import taskloom, threading\ntaskloom.get({'a': (divmod, 1, threading.Lock())}, 'a')")
+    output = session.run(f"%replay --save {tmp_path}/task")
+    assert "Input 1 of the task, of type lock, cannot be pickled" in output
+    assert not (tmp_path / "task").exists()
+
+
+def test_completion_of_keys(failed: Any) -> None:
+    def complete(line: str) -> list[str]:
+        with provisionalcompleter():
+            return [line[: found.start] + found.text for found in failed.shell.Completer.completions(line, len(line))]
+
+    assert "%replay fails" in complete("%replay fa")
+    assert "%replay --step ('double', 0)" in complete("%replay --step ('dou")
+    assert "%replay --profile" in complete("%replay --pro")
+    failed.run("%unload_ext taskloom")
+    assert complete("%replay fa") == []
+    assert failed.shell.find_line_magic("replay") is None
+    failed.run("%load_ext taskloom")
+
+
+def test_it_explains_itself(session: Any) -> None:
+    assert "%replay --step [KEY]" in session.shell.find_line_magic("replay").__doc__
+
+
+def in_terminal(*lines: str) -> str:
+    """What plain IPython prints when these lines are typed."""
+    command = [sys.executable, "-m", "IPython", "--simple-prompt", "--colors=NoColor", "--no-banner", "--quick"]
+    typed = "\n".join(["%load_ext taskloom", *lines, "exit"]) + "\n"
+    environment = {**os.environ, "IPYTHON_TEST": "", "IPY_TEST_SIMPLE_PROMPT": "1"}
+    done = subprocess.run(
+        command, input=typed, capture_output=True, text=True, timeout=60, env=environment, cwd=REPOSITORY, check=False
+    )
+    return done.stdout + done.stderr
+
+
+ONE_LINE = "taskloom.get({'a': (lambda x: 1 / x, 0)}, 'a')"
+
+
+def test_plain_ipython() -> None:
+    output = in_terminal("import taskloom", "%replay", ONE_LINE, "%replay", "p ('x is', x)", "q", "print('fine')")
+    assert "There is no run yet: compute something first." in output
+    assert "('x is', 0)" in output
+    assert "fine" in output
+
+
+def test_plain_ipython_pdb() -> None:
+    output = in_terminal("import taskloom", "%pdb on", ONE_LINE, "p ('x is', x)", "q", "print('fine')")
+    assert "('x is', 0)" in output
+    assert "fine" in output
+
+
+def test_executed_without_anybody_it_says_so_and_ends() -> None:
+    cells = [
+        "%load_ext taskloom\nimport taskloom",
+        f"%pdb on\n{ONE_LINE}",
+        "%replay",
+        "%replay --step",
+        "%%replay\np x + 41",
+    ]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in [*cells, "print('fine')"]]
+    )
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
+    for text in printed[1:4]:
+        assert "No prompt: this front end takes no input" in text
+    assert "ipdb> p x + 41\n41\n" in printed[4]
+    assert printed[5] == "fine\n"
