@@ -46,6 +46,12 @@ class View(Protocol):
         """What `--save` writes."""
 
 
+# IPython's, which carry no types.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+with_options: Callable[[], Decorator] = magic_arguments
+option: Callable[..., Decorator] = argument
+parse: Callable[[Any, str], Any] = parse_argstring
+
 NewView = Callable[[dict[str, "RunGraph"], "Run | None", "bool | None"], View]
 
 
@@ -66,7 +72,8 @@ class GraphMagic:
         self._followers: list[RunFollower] = []
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.graph, "cell", "graph")
-        shell.set_hook("complete_command", _complete, str_key="%%graph")
+        hook: Callable[..., None] = shell.set_hook
+        hook("complete_command", _complete, str_key="%%graph")
 
     def close(self) -> None:
         """Take the magic away, and leave pictures where graphs are."""
@@ -76,11 +83,11 @@ class GraphMagic:
             follower.close()
         self._keep(0)
 
-    @magic_arguments()
-    @argument("--no-run", action="store_true", help="draw what the cell would compute first, and do not compute it")
-    @argument("--optimized", action="store_true", help="of a collection, draw only the graph as it would run")
-    @argument("--layers", action="store_true", help="draw one box for all tasks of a name, however few there are")
-    @argument("--save", metavar="FILE.svg", help="write the picture to a file; that of a second graph to FILE-2.svg")
+    @with_options()
+    @option("--no-run", action="store_true", help="draw what the cell would compute first, and do not compute it")
+    @option("--optimized", action="store_true", help="of a collection, draw only the graph as it would run")
+    @option("--layers", action="store_true", help="draw one box for all tasks of a name, however few there are")
+    @option("--save", metavar="FILE.svg", help="write the picture to a file; that of a second graph to FILE-2.svg")
     def graph(self, line: str, cell: str) -> Any:
         """Run the cell and draw the graph of every run that it starts, or of the collection that it ends with.
 
@@ -88,7 +95,8 @@ class GraphMagic:
         name, and a click opens it. Drag to move, Ctrl and the wheel or + and - to zoom; point at a box to read more.
         When the run is over, the chain of tasks that took longest is marked.
         """
-        options = parse_argstring(self.graph, line)
+        __tracebackhide__ = True
+        options = parse(self.graph, line)
         save = _checked_name(options.save)
         collapsed = True if options.layers else None
         follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
@@ -116,8 +124,10 @@ class GraphMagic:
         self._over.extend(views)
         self._keep(KEPT_LIVE)
         if follower.left_out:
-            print(f"{follower.left_out} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
-                  f"of up to {MOST_TASKS:,} tasks each.")
+            print(
+                f"{follower.left_out} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
+                f"of up to {MOST_TASKS:,} tasks each."
+            )
         if save is not None:
             _save([picture for view in views for picture in view.pictures()], save)
         if options.no_run and not graphs:
@@ -126,16 +136,16 @@ class GraphMagic:
 
     def _execute(self, cell: str) -> Any:
         """Run the cell's code in the user's namespace as the shell does, and return the value of its last line."""
-        shell = self._shell
+        __tracebackhide__ = True
+        shell: Any = self._shell  # whose methods here carry no types
+        names = shell.user_global_ns, shell.user_ns
         source = shell.transform_cell(cell)
-        name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
-        tree: ast.Module = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(shell.compile(tree, name, "exec"), shell.user_global_ns, shell.user_ns)
-        if last is None:
-            return None
-        expression = ast.Expression(last.value)
-        return eval(shell.compile(expression, name, "eval"), shell.user_global_ns, shell.user_ns)
+        file = shell.compile.cache(source, shell.execution_count, raw_code=cell)
+        tree = shell.transform_ast(shell.compile.ast_parse(source, filename=file))
+        ends_with_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
+        last = tree.body.pop() if ends_with_value else None
+        exec(shell.compile(tree, file, "exec"), *names)
+        return None if last is None else eval(shell.compile(ast.Expression(last.value), file, "eval"), *names)
 
     def _keep(self, count: int) -> None:
         while len(self._over) > count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,12 @@ class GraphWidget(LiveWidget):
 
     _esm = widget_source("graph", "js")
     _css = widget_source("graph", "css")
-    diagrams = traitlets.List().tag(sync=True)
-    states = traitlets.List().tag(sync=True)
-    changes = traitlets.List().tag(sync=True)
+    diagrams: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    states: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    changes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
     failure = traitlets.Unicode().tag(sync=True)
-    critical = traitlets.Dict().tag(sync=True)
+    critical: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
 
 
 class Pages:
@@ -142,9 +143,7 @@ class GraphView:
             self._sent = []
             return {}
         progress = self._states.look()
-        values = [
-            done * len(STATES) + state for state, done in zip(progress["states"], progress["done"], strict=True)
-        ]
+        values = [done * len(STATES) + state for state, done in zip(progress["states"], progress["done"], strict=True)]
         texts = {"caption": caption(self._run), "failure": failure_text(self._run)}
         if self._sent is not None:
             pairs = enumerate(zip(self._sent, values, strict=True))
@@ -179,9 +178,7 @@ class GraphView:
     def _bundle(self) -> MimeBundle:
         pictures = self.pictures()
         lines = [f"Graph of {p.title}{': ' if p.failure else ''}{p.failure}" for p in pictures]
-        images = [
-            as_image(small_svg(picture), line) for picture, line in zip(pictures, lines, strict=True)
-        ]
+        images = [as_image(small_svg(picture), line) for picture, line in zip(pictures, lines, strict=True)]
         return {"text/html": "\n".join(images), "text/plain": "\n".join(lines)}
 
     def _receive(self, content: dict[str, Any], _buffers: list[Any]) -> None:
@@ -200,7 +197,7 @@ class GraphView:
                 case "find":
                     self._find(number, str(content["text"]))
 
-    def _redraw(self, number: int, opened: frozenset[str]) -> None:
+    def _redraw(self, number: int, opened: Set[str]) -> None:
         self._diagrams[number] = Diagram(self._diagrams[number].graph, opened, self._collapsed)
         if number == 0:
             self._states, self._sent = self._new_states(), None

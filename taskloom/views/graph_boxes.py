@@ -76,7 +76,7 @@ class Diagram:
         corners, self.width, self.height = _corners(columns(_forward(self.inputs)), self.box_width)
         self.boxes = [
             Box(
-                key_text(graph.keys[tasks[0]]) if not group else group,
+                group or key_text(graph.keys[tasks[0]]),
                 labels[number],
                 colors[names[tasks[0]]],
                 tasks,
@@ -98,7 +98,7 @@ class Diagram:
         return boxes, self._path((box, other) for box, other in pairs if box != other)
 
     def _path(self, pairs: Any) -> str:
-        curves = []
+        curves: list[str] = []
         for box, other in pairs:
             if len(curves) == MOST_EDGES:
                 break

@@ -106,17 +106,13 @@ def _box(diagram: Diagram, number: int, state: str, done: int, critical: bool) -
     ]
     if total > 1 and 0 < done < total:
         share = int(width * done / total)
-        parts.append(
-            f'<rect class="taskloom-fill" x="{box.x}" y="{box.y}" width="{share}" height="{HEIGHT}" rx="5"/>'
-        )
+        parts.append(f'<rect class="taskloom-fill" x="{box.x}" y="{box.y}" width="{share}" height="{HEIGHT}" rx="5"/>')
     parts.append(
         f'<rect x="{box.x + 4}" y="{box.y + 4}" width="4" height="{HEIGHT - 8}" rx="2" fill="{box.color}"/>'
         f'<text x="{box.x + 14}" y="{middle:g}">{escape(box.label)}</text>'
     )
     if box.group:
-        parts.append(
-            f'<text class="taskloom-count" x="{box.x + width - 8}" y="{middle:g}">{done:,}/{total:,}</text>'
-        )
+        parts.append(f'<text class="taskloom-count" x="{box.x + width - 8}" y="{middle:g}">{done:,}/{total:,}</text>')
     parts.append("</g>")
     return "".join(parts)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from .lab import Lab, Notebook
@@ -28,9 +29,9 @@ def states(cell: Any) -> list[str]:
 
 def photograph(cell: Any, name: str) -> None:
     """Keep a picture where somebody wants to look at it."""
-    folder = os.environ.get("TASKLOOM_SCREENSHOTS")
+    folder = os.environ.get("SCREENSHOTS_FOLDER")
     if folder:
-        cell.screenshot(path=f"{folder}/graph-{name}.png")
+        Path(folder, f"graph-{name}.png").write_bytes(cell.screenshot())
 
 
 def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebook) -> None:
@@ -67,7 +68,7 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.start("%%graph\nrun(200, 0.03)")
     group = cell.locator('.taskloom-node[data-key="clean"]')
-    until(lambda: "/200" in group.inner_text(), "the group's count")
+    until(lambda: "/200" in group.text_content(), "the group's count")
     group.click()
     member = cell.locator(""".taskloom-node[data-key="('clean', 7)"]""")
     member.wait_for()
@@ -87,7 +88,9 @@ def test_failure_and_hostile_keys(notebook: Notebook) -> None:
                      "<img src=y onerror=alert(2)>\\n")
         """
     )
-    until(lambda: cell.locator('.taskloom-graph-live [data-state="failed"]').count() == 1, "the failed task")
+    until(
+        lambda: cell.locator('.taskloom-graph-live .taskloom-node[data-state="failed"]').count() == 1, "the failed task"
+    )
     assert "ValueError: <img src=x" in cell.locator(".taskloom-graph-failure").inner_text()
     assert cell.locator(".taskloom-graph-live img").count() == 0
     photograph(cell, "failed")
