@@ -19,6 +19,7 @@ from taskloom.graph import cull, is_task
 from taskloom.views.graph import save_svg, svg_path
 from taskloom.views.graph_boxes import Diagram, read_graph
 from taskloom.views.graph_picture import Picture, picture_of, picture_of_run, svg
+from taskloom.views.graph_states import BoxStates
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
@@ -140,7 +141,8 @@ class GraphMagic:
         shell: Any = self._shell  # whose methods here carry no types
         names = shell.user_global_ns, shell.user_ns
         source = shell.transform_cell(cell)
-        file = shell.compile.cache(source, shell.execution_count, raw_code=cell)
+        number = len(shell.history_manager.input_hist_parsed) - 1  # of the cell that is running
+        file = shell.compile.cache(source, number, raw_code=cell)
         tree = shell.transform_ast(shell.compile.ast_parse(source, filename=file))
         ends_with_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
         last = tree.body.pop() if ends_with_value else None
@@ -173,12 +175,18 @@ class RunFollower:
     @property
     def active(self) -> bool:
         """Whether a run may still be drawn."""
-        return self._until == inf or bool(self._live)
+        return self._until == inf or bool(self._live) or any(map(self._is_going_on, bus.runs))
+
+    def _is_going_on(self, run: Run) -> bool:
+        return run.status == "running" and self._is_ours(run)
+
+    def _is_ours(self, run: Run) -> bool:
+        return run.parent is None and self._from <= run.started <= self._until
 
     def run_started(self, run: Run) -> None:
         """Take on a run that the cell started."""
         with self._lock:
-            if run.parent is not None or not self._from <= run.started <= self._until:
+            if not self._is_ours(run):
                 return
             if len(self.views) == MOST_GRAPHS or run.n_tasks > MOST_TASKS:
                 self.left_out += 1
@@ -278,9 +286,8 @@ class TextView:
     """A graph where there is no place for a picture: a line that says what it is."""
 
     def __init__(self, graphs: dict[str, RunGraph], run: Run | None, collapsed: bool | None) -> None:
-        self._graphs = graphs
         self._run = run
-        self._collapsed = collapsed
+        self._diagrams = {title: Diagram(graph, collapsed=collapsed) for title, graph in graphs.items()}
 
     def draw(self) -> None:
         """Nothing yet: lines of text do not move."""
@@ -296,10 +303,10 @@ class TextView:
     def pictures(self) -> list[Picture]:
         """What `--save` writes."""
         if self._run is not None:
-            return [picture_of_run(self._run, self._collapsed)]
+            (diagram,) = self._diagrams.values()
+            return [picture_of_run(self._run, diagram, BoxStates(self._run, diagram).look())]
         return [
-            picture_of(Diagram(graph, collapsed=self._collapsed), f"{title} · {len(graph):,} tasks")
-            for title, graph in self._graphs.items()
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in self._diagrams.items()
         ]
 
 

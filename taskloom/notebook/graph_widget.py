@@ -18,7 +18,7 @@ from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
 
-PICTURE_EVERY = 20  # ticks between the pictures that a file saved in mid-run holds
+PICTURE_EVERY = 50  # ticks between the pictures that a file saved in mid-run holds
 
 
 class GraphWidget(LiveWidget):
@@ -52,19 +52,21 @@ class GraphOutput(LiveOutput):
     def __init__(self, outputs: LiveOutputs, stop: Any, on_message: Any, pages: Pages) -> None:
         super().__init__(outputs, GraphWidget, stop, on_message)
         self._pages = pages
+        self._is_picture = False
 
     def rest(self, picture: MimeBundle, **traits: Any) -> None:
         """Leave the widget to the page, if there is one."""
         self.show(picture, running=False, stopping=False, **traits)
-        if not self._pages.seen:
+        self._is_picture = not self._pages.seen
+        if self._is_picture:
             self._cell.call(self._outputs.cells.update, self._cell, self._id, picture)
 
     def page_is_there(self) -> None:
         """Give the widget back to a page that was late: `rest` has put a picture in its place."""
-        late = not self._pages.seen
         self._pages.seen = True
         widget = self._widget
-        if late and widget is not None and not widget.running:
+        if self._is_picture and widget is not None:
+            self._is_picture = False
             view = {"version_major": 2, "version_minor": 0, "model_id": self._id}
             text = widget.picture.get("text/plain", "")
             self._outputs.cells.update(self._cell, self._id, {WIDGET_MIME: view, "text/plain": text})
@@ -96,38 +98,41 @@ class GraphView:
         self._output = GraphOutput(outputs, self._stop, self._receive, pages)
         self._titles = list(graphs)
         self._diagrams = [Diagram(graph, collapsed=collapsed) for graph in graphs.values()]
-        self._states = self._new_states()
+        self._kept = self._diagrams[:]  # what pictures show: no group is open
+        self._kept_states = self._states = self._new_states()
         self._sent: list[int] | None = None  # the last whole `states`
         self._ticks = 0
+        self._picture: MimeBundle = {}  # the newest
+        self._closed = False
         self._lock = RLock()  # clicks come in another thread than ticks
 
     def draw(self) -> None:
         """Show how far the run is; the first call puts the diagram there."""
         with self._lock:
-            first = self._sent is None
-            fresh = self._bundle() if self._ticks % PICTURE_EVERY == 0 else None
-            self._ticks += 1
-            self._output.show(fresh, **self._look(), **(self._drawn() if first else {}))
+            if not self._closed:
+                picture = self._new_picture() if self._ticks % PICTURE_EVERY == 0 else None
+                self._ticks += 1
+                self._output.show(picture, **self._news())
 
     def rest(self) -> None:
         """Show all there is to know when nothing more will happen."""
         with self._lock:
-            first = self._sent is None
-            traits = {**self._look(), **(self._drawn() if first else {}), "critical": self._critical()}
-            self._output.rest(self._bundle(), **traits)
+            if not self._closed:
+                self._output.rest(self._new_picture(), **self._news(), critical=self._critical())
 
     def close(self) -> None:
         """Leave a picture in the widget's place."""
         with self._lock:
-            self._output.finish(self._bundle())
+            self._closed = True
+            self._output.finish(self._picture)
 
     def pictures(self) -> list[Picture]:
         """What is kept: nothing in it is open."""
-        if self._run is not None:
-            return [picture_of_run(self._run, self._collapsed)]
+        if self._run is not None and self._kept_states is not None:
+            return [picture_of_run(self._run, self._kept[0], self._kept_states.look())]
         return [
-            picture_of(Diagram(diagram.graph, collapsed=self._collapsed), f"{title} · {len(diagram.graph):,} tasks")
-            for title, diagram in zip(self._titles, self._diagrams, strict=True)
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks")
+            for title, diagram in zip(self._titles, self._kept, strict=True)
         ]
 
     def _stop(self) -> None:
@@ -136,6 +141,11 @@ class GraphView:
 
     def _new_states(self) -> BoxStates | None:
         return None if self._run is None else BoxStates(self._run, self._diagrams[0])
+
+    def _news(self) -> dict[str, Any]:
+        """What to send: at first all."""
+        drawn = self._drawn() if self._sent is None else {}
+        return {**drawn, **self._look()}
 
     def _look(self) -> dict[str, Any]:
         """What to send of the run: what has changed since the last whole, or a whole where much has."""
@@ -170,19 +180,22 @@ class GraphView:
         }
 
     def _critical(self) -> dict[str, Any]:
-        if self._run is None or self._run.status == "running":
+        if self._run is None or self._run.status != "finished":
             return {}
         boxes, path = self._diagrams[0].chain(self._run.critical_path())
         return {"boxes": boxes, "path": path}
 
-    def _bundle(self) -> MimeBundle:
+    def _new_picture(self) -> MimeBundle:
         pictures = self.pictures()
         lines = [f"Graph of {p.title}{': ' if p.failure else ''}{p.failure}" for p in pictures]
         images = [as_image(small_svg(picture), line) for picture, line in zip(pictures, lines, strict=True)]
-        return {"text/html": "\n".join(images), "text/plain": "\n".join(lines)}
+        self._picture = {"text/html": "\n".join(images), "text/plain": "\n".join(lines)}
+        return self._picture
 
     def _receive(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         with self._lock:
+            if self._closed:
+                return
             number = content.get("diagram", 0)
             match content.get("type"):
                 case "ready":
@@ -198,10 +211,10 @@ class GraphView:
                     self._find(number, str(content["text"]))
 
     def _redraw(self, number: int, opened: Set[str]) -> None:
-        self._diagrams[number] = Diagram(self._diagrams[number].graph, opened, self._collapsed)
-        if number == 0:
-            self._states, self._sent = self._new_states(), None
-        self._output.show(**self._look(), **self._drawn(), critical=self._critical())
+        graph = self._diagrams[number].graph if self._run is None else self._run.graph  # old runs lose rows of it
+        self._diagrams[number] = Diagram(graph, opened, self._collapsed)
+        self._states, self._sent = self._new_states(), None
+        self._output.show(**self._news(), critical=self._critical())
 
     def _find(self, number: int, text: str) -> None:
         """Open the group that holds the first task with this text in its key."""

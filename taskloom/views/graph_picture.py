@@ -57,12 +57,30 @@ def picture_of(diagram: Diagram, title: str = "") -> Picture:
     return Picture(diagram, not_run(diagram), title)
 
 
-def picture_of_run(run: Run, collapsed: bool | None = None) -> Picture:
-    """The picture of a run as it is now; the critical path is known once it is over."""
+def picture_of_run(run: Run, diagram: Diagram, progress: Progress) -> Picture:
+    """The picture of a run at one look at it, see `BoxStates`; the longest chain is known once it has finished."""
+    critical = diagram.chain(run.critical_path()) if run.status == "finished" else ([], "")
+    return Picture(diagram, progress, caption(run), failure_text(run), critical)
+
+
+def draw_run(run: Run, collapsed: bool | None = None) -> str:
+    """The picture of a run as it is now, as SVG text.
+
+    Parameters
+    ----------
+    run : Run
+    collapsed : draw a box per name; by default where there are more than 300 tasks.
+
+    Examples
+    --------
+    >>> import taskloom
+    >>> taskloom.get({"a": (abs, -1)}, "a")
+    1
+    >>> 'data-key="a" data-state="finished"' in draw_run(taskloom.last_run())
+    True
+    """
     diagram = Diagram(run.graph, collapsed=collapsed)
-    over = run.status != "running"
-    critical = diagram.chain(run.critical_path()) if over else ([], "")
-    return Picture(diagram, BoxStates(run, diagram).look(), caption(run), failure_text(run), critical)
+    return svg(picture_of_run(run, diagram, BoxStates(run, diagram).look()))
 
 
 def svg(picture: Picture) -> str:

@@ -72,7 +72,7 @@ def not_run(diagram: Diagram) -> Progress:
 def caption(run: Run) -> str:
     """One line on the run: how far it is, on which engine."""
     what = "stopped" if run.status == "cancelled" else run.status
-    return f"{run.n_done:,}/{run.n_tasks:,} tasks · {what} · {duration(run.duration)} · {name_label(run.engine)}"
+    return f"{run.n_done:,}/{run.n_tasks:,} tasks · {what} · {_short_time(run.duration)} · {name_label(run.engine)}"
 
 
 def failure_text(run: Run) -> str:

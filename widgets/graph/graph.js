@@ -237,7 +237,9 @@ function render({ model, el }) {
     const box = drawn.boxes[hovered].node.getBoundingClientRect();
     const { left, top, width } = parts.root.getBoundingClientRect();
     tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
-    tip.style.top = `${box.bottom - top + 4}px`;
+    const below = box.bottom - top + 4;
+    const above = box.top - top - tip.offsetHeight - 4;
+    tip.style.top = `${below + tip.offsetHeight > parts.root.clientHeight && above >= 0 ? above : below}px`;
   };
   const hover = (event) => {
     const node = boxAt(event);
