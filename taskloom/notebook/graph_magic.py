@@ -6,6 +6,7 @@ import ast
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,38 +103,41 @@ class GraphMagic:
         collapsed = True if options.layers else None
         follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
         self._followers = [other for other in self._followers if other.active] + [follower]
-        views: list[View] = []
-        value = None
+        value, graphs = None, {}
         try:
-            try:
-                if options.no_run:
-                    with config.set(scheduler=_do_not_run):
-                        value = self._execute(cell)
-                else:
-                    value = self._execute(cell)
-            finally:
-                follower.end_of_cell()
-                views = follower.views
-            graphs = {} if views else _graphs_of(value, options.optimized)
+            with config.set(scheduler=_do_not_run) if options.no_run else nullcontext():
+                value = self._execute(cell)
         except NotRun as stop:
             graphs = {"Not run": read_graph(stop.graph)}
+        except BaseException:
+            self._leave(follower, [], save)
+            raise
+        follower.end_of_cell()
+        if not follower.views and not graphs:
+            graphs = _graphs_of(value, options.optimized)
+        drawn = []
         if graphs:
-            view = self._new_view(graphs, None, collapsed)
-            view.rest()
-            views = [*views, view]
+            drawn = [self._new_view(graphs, None, collapsed)]
+            drawn[0].rest()
             value = None  # the drawing stands for it
+        self._leave(follower, drawn, save)
+        if options.no_run and not graphs:
+            print("The cell computes nothing and ends with no collection: there is no graph to draw.")
+        return value
+
+    def _leave(self, follower: RunFollower, drawn: list[View], save: str | None) -> None:
+        """Look after the graphs of a cell that is over."""
+        follower.end_of_cell()
+        views = [*follower.views, *drawn]
         self._over.extend(views)
         self._keep(KEPT_LIVE)
         if follower.left_out:
             print(
-                f"{follower.left_out} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
+                f"{follower.left_out:,} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
                 f"of up to {MOST_TASKS:,} tasks each."
             )
         if save is not None:
             _save([picture for view in views for picture in view.pictures()], save)
-        if options.no_run and not graphs:
-            print("The cell computes nothing and ends with no collection: there is no graph to draw.")
-        return value
 
     def _execute(self, cell: str) -> Any:
         """Run the cell's code in the user's namespace as the shell does, and return the value of its last line."""
