@@ -153,7 +153,7 @@ def _label(key: Key) -> str:
         place = " ".join(_part_text(part).strip("'") for part in key[1:5])
         room = LABEL_LENGTH - len(one_line(place, LABEL_LENGTH // 2)) - 1
         return f"{one_line(name, room) or '?'} {one_line(place, LABEL_LENGTH // 2)}"
-    if not isinstance(key, str):
+    if not isinstance(key, str | tuple):
         return one_line(key_text(key), LABEL_LENGTH)
     return one_line(name, LABEL_LENGTH).strip() or "?"
 

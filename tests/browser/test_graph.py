@@ -150,6 +150,44 @@ def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> Non
     photograph(reopened.page.locator(".jp-CodeCell").last, "reopened")
 
 
+def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()
+    opened.run("%load_ext taskloom")
+    opened.run(SETUP)
+    cell = opened.start("%%graph\nrun(30, 0.2)")
+    until(lambda: "finished" in states(cell), "a finished task")
+    opened.save()
+    assert "widget-view" not in json.dumps(json.loads(opened.file.read_text())["cells"][-1])
+    opened.reload()
+    picture = cell.locator(".taskloom-graph img")
+    until(lambda: picture.count() == 1 and "61/61" in picture.get_attribute("alt"), "the run's end")
+
+
+def test_after_a_restart_the_graph_is_still_there_and_nothing_complains(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()
+    opened.run("%load_ext taskloom")
+    opened.run(SETUP)
+    cell = opened.run("%%graph --layers\nrun(4, 0.02)")
+    until(lambda: states(cell) == ["finished"] * 3, "the graph")
+    opened.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    opened.page.wait_for_function(
+        "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+    )
+    for node in cell.locator(".taskloom-node").all():
+        node.click()
+    assert states(cell) == ["finished"] * 3
+    opened.save()
+    assert "data:image/svg+xml" in json.dumps(json.loads(opened.file.read_text())["cells"][-1])
+
+
+def test_two_graphs_in_the_first_cell_both_stay(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()
+    opened.run("%load_ext taskloom")
+    opened.run(SETUP)
+    cell = opened.run("%%graph\nrun(2, 0)\nrun(3, 0)")
+    until(lambda: states(cell) == ["finished"] * 12, "two explorable graphs")
+
+
 def test_dark_theme(lab: Lab, notebook: Notebook) -> None:
     dark = lab.open(theme="JupyterLab Dark")
     dark.run("%load_ext taskloom")

@@ -35,6 +35,15 @@ function found(boxes, text) {
   return boxes.flatMap(([key], number) => (key.toLowerCase().includes(wanted) ? [number] : []));
 }
 
+/** Sends the kernel a question; without a kernel, as after its restart, what is on the page is all there is. */
+function ask(model, question) {
+  try {
+    model.send(question);
+  } catch {
+    // the widget's comm has ended
+  }
+}
+
 function shape(tag, attributes, parent) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -84,7 +93,7 @@ function build(el) {
   element("span", "taskloom-graph-swatch", critical).dataset.state = "critical";
   setText(element("span", "", critical), "longest chain");
   const hint = element("span", "taskloom-graph-hint", legend);
-  return { root, bar, caption, choices, tools, search, failure, frame, svg, stage, tip, critical, hint };
+  return { root, caption, choices, tools, search, failure, frame, stage, tip, legend, critical, hint };
 }
 
 /** Draws a diagram's boxes and edges anew. Gives what changes later. */
@@ -150,7 +159,7 @@ function render({ model, el }) {
   };
   const zoomBy = (factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) => move(zoomed(view, factor, x, y));
   const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () =>
-    model.send({ type: "collapse", diagram: selected }),
+    ask(model, { type: "collapse", diagram: selected }),
   );
   addButton(parts.tools, "−", "Zoom out", () => zoomBy(1 / ZOOM.step));
   addButton(parts.tools, "+", "Zoom in", () => zoomBy(ZOOM.step));
@@ -182,12 +191,12 @@ function render({ model, el }) {
     if (event.key !== "Enter") return;
     const hits = markFound();
     if (hits.length) goTo(hits[nextHit++ % hits.length]);
-    else if (search.value.trim()) model.send({ type: "find", diagram: selected, text: search.value.trim() });
+    else if (search.value.trim()) ask(model, { type: "find", diagram: selected, text: search.value.trim() });
   });
 
   const open = (node) => {
     const group = node && diagram.boxes[Number(node.dataset.box)][6];
-    if (group) model.send({ type: "open", diagram: selected, group });
+    if (group) ask(model, { type: "open", diagram: selected, group });
   };
   const boxAt = (event) => event.target.closest?.(".taskloom-node");
   let press = null;
@@ -246,7 +255,7 @@ function render({ model, el }) {
     const number = node ? Number(node.dataset.box) : -1;
     if (number === hovered) return;
     hovered = number;
-    if (node) model.send({ type: "tip", diagram: selected, box: number });
+    if (node) ask(model, { type: "tip", diagram: selected, box: number });
     showTip(node ? [diagram.boxes[number][0], node.dataset.state] : []);
   };
   frame.addEventListener("pointerover", hover);
@@ -259,8 +268,10 @@ function render({ model, el }) {
 
   const update = () => {
     const diagrams = model.get("diagrams");
-    const [only] = diagrams;
-    setText(parts.caption, model.get("caption") || `${(only?.tasks ?? 0).toLocaleString("en")} tasks · not run`);
+    const hasRun = Boolean(model.get("caption"));
+    const tasks = (diagrams[selected]?.tasks ?? 0).toLocaleString("en");
+    setText(parts.caption, model.get("caption") || `${tasks} tasks · not run`);
+    for (const entry of parts.legend.children) if (entry !== parts.hint) entry.hidden = !hasRun;
     setText(parts.failure, model.get("failure"));
     parts.choices.hidden = diagrams.length < 2;
     matchChildren(
@@ -287,7 +298,6 @@ function render({ model, el }) {
       tip.hidden = true;
       drawn = drawDiagram(stage, diagram);
       collapse.hidden = !diagram.opened;
-      if (parts.caption.textContent.endsWith("not run")) setText(parts.caption, `${diagram.tasks.toLocaleString("en")} tasks · not run`);
       setText(parts.hint, diagram.tasks ? (diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "") : "No tasks");
       fit();
       markFound();
@@ -322,7 +332,7 @@ function initializeGraph({ model }) {
   follow(model, () => {
     if (!model.get("running")) unfinished(notebook).set(model.get("output_id"), model.get("picture"));
   });
-  model.send({ type: "ready" });
+  ask(model, { type: "ready" });
 }
 
 export default { initialize: initializeGraph, render };
