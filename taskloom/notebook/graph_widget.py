@@ -11,7 +11,7 @@ import traitlets
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import WIDGET_MIME, LiveOutput, LiveOutputs, LiveWidget
-from taskloom.views.graph_boxes import HEIGHT, Diagram
+from taskloom.views.graph_boxes import HEIGHT, Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
 
@@ -219,7 +219,8 @@ class GraphView:
     def _find(self, number: int, text: str) -> None:
         """Open the group that holds the first task with this text in its key."""
         diagram = self._diagrams[number]
+        keys = diagram.graph.keys
         for box in diagram.boxes:
-            if box.group and any(text in str(diagram.graph.keys[task]) for task in box.tasks):
+            if box.group and any(text.lower() in key_text(keys[task]).lower() for task in box.tasks):
                 self._redraw(number, diagram.opened | {box.group})
                 return

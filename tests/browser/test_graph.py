@@ -76,6 +76,10 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     photograph(cell, "opened")
     cell.get_by_role("button", name="Collapse").click()
     member.wait_for(state="detached")
+    search = cell.locator(".taskloom-graph-search")
+    search.fill("('CLEAN', 77)")
+    search.press("Enter")  # it is in a group that is closed
+    cell.locator(""".taskloom-found[data-key="('clean', 77)"]""").wait_for()
     notebook.interrupt()
 
 

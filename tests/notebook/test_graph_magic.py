@@ -117,6 +117,14 @@ def test_save(shell: InteractiveShell, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.svg", "two-2.svg", "two.svg"]
 
 
+def test_a_failed_run_is_saved_too(shell: InteractiveShell, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        shell.run_cell_magic(
+            "graph", f"--save {tmp_path}/x", "import taskloom\ntaskloom.get({'a': (lambda: 1 // 0,)}, 'a')"
+        )
+    assert 'data-key="a" data-state="failed"' in (tmp_path / "x.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
