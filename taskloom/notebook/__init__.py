@@ -21,6 +21,7 @@ def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
         from taskloom.notebook.debugger import Debugger
+        from taskloom.notebook.graph_magic import GraphMagic
         from taskloom.notebook.progress_magic import ProgressMagic
         from taskloom.notebook.replay_magic import ReplayMagic
 
@@ -28,6 +29,7 @@ def load(shell: InteractiveShell) -> None:
         _parts.append(ProgressMagic(shell, outputs))
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))
+        _parts.append(GraphMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:

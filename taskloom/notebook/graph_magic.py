@@ -1,0 +1,325 @@
+"""``%%graph``: draws the graph of every run that a cell starts, or of the collection that it ends with."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from math import inf
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from taskloom import bus, config, scheduling
+from taskloom.graph import cull, is_task
+from taskloom.views.graph import save_svg, svg_path
+from taskloom.views.graph_boxes import Diagram, read_graph
+from taskloom.views.graph_picture import Picture, picture_of, picture_of_run, svg
+from taskloom.views.graph_states import BoxStates
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run, RunGraph
+    from taskloom.notebook.live_output import LiveOutputs
+
+MOST_GRAPHS = 10  # of the runs of one cell
+MOST_TASKS = 200_000  # of a run that is drawn: whoever listens to runs must be quick
+KEPT_LIVE = 6  # graphs that can be explored when they are over; older ones are pictures
+OPTIONS = ("--no-run", "--optimized", "--layers", "--save")
+
+
+class View(Protocol):
+    """What draws one run's graph, or those of a collection."""
+
+    def draw(self) -> None:
+        """Show how far the run is."""
+
+    def rest(self) -> None:
+        """Show what is known when nothing more will happen."""
+
+    def close(self) -> None:
+        """Leave something that stays."""
+
+    def pictures(self) -> list[Picture]:
+        """What `--save` writes."""
+
+
+# IPython's, which carry no types.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+with_options: Callable[[], Decorator] = magic_arguments
+option: Callable[..., Decorator] = argument
+parse: Callable[[Any, str], Any] = parse_argstring
+
+NewView = Callable[[dict[str, "RunGraph"], "Run | None", "bool | None"], View]
+
+
+class GraphMagic:
+    """The magic of one shell, and the graphs that it has drawn.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+    outputs : LiveOutputs or None
+        In a Jupyter kernel graphs are widgets, elsewhere a line of text.
+    """
+
+    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None) -> None:
+        self._shell = shell
+        self._new_view = _drawing(outputs)
+        self._over: deque[View] = deque()
+        self._followers: list[RunFollower] = []
+        register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
+        register(self.graph, "cell", "graph")
+        hook: Callable[..., None] = shell.set_hook
+        hook("complete_command", _complete, str_key="%%graph")
+
+    def close(self) -> None:
+        """Take the magic away, and leave pictures where graphs are."""
+        self._shell.magics_manager.magics["cell"].pop("graph", None)
+        self._shell.strdispatchers["complete_command"].strs.pop("%%graph", None)
+        for follower in self._followers:
+            follower.close()
+        self._keep(0)
+
+    @with_options()
+    @option("--no-run", action="store_true", help="draw what the cell would compute first, and do not compute it")
+    @option("--optimized", action="store_true", help="of a collection, draw only the graph as it would run")
+    @option("--layers", action="store_true", help="draw one box for all tasks of a name, however few there are")
+    @option("--save", metavar="FILE.svg", help="write the picture to a file; that of a second graph to FILE-2.svg")
+    def graph(self, line: str, cell: str) -> Any:
+        """Run the cell and draw the graph of every run that it starts, or of the collection that it ends with.
+
+        Boxes are tasks, coloured by what they are doing; with more than 300 tasks a box stands for all tasks of one
+        name, and a click opens it. Drag to move, Ctrl and the wheel or + and - to zoom; point at a box to read more.
+        When the run is over, the chain of tasks that took longest is marked.
+        """
+        __tracebackhide__ = True
+        options = parse(self.graph, line)
+        save = _checked_name(options.save)
+        collapsed = True if options.layers else None
+        follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
+        self._followers = [other for other in self._followers if other.active] + [follower]
+        value, graphs = None, {}
+        try:
+            with config.set(scheduler=_do_not_run) if options.no_run else nullcontext():
+                value = self._execute(cell)
+        except NotRun as stop:
+            graphs = {"Not run": read_graph(stop.graph)}
+        except BaseException:
+            self._leave(follower, [], save)
+            raise
+        follower.end_of_cell()
+        if not follower.views and not graphs:
+            graphs = _graphs_of(value, options.optimized)
+        drawn = []
+        if graphs:
+            drawn = [self._new_view(graphs, None, collapsed)]
+            drawn[0].rest()
+            value = None  # the drawing stands for it
+        self._leave(follower, drawn, save)
+        if options.no_run and not graphs:
+            print("The cell computes nothing and ends with no collection: there is no graph to draw.")
+        return value
+
+    def _leave(self, follower: RunFollower, drawn: list[View], save: str | None) -> None:
+        """Look after the graphs of a cell that is over."""
+        follower.end_of_cell()
+        views = [*follower.views, *drawn]
+        self._over.extend(views)
+        self._keep(KEPT_LIVE)
+        if follower.left_out:
+            print(
+                f"{follower.left_out:,} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
+                f"of up to {MOST_TASKS:,} tasks each."
+            )
+        if save is not None:
+            _save([picture for view in views for picture in view.pictures()], save)
+
+    def _execute(self, cell: str) -> Any:
+        """Run the cell's code in the user's namespace as the shell does, and return the value of its last line."""
+        __tracebackhide__ = True
+        shell: Any = self._shell  # whose methods here carry no types
+        names = shell.user_global_ns, shell.user_ns
+        source = shell.transform_cell(cell)
+        number = len(shell.history_manager.input_hist_parsed) - 1  # of the cell that is running
+        file = shell.compile.cache(source, number, raw_code=cell)
+        tree = shell.transform_ast(shell.compile.ast_parse(source, filename=file))
+        ends_with_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
+        last = tree.body.pop() if ends_with_value else None
+        exec(shell.compile(tree, file, "exec"), *names)
+        return None if last is None else eval(shell.compile(ast.Expression(last.value), file, "eval"), *names)
+
+    def _keep(self, count: int) -> None:
+        while len(self._over) > count:
+            self._over.popleft().close()
+
+
+class RunFollower:
+    """Follows the runs that start from now on until `end_of_cell`, each with a view, to their ends.
+
+    Parameters
+    ----------
+    new_view : callable
+        Makes the view of a run.
+    """
+
+    def __init__(self, new_view: Callable[[Run], View]) -> None:
+        self._new_view = new_view
+        self._from, self._until = time.time(), inf
+        self._lock = Lock()
+        self._live: dict[int, View] = {}
+        self.views: list[View] = []
+        self.left_out = 0
+        self._subscription = bus.subscribe(self)
+
+    @property
+    def active(self) -> bool:
+        """Whether a run may still be drawn."""
+        return self._until == inf or bool(self._live) or any(map(self._is_going_on, bus.runs))
+
+    def _is_going_on(self, run: Run) -> bool:
+        return run.status == "running" and self._is_ours(run)
+
+    def _is_ours(self, run: Run) -> bool:
+        return run.parent is None and self._from <= run.started <= self._until
+
+    def run_started(self, run: Run) -> None:
+        """Take on a run that the cell started."""
+        with self._lock:
+            if not self._is_ours(run):
+                return
+            if len(self.views) == MOST_GRAPHS or run.n_tasks > MOST_TASKS:
+                self.left_out += 1
+                return
+            self._live[run.id] = view = self._new_view(run)
+            self.views.append(view)
+
+    def run_updated(self, run: Run) -> None:
+        """Draw how far the run is."""
+        with self._lock:
+            if run.id in self._live:
+                self._live[run.id].draw()
+
+    def run_finished(self, run: Run) -> None:
+        """Draw how it ended."""
+        with self._lock:
+            view = self._live.pop(run.id, None)
+            if view is not None:
+                view.rest()
+            self._leave()
+
+    def end_of_cell(self) -> None:
+        """Take on no more runs; those that go on, in other threads, are drawn to their end."""
+        with self._lock:
+            self._until = time.time()
+            self._leave()
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        with self._lock:
+            self._until = 0.0
+            self._live.clear()
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self.active:
+            self._subscription.close()
+
+
+class NotRun(BaseException):
+    """Ends a cell that is not to compute: no error, so nothing that handles errors may catch it."""
+
+    def __init__(self, graph: Mapping[Any, Any]) -> None:
+        self.graph = graph
+
+
+def _do_not_run(dsk: Mapping[Any, Any], keys: Any, **_options: Any) -> Any:
+    """The scheduler of `--no-run`."""
+    raise NotRun(cull(dsk, _flat(keys)))
+
+
+def _flat(keys: Any) -> list[Any]:
+    return [key for part in keys for key in _flat(part)] if isinstance(keys, list) else [keys]
+
+
+def _graphs_of(value: Any, optimized: bool) -> dict[str, RunGraph]:
+    """The graphs of the collection that `value` is, by title; of any other value none."""
+    members = value if isinstance(value, list | tuple) else [value]
+    collections = [member for member in members if scheduling.is_collection(member)]
+    if not collections:
+        is_graph = isinstance(value, Mapping) and any(map(is_task, value.values()))
+        return {"Not run": read_graph(value)} if is_graph else {}
+    keys = [key for collection in collections for key in _flat(collection.__dask_keys__())]
+    after = read_graph(cull(scheduling.merged_graph(collections, True), keys))
+    if optimized:
+        return {"After optimisation": after}
+    before = read_graph(scheduling.merged_graph(collections, False))
+    return {"Before optimisation": before, "After optimisation": after}
+
+
+def _checked_name(name: str | None) -> str | None:
+    """The file to write, looked at before the cell runs."""
+    if name is None:
+        return None
+    try:
+        path = svg_path(name.strip("'\""))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if not path.parent.is_dir():
+        raise UsageError(f"%%graph --save: there is no folder {str(path.parent)!r}.")
+    return str(path)
+
+
+def _save(pictures: list[Picture], name: str) -> None:
+    if not pictures:
+        print(f"There is no graph to write to {name}.")
+    for number, picture in enumerate(pictures, 1):
+        path = svg_path(name)
+        save_svg(svg(picture), str(path if number == 1 else path.with_stem(f"{path.stem}-{number}")))
+
+
+def _complete(_shell: Any, _event: Any) -> Sequence[str]:
+    return OPTIONS
+
+
+class TextView:
+    """A graph where there is no place for a picture: a line that says what it is."""
+
+    def __init__(self, graphs: dict[str, RunGraph], run: Run | None, collapsed: bool | None) -> None:
+        self._run = run
+        self._diagrams = {title: Diagram(graph, collapsed=collapsed) for title, graph in graphs.items()}
+
+    def draw(self) -> None:
+        """Nothing yet: lines of text do not move."""
+
+    def rest(self) -> None:
+        """Print the line."""
+        for picture in self.pictures():
+            print(f"Graph of {picture.title}{': ' if picture.failure else ''}{picture.failure}")
+
+    def close(self) -> None:
+        """Nothing is left to do: the line stays."""
+
+    def pictures(self) -> list[Picture]:
+        """What `--save` writes."""
+        if self._run is not None:
+            (diagram,) = self._diagrams.values()
+            return [picture_of_run(self._run, diagram, BoxStates(self._run, diagram).look())]
+        return [
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in self._diagrams.items()
+        ]
+
+
+def _drawing(outputs: LiveOutputs | None) -> NewView:
+    """How graphs are drawn."""
+    if outputs is None:
+        return TextView
+
+    from taskloom.notebook.graph_widget import GraphView, Pages
+
+    pages = Pages()
+    return lambda graphs, run, collapsed: GraphView(outputs, pages, graphs, run, collapsed)

@@ -1,0 +1,243 @@
+"""Which boxes a graph is drawn as and where they stand: a box for each task, or for all tasks of one name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any, NamedTuple
+
+from taskloom.bus import RunGraph
+from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
+from taskloom.views.graph_layout import columns
+from taskloom.views.labels import name_label, one_line
+from taskloom.views.palette import name_colors
+
+COLLAPSE_ABOVE = 300  # tasks: larger graphs are drawn a box per name
+MOST_GROUPS = 200  # names with a box of their own; the tasks of all others share one
+MOST_MEMBERS = 1000  # boxes that an opened group becomes; its other tasks share one more
+MOST_EDGES = 6000  # curves: where there are more nobody can follow one
+ROW, COLUMN_GAP, SUBCOLUMN_GAP, HEIGHT, MARGIN = 34, 56, 14, 24, 14  # all lengths are in pixels
+CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
+KEY_LENGTH = 200  # characters of a key that a drawing keeps
+LABEL_LENGTH = 24
+OTHERS = "other names"
+
+
+class Box(NamedTuple):
+    """One box: `tasks` are numbers of the graph; `group` is what a click opens, empty for a single task."""
+
+    key: str
+    label: str
+    color: str
+    tasks: list[int]
+    group: str
+    x: int
+    y: int
+
+
+class Diagram:
+    """A graph laid out: results on the right, columns by distance from the inputs.
+
+    Parameters
+    ----------
+    graph : RunGraph
+    opened : names whose tasks have boxes of their own though the graph is collapsed.
+    collapsed : a box per name; by default where there are more than 300 tasks.
+
+    Attributes
+    ----------
+    boxes : list of `Box`.
+    box_of : per task the number of its box.
+    inputs : per box the boxes it takes results from.
+    width, box_width, height : pixels.
+
+    Examples
+    --------
+    >>> diagram = Diagram(read_graph({"a": 1, "b": (abs, "a")}))
+    >>> [box.label for box in diagram.boxes], diagram.inputs
+    (['a', 'b'], [[], [0]])
+    """
+
+    def __init__(self, graph: RunGraph, opened: Set[str] = frozenset(), collapsed: bool | None = None) -> None:
+        self.graph = graph
+        self.opened = opened
+        self.collapsed = len(graph) > COLLAPSE_ABOVE if collapsed is None else collapsed
+        names = list(map(task_name, graph.keys))
+        members = _members(names, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
+        colors = name_colors(names)
+        self.box_of = [0] * len(graph)
+        for number, (_, tasks) in enumerate(members):
+            for task in tasks:
+                self.box_of[task] = number
+        self.inputs = _inputs(graph, self.box_of, len(members))
+        labels = [_label(graph.keys[tasks[0]]) if not group else _group_label(group) for group, tasks in members]
+        counts = [len(f"{len(tasks):,}") * 2 + 3 if group else 0 for group, tasks in members]
+        longest = max([len(label) + extra for label, extra in zip(labels, counts, strict=True)], default=0)
+        self.box_width = max(48, int(longest * CHARACTER) + 22)
+        corners, self.width, self.height = _corners(columns(_forward(self.inputs)), self.box_width)
+        self.boxes = [
+            Box(
+                group or key_text(graph.keys[tasks[0]]),
+                labels[number],
+                colors[names[tasks[0]]],
+                tasks,
+                group,
+                *corners[number],
+            )
+            for number, (group, tasks) in enumerate(members)
+        ]
+
+    def edges(self) -> str:
+        """All edges in one SVG path, as curves that leave and arrive level."""
+        return self._path((box, other) for box, needed in enumerate(self.inputs) for other in needed)
+
+    def chain(self, tasks: list[int]) -> tuple[list[int], str]:
+        """The boxes that a chain of dependent tasks goes through, and the path of the edges between them."""
+        boxes = list(dict.fromkeys(self.box_of[task] for task in tasks))
+        steps = zip(tasks[1:], tasks, strict=False)
+        pairs = dict.fromkeys((self.box_of[task], self.box_of[other]) for task, other in steps)
+        return boxes, self._path((box, other) for box, other in pairs if box != other)
+
+    def _path(self, pairs: Any) -> str:
+        curves: list[str] = []
+        for box, other in pairs:
+            if len(curves) == MOST_EDGES:
+                break
+            start, above = self.boxes[other].x + self.box_width, self.boxes[other].y + HEIGHT // 2
+            end, below = self.boxes[box].x, self.boxes[box].y + HEIGHT // 2
+            bend = max(20, (end - start) // 2)
+            curves.append(f"M{start} {above}C{start + bend} {above} {end - bend} {below} {end} {below}")
+        return "".join(curves)
+
+
+def read_graph(dsk: Mapping[Any, Any]) -> RunGraph:
+    """What is drawn of a graph that has not run, its plain values included.
+
+    Raises
+    ------
+    GraphError
+        The graph has a cycle, or a task in it needs a key that is missing.
+    """
+    keys = list(dsk)
+    compile_plan(dsk, keys)  # says what is wrong with a graph that cannot be run
+    number = {key: task for task, key in enumerate(keys)}
+    return RunGraph(
+        keys,
+        [function_name(dsk[key][0]) if is_task(dsk[key]) else "" for key in keys],
+        [tuple([number[other] for other in dependencies(dsk, key)]) for key in keys],
+    )
+
+
+def key_text(key: Key) -> str:
+    """A key as one printable line, cut to a length that a page can bear.
+
+    >>> key_text(("load", 3)), len(key_text("x" * 1_000_000))
+    ("('load', 3)", 200)
+    """
+    if isinstance(key, str):
+        return one_line(key, KEY_LENGTH)
+    if isinstance(key, tuple):
+        return one_line(f"({', '.join(map(_part_text, key[:20]))}{',' if len(key) == 1 else ''})", KEY_LENGTH)
+    return _part_text(key)
+
+
+def _part_text(part: Any) -> str:
+    if isinstance(part, tuple):
+        return key_text(part)
+    return one_line(repr(part[:KEY_LENGTH] if isinstance(part, str | bytes) else part), KEY_LENGTH)
+
+
+def _label(key: Key) -> str:
+    """What stands in a task's box: its name and place, without hashes."""
+    name = task_name(key)
+    if isinstance(key, tuple) and len(key) > 1:
+        place = " ".join(_part_text(part).strip("'") for part in key[1:5])
+        room = LABEL_LENGTH - len(one_line(place, LABEL_LENGTH // 2)) - 1
+        return f"{one_line(name, room) or '?'} {one_line(place, LABEL_LENGTH // 2)}"
+    if not isinstance(key, str | tuple):
+        return one_line(key_text(key), LABEL_LENGTH)
+    return one_line(name, LABEL_LENGTH).strip() or "?"
+
+
+def _group_label(group: str) -> str:
+    return one_line(name_label(group), LABEL_LENGTH).strip() or "?"
+
+
+def _members(names: list[str], opened: Set[str]) -> list[tuple[str, list[int]]]:
+    """The tasks of each box, and the name of the group that it stands for."""
+    tasks_of: dict[str, list[int]] = {}
+    for task, name in enumerate(names):
+        tasks_of.setdefault(name, []).append(task)
+    if len(tasks_of) > MOST_GROUPS:
+        largest = sorted(tasks_of, key=lambda name: len(tasks_of[name]), reverse=True)
+        others = [task for name in largest[MOST_GROUPS - 1 :] for task in tasks_of.pop(name)]
+        tasks_of[OTHERS] = tasks_of.get(OTHERS, []) + others
+    boxes: list[tuple[str, list[int]]] = []
+    for name, tasks in tasks_of.items():
+        if len(tasks) == 1:
+            boxes.append(("", tasks))
+        elif name in opened:
+            boxes += [("", [task]) for task in tasks[:MOST_MEMBERS]]
+            if len(tasks) > MOST_MEMBERS:
+                boxes.append((name, tasks[MOST_MEMBERS:]))
+        else:
+            boxes.append((name, tasks))
+    return boxes
+
+
+def _inputs(graph: RunGraph, box_of: list[int], n: int) -> list[list[int]]:
+    found: list[dict[int, None]] = [{} for _ in range(n)]
+    for task, needed in enumerate(graph.dependencies):
+        box = box_of[task]
+        for other in needed:
+            if box_of[other] != box:
+                found[box][box_of[other]] = None
+    return list(map(list, found))
+
+
+def _forward(inputs: list[list[int]]) -> list[list[int]]:
+    """The same without edges that close a cycle: groups may need each other, though no tasks do.
+
+    A walk down from each box, along one way at a time: an edge that leads back into that way is left out.
+    """
+    kept: list[list[int]] = [[] for _ in inputs]
+    state = bytearray(len(inputs))  # 0: not seen, 1: on the way, 2: done
+    for root in range(len(inputs)):
+        if state[root]:
+            continue
+        state[root] = 1
+        todo = [(root, iter(inputs[root]))]
+        while todo:
+            box, needed = todo[-1]
+            for other in needed:
+                if state[other] == 1:
+                    continue
+                kept[box].append(other)
+                if not state[other]:
+                    state[other] = 1
+                    todo.append((other, iter(inputs[other])))
+                    break
+            else:
+                state[box] = 2
+                todo.pop()
+    return kept
+
+
+def _corners(layers: list[list[int]], width: int) -> tuple[dict[int, tuple[int, int]], int, int]:
+    """Where the boxes stand, and how large the drawing is. Tall columns are folded into several."""
+    n = sum(map(len, layers))
+    tallest = max(16, int(1.5 * n**0.5))  # rows: so that no drawing is a thin line
+    rows = max([min(tallest, len(layer)) for layer in layers], default=1)
+    corners: dict[int, tuple[int, int]] = {}
+    x = MARGIN
+    for layer in layers:
+        folds = -(-len(layer) // tallest)
+        height = -(-len(layer) // folds)
+        for place, box in enumerate(layer):
+            fold, row = divmod(place, height)
+            in_fold = min(height, len(layer) - fold * height)
+            corners[box] = (
+                x + fold * (width + SUBCOLUMN_GAP),
+                MARGIN + int((row + (rows - in_fold) / 2) * ROW),
+            )
+        x += folds * (width + SUBCOLUMN_GAP) - SUBCOLUMN_GAP + COLUMN_GAP
+    return corners, max(x - COLUMN_GAP, width + MARGIN) + MARGIN, rows * ROW - (ROW - HEIGHT) + 2 * MARGIN

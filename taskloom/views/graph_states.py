@@ -1,0 +1,137 @@
+"""How far the boxes of a diagram are, read from the run record while it grows."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from taskloom.bus import Run
+from taskloom.views.graph_boxes import Diagram, key_text
+from taskloom.views.labels import duration, error_label, name_label, one_line
+
+STATES = ("waiting", "ready", "running", "finished", "failed")
+WAITING, READY, RUNNING, FINISHED, FAILED = range(len(STATES))
+_LOOKED_AT = 50  # tasks of a group that are asked whether they are ready
+_TIP_KEYS = 6  # argument keys that a tip names
+
+
+class Progress(TypedDict):
+    """One look at a run: per box a state and how many of its tasks are done."""
+
+    states: list[int]
+    done: list[int]
+
+
+class BoxStates:
+    """Follows a run for a diagram of its graph; each look costs what has happened since the last one, and the boxes.
+
+    Parameters
+    ----------
+    run : Run
+    diagram : Diagram
+    """
+
+    def __init__(self, run: Run, diagram: Diagram) -> None:
+        self._run = run
+        self._diagram = diagram
+        self._seen = 0
+        self._is_done = bytearray(len(diagram.graph))
+        self._counts = [0] * len(diagram.boxes)
+
+    def look(self) -> Progress:
+        """How far each box is now."""
+        run, diagram = self._run, self._diagram
+        done = run.done[self._seen :]
+        self._seen += len(done)
+        for task in done:
+            self._is_done[task] = 1
+            self._counts[diagram.box_of[task]] += 1
+        running = {diagram.box_of[task] for _, task, _ in run.running}
+        over = run.status != "running"
+        states = [self._state(box, box in running, over) for box in range(len(diagram.boxes))]
+        if run.failed_task is not None:
+            states[diagram.box_of[run.failed_task]] = FAILED
+        return {"states": states, "done": self._counts[:]}
+
+    def _state(self, box: int, running: bool, over: bool) -> int:
+        tasks, count = self._diagram.boxes[box].tasks, self._counts[box]
+        if count >= len(tasks):
+            return FINISHED
+        if over:
+            return WAITING
+        if running or count:
+            return RUNNING
+        inputs, is_done = self._diagram.graph.dependencies, self._is_done
+        return READY if any(all(is_done[other] for other in inputs[task]) for task in tasks[:_LOOKED_AT]) else WAITING
+
+
+def not_run(diagram: Diagram) -> Progress:
+    """The look of a graph that no run has touched."""
+    return {"states": [WAITING] * len(diagram.boxes), "done": [0] * len(diagram.boxes)}
+
+
+def caption(run: Run) -> str:
+    """One line on the run: how far it is, on which engine."""
+    what = "stopped" if run.status == "cancelled" else run.status
+    return f"{run.n_done:,}/{run.n_tasks:,} tasks · {what} · {_short_time(run.duration)} · {name_label(run.engine)}"
+
+
+def failure_text(run: Run) -> str:
+    """Which task ended the run and how, or nothing."""
+    if run.failure is None:
+        return ""
+    return f"{one_line(key_text(run.failure.key), 80)} failed: {error_label(run.failure.exception)}"
+
+
+def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
+    """What a person wants to know of a box, line by line."""
+    tasks, graph = diagram.boxes[box].tasks, diagram.graph
+    if len(tasks) > 1:
+        lines = [diagram.boxes[box].key, f"{len(tasks):,} tasks"]
+        functions = list(dict.fromkeys(graph.functions[task] for task in tasks[:1000]))
+        lines.append(f"function {', '.join(map(name_label, functions[:3]))}")
+        return lines
+    (task,) = tasks
+    lines = [diagram.boxes[box].key]
+    if graph.functions[task]:
+        lines.append(f"function {name_label(graph.functions[task])}")
+    inputs = graph.dependencies[task]
+    if inputs:
+        shown = ", ".join(one_line(key_text(graph.keys[other]), 40) for other in inputs[:_TIP_KEYS])
+        more = f" and {len(inputs) - _TIP_KEYS:,} more" if len(inputs) > _TIP_KEYS else ""
+        lines.append(f"takes {shown}{more}")
+    return lines if run is None or run.graph is not graph else [*lines, *_measures(run, task)]
+
+
+def _measures(run: Run, task: int) -> list[str]:
+    (row,) = run.tasks.rows([task])
+    if not row["start"]:
+        return []
+    lines = []
+    if row["worker"] < len(run.workers):
+        lines.append(f"worker {name_label(run.workers[row['worker']].name)}")
+    if task in run.unfinished:
+        lines.append("under way when the run ended")
+    elif row["stop"]:
+        lines.append(f"took {_short_time(row['stop'] - row['start'])}")
+    else:
+        lines.append(f"running for {_short_time(run.duration - row['start'])}")
+    if row["nbytes"] == row["nbytes"]:  # not NaN: it was taken
+        lines.append(f"result {_size(row['nbytes'])}")
+    if task == run.failed_task and run.failure is not None:
+        lines.append(error_label(run.failure.exception))
+    return lines
+
+
+def _short_time(seconds: float) -> str:
+    for limit, unit, scale in ((1e-3, "µs", 1e6), (1.0, "ms", 1e3)):
+        if seconds < limit:
+            return f"{max(0.0, seconds) * scale:.3g} {unit}"
+    return duration(seconds)
+
+
+def _size(nbytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} GB"
