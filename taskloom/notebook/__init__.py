@@ -21,9 +21,11 @@ def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
         from taskloom.notebook.progress_magic import ProgressMagic
+        from taskloom.notebook.scheduler_magic import SchedulerMagic
 
         outputs = _live_outputs(shell)
         _parts.append(ProgressMagic(shell, outputs))
+        _parts.append(SchedulerMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:
