@@ -108,14 +108,14 @@ def parse(words: list[str]) -> dict[str, Any]:
 
 
 def complete(_shell: object, event: Any) -> list[str]:
-    """What the word at the cursor may become."""
-    option, equals, _ = event.symbol.partition("=")
+    """What may stand at the cursor: what follows an equals sign is a word of its own to IPython."""
+    typed = event.text_until_cursor.split(" ")
+    option, equals, _ = typed[-1].partition("=")
     options = option_names()
     if equals:
-        key = KEYS.get(options.get(option, option))
-        return [f"{option}={choice}" for choice in key.choices] if key else []
-    known = [*ENGINES, AUTO, UNDO] if len(event.line.split()) <= 1 + bool(event.symbol) else []
-    return [*known, *(f"{name}=" for name in options)]
+        return list(KEYS[options[option]].choices) if option in options else []
+    names = [*ENGINES, AUTO, UNDO] if len(typed) == 2 else []
+    return [*names, *(f"{name}=" for name in options)]
 
 
 def explanation() -> str:

@@ -29,17 +29,17 @@ def in_force(selector: Any) -> str:
 
 
 def test_a_click_changes_the_engine_of_the_next_cell(notebook: Notebook, selector: Any) -> None:
-    selector.get_by_role("radio", name="sync").click()
+    selector.get_by_role("radio", name="sync", exact=True).click()
     until(lambda: in_force(selector) == "sync", "the choice to apply")
     assert "from %scheduler" in selector.inner_text()
     assert printed(notebook, ENGINE) == "sync"
     selector.get_by_role("button", name="Undo").click()
-    until(lambda: selector.get_by_role("radio", name="auto").is_checked(), "the choice to be taken back")
+    until(lambda: selector.get_by_role("radio", name="auto", exact=True).is_checked(), "the choice to be taken back")
     assert printed(notebook, ENGINE) == "threads"
 
 
 def test_keyboard_alone(notebook: Notebook, selector: Any) -> None:
-    selector.get_by_role("radio", name="auto").focus()
+    selector.get_by_role("radio", name="auto", exact=True).focus()
     notebook.page.keyboard.press("ArrowDown")
     until(lambda: in_force(selector) == "sync", "the arrow key to choose")
     notebook.page.keyboard.press("ArrowDown")
@@ -64,8 +64,8 @@ def test_a_wrong_number_says_so_and_changes_nothing(notebook: Notebook, selector
 
 def test_all_selectors_and_cells_stay_in_step(notebook: Notebook, selector: Any) -> None:
     second = notebook.run("%scheduler").locator("div.taskloom-live.taskloom-scheduler")
-    second.get_by_role("radio", name="threads").click()
-    until(lambda: selector.get_by_role("radio", name="threads").is_checked(), "the first selector to follow")
+    second.get_by_role("radio", name="threads", exact=True).click()
+    until(lambda: selector.get_by_role("radio", name="threads", exact=True).is_checked(), "the first selector to follow")
     notebook.run("_ = taskloom.config.set(scheduler='sync')")
     for each in (selector, second):
         until(lambda each=each: in_force(each) == "sync", "the selector to follow the cell")
@@ -77,7 +77,7 @@ def test_applies_while_a_cell_is_busy(notebook: Notebook, selector: Any) -> None
         "import time\nuntil = time.time() + 15\n"
         "while time.time() < until and taskloom.config.get('scheduler') != 'sync': time.sleep(0.02)\n" + ENGINE
     )
-    selector.get_by_role("radio", name="sync").click()
+    selector.get_by_role("radio", name="sync", exact=True).click()
     notebook.wait(cell)
     assert cell.locator(".jp-OutputArea-output").inner_text().strip() == "sync"
 
@@ -86,7 +86,7 @@ def test_saved_notebook_shows_a_picture_and_a_reloaded_page_the_selector(lab: La
     opened = lab.open()
     opened.run("%load_ext taskloom")
     live = opened.run("%scheduler").locator("div.taskloom-live.taskloom-scheduler")
-    live.get_by_role("radio", name="threads").click()
+    live.get_by_role("radio", name="threads", exact=True).click()
     until(lambda: in_force(live).startswith("threads"), "the choice to apply")
     opened.save()
     saved = json.loads(opened.file.read_text())
@@ -96,7 +96,7 @@ def test_saved_notebook_shows_a_picture_and_a_reloaded_page_the_selector(lab: La
 
     opened.reload()
     live.wait_for()
-    live.get_by_role("radio", name="sync").click()
+    live.get_by_role("radio", name="sync", exact=True).click()
     until(lambda: in_force(live) == "sync", "the choice to apply after a reload")
 
     saved["metadata"] = {}  # no kernel can be guessed: Lab asks

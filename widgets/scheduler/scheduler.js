@@ -19,6 +19,8 @@ function drawEngine(row, { name, summary, cost, reason }, chosen) {
   radio.value = name;
   radio.checked = name === chosen;
   radio.disabled = Boolean(reason);
+  radio.setAttribute("aria-label", name);
+  radio.setAttribute("aria-description", reason ? `Not available: ${reason}` : `${summary} ${cost}`);
   row.dataset.engine = name;
   row.dataset.available = String(!reason);
   setText(label, name);
@@ -46,6 +48,7 @@ function drawSetting(row, { name, label, value, automatic, source, summary }) {
   row.dataset.name = name;
   row.title = summary;
   setText(text, label);
+  control.setAttribute("aria-label", label);
   setText(origin, `from ${source}`);
   control.placeholder = automatic;
   if (control.dataset.value !== value) {
@@ -75,9 +78,14 @@ function createAdvice(parent) {
   return row;
 }
 
+/** Arrow keys and Enter are for what has the focus here; the notebook would go to another cell. */
+function keepFromNotebook(event) {
+  if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+}
+
 function build(el, model) {
   const root = element("div", "taskloom-live taskloom-scheduler", el);
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // arrow keys are for the choice here, not for the notebook
+  root.addEventListener("keydown", keepFromNotebook);
   const line = element("div", "taskloom-scheduler-line", root);
   element("span", "taskloom-scheduler-title", line).textContent = "Scheduler";
   const force = element("span", "taskloom-scheduler-force", line);
