@@ -46,7 +46,7 @@ class SchedulerMagic:
         scheduler.__doc__ = explanation()
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(scheduler, "line", "scheduler")
-        shell.set_hook("complete_command", complete, str_key=_NAME)
+        shell.set_hook("complete_command", complete, str_key=_NAME)  # type: ignore[no-untyped-call]
         shell.events.register("post_run_cell", self._after_cell)
 
     def close(self) -> None:

@@ -141,9 +141,7 @@ def known_engines() -> list[Engine]:
 
 def advice() -> list[Advice]:
     """The decision table: kind of work, engine, why."""
-    return [
-        Advice(work=work, engine=engine.name, why=why) for engine in known_engines() for work, why in engine.advice
-    ]
+    return [Advice(work=work, engine=engine.name, why=why) for engine in known_engines() for work, why in engine.advice]
 
 
 def option_names() -> dict[str, str]:

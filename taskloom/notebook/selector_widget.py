@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 
@@ -80,7 +80,7 @@ class Selectors:
     def _undo(self, _content: dict[str, Any]) -> None:
         self._selection.undo()
 
-    _actions: dict[str, Callable[[Selectors, dict[str, Any]], None]] = {
+    _actions: ClassVar[dict[str, Callable[[Selectors, dict[str, Any]], None]]] = {
         "choose": _choose,
         "set": _set,
         "undo": _undo,

@@ -65,7 +65,9 @@ def test_a_wrong_number_says_so_and_changes_nothing(notebook: Notebook, selector
 def test_all_selectors_and_cells_stay_in_step(notebook: Notebook, selector: Any) -> None:
     second = notebook.run("%scheduler").locator("div.taskloom-live.taskloom-scheduler")
     second.get_by_role("radio", name="threads", exact=True).click()
-    until(lambda: selector.get_by_role("radio", name="threads", exact=True).is_checked(), "the first selector to follow")
+    until(
+        lambda: selector.get_by_role("radio", name="threads", exact=True).is_checked(), "the first selector to follow"
+    )
     notebook.run("_ = taskloom.config.set(scheduler='sync')")
     for each in (selector, second):
         until(lambda each=each: in_force(each) == "sync", "the selector to follow the cell")
