@@ -49,6 +49,7 @@ class CellTrials:
         self._limit = limit
         self._rows = {engine: EngineTrials(engine) for engine in engines}
         self._assigned: dict[str, Namespace] = {}  # by engine: the variables that the cell set
+        self._over: set[str] = set()  # engines that had their time
         self._watch: _Watch | None = None
         self._stopped = False
         self._begun = time.perf_counter()
@@ -92,7 +93,7 @@ class CellTrials:
         )
 
     def _wanted(self, row: EngineTrials) -> int:
-        return len(row.trials) if row.problem else self._repetitions
+        return len(row.trials) if row.problem or row.engine in self._over else self._repetitions
 
     def run(self, on_trial: Callable[[str], None]) -> None:
         """Run all trials; call ``on_trial(engine)`` before each.
@@ -109,7 +110,7 @@ class CellTrials:
             for engine in engines:
                 if self._stopped:
                     raise KeyboardInterrupt("%compare was stopped")
-                if not self._rows[engine].problem:
+                if engine not in self._over and not self._rows[engine].problem:
                     on_trial(engine)
                     self._try(self._rows[engine])
         best = self.comparison.best
@@ -117,6 +118,7 @@ class CellTrials:
             self._namespace.update(self._assigned[best.engine])
 
     def _try(self, row: EngineTrials) -> None:
+        finished = False
         left = self._limit - sum(trial.seconds for trial in row.trials)
         with _kept(self._namespace) as assigned, _Watch(left) as watch, _quiet(row.engine):
             self._watch = watch
@@ -126,14 +128,23 @@ class CellTrials:
             except KeyboardInterrupt:
                 if self._stopped or not watch.expired:
                     raise
-                row.problem = f"took longer than the limit of {self._limit:g} s"
+                self._end_at_limit(row)
             except Exception as error:
                 row.problem = f"failed: {error_label(error)}"
+            else:
+                finished = True
             seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-        if not row.problem:
+        if finished:
             row.trials.append(_trial(seconds, cpu, watch.runs))
             row.note = _note(row.engine, watch.runs)
             self._assigned[row.engine] = assigned
+
+    def _end_at_limit(self, row: EngineTrials) -> None:
+        self._over.add(row.engine)
+        if row.trials:
+            row.note = f"{len(row.trials)} of {self._repetitions} times: the limit of {self._limit:g} s was over"
+        else:
+            row.problem = f"took longer than the limit of {self._limit:g} s"
 
 
 @contextmanager

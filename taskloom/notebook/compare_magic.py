@@ -149,4 +149,5 @@ def _no_engine(name: str) -> str:
 def _compiled(shell: Any, source: str) -> CodeType:
     """A cell as IPython would run it, magics included."""
     tree = shell.transform_ast(shell.compile.ast_parse(shell.transform_cell(source)))
-    return compile(tree, "<%compare>", "exec", shell.compile.flags)
+    code: CodeType = compile(tree, "<%compare>", "exec", shell.compile.flags)
+    return code
