@@ -84,6 +84,8 @@ class CellTrials:
             failed=0,
             elapsed=elapsed,
             remaining=None,
+            remaining_low=None,
+            remaining_high=None,
             names=names,
             exact=True,
             count_text=f"{done}/{total}",

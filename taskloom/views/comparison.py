@@ -95,9 +95,9 @@ class Comparison:
 
     Examples
     --------
-    >>> comparison = Comparison(
-    ...     [EngineTrials("sync", [Trial(2.0, cpu=2.0)]), EngineTrials("threads", [Trial(1.0, cpu=2.0)])]
-    ... )
+    >>> sync = EngineTrials("sync", [Trial(2.0, cpu=2.0, tasks=8, busy=2.0)])
+    >>> threads = EngineTrials("threads", [Trial(1.0, cpu=2.0, tasks=8, busy=2.0)])
+    >>> comparison = Comparison([sync, threads])
     >>> comparison.best.engine
     'threads'
     >>> print(comparison.recommendation)
