@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 CLEAR = 1.1  # times faster than the next: less is not worth a choice
 ONE_CORE = 1.2  # cores busy, at most, where tasks take turns
-WAITING = 0.5  # cores busy, at most, where tasks wait rather than compute
 SHORT_TASK = 1e-3  # seconds
 
 
@@ -169,16 +168,14 @@ def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
         return "The work holds no tasks, so the engine makes no difference."
     if best.median_of("busy") < tasks * SHORT_TASK and best.median_of("overhead") > 0.5:
         return "Most of the time is not in tasks: larger tasks would gain more than another engine."
-    if best.cores <= WAITING:
-        return "The tasks wait rather than compute."
     if best.cores > ONE_CORE:
         return f"{best.cores:.1f} cores were busy."
     widest = max((best, *others), key=lambda row: row.parallelism)
     if widest.parallelism <= ONE_CORE:
         return "The tasks follow one another: there was nothing to run side by side."
-    if widest.cores <= ONE_CORE:
-        return f"On {widest.engine} the tasks took turns at the interpreter's lock: one core was busy at a time."
-    return ""
+    if widest is best and any(row.seconds > best.seconds * CLEAR for row in others):
+        return "The tasks wait much of the time, and others ran meanwhile."
+    return f"On {widest.engine} the tasks took turns at the interpreter's lock: one core was busy at a time."
 
 
 _HEADER = ("engine", "time", "spread", "CPU", "cores", "peak memory", "not in tasks")

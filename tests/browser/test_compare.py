@@ -20,7 +20,7 @@ def test_counts_trials_while_busy_and_ends_in_a_table(notebook: Notebook) -> Non
     assert "4/4" in cell.locator(".taskloom-progress").inner_text()
     table = cell.locator(".taskloom-compare")
     assert "threads: " in table.inner_text()
-    assert "The tasks wait rather than compute." in table.inner_text()
+    assert "The tasks wait much of the time" in table.inner_text()
     notebook.save()
     outputs = json.loads(notebook.file.read_text())["cells"][-1]["outputs"]
     assert not [kind for output in outputs for kind in output["data"] if "widget" in kind]
