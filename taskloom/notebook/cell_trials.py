@@ -7,13 +7,14 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from math import isnan, nan
 from threading import Timer
 from types import CodeType
 from typing import Any
 
-from IPython.utils.capture import capture_output
+from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus, config
 from taskloom.bus import Run
@@ -32,8 +33,8 @@ class CellTrials:
     Parameters
     ----------
     code : code object
-    namespace : dict
-        The user's variables.
+    shell : InteractiveShell
+        Whose variables the cell finds and sets.
     engines : list of str
     repetitions : int
     limit : float
@@ -41,10 +42,11 @@ class CellTrials:
     """
 
     def __init__(
-        self, code: CodeType, namespace: Namespace, engines: list[str], repetitions: int, limit: float
+        self, code: CodeType, shell: InteractiveShell, engines: list[str], repetitions: int, limit: float
     ) -> None:
         self._code = code
-        self._namespace = namespace
+        self._namespace: Namespace = shell.user_ns
+        self._publisher = shell.display_pub
         self._repetitions = repetitions
         self._limit = limit
         self._rows = {engine: EngineTrials(engine) for engine in engines}
@@ -77,7 +79,7 @@ class CellTrials:
         done, total = sum(name["done"] for name in names), sum(name["total"] for name in names)
         elapsed = time.perf_counter() - self._begun
         return ProgressState(
-            status="running" if running else "cancelled" if self._stopped else "finished",
+            status="running" if running else "cancelled" if self._stopped else "finished" if done else "failed",
             engine="%compare",
             total=total,
             done=done,
@@ -122,13 +124,14 @@ class CellTrials:
     def _try(self, row: EngineTrials) -> None:
         finished = False
         left = self._limit - sum(trial.seconds for trial in row.trials)
-        with _kept(self._namespace) as assigned, _Watch(left) as watch, _quiet(row.engine):
+        with _kept(self._namespace) as assigned, _Watch(left) as watch, _quiet(row.engine, self._publisher):
             self._watch = watch
             cpu, begun = time.process_time(), time.perf_counter()
             try:
                 exec(self._code, self._namespace)
             except KeyboardInterrupt:
                 if self._stopped or not watch.expired:
+                    self._stopped = True
                     raise
                 self._end_at_limit(row)
             except Exception as error:
@@ -164,10 +167,31 @@ def _kept(namespace: Namespace) -> Iterator[Namespace]:
 
 
 @contextmanager
-def _quiet(engine: str) -> Iterator[None]:
-    """The engine in force, without bars and output."""
-    with config.Assignment({"scheduler": engine, "notebook.progress": False}, source="%compare"), capture_output():
+def _quiet(engine: str, publisher: Any) -> Iterator[None]:
+    """The engine in force, without bars and output.
+
+    IPython's own ``capture_output`` would put objects in the place of the kernel's that cannot take messages from a
+    page: Stop would wait until the cell ends.
+    """
+    setting = config.Assignment({"scheduler": engine, "notebook.progress": False}, source="%compare")
+    with setting, redirect_stdout(StringIO()), redirect_stderr(StringIO()), _hidden_displays(publisher):
         yield
+
+
+@contextmanager
+def _hidden_displays(publisher: Any) -> Iterator[None]:
+    """Without what ``display`` sends to a page; in a terminal it prints."""
+    if not hasattr(publisher, "register_hook"):
+        yield
+        return
+
+    def hide(_message: object) -> None: ...
+
+    publisher.register_hook(hide)
+    try:
+        yield
+    finally:
+        publisher.unregister_hook(hide)
 
 
 class _Watch:

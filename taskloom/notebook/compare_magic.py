@@ -74,7 +74,7 @@ class CompareMagic:
         if cell is not None and request.statement:
             raise UsageError(_no_engine(request.statement.split()[0]))
         code = _compiled(self._shell, request.statement if cell is None else cell)
-        trials = CellTrials(code, self._shell.user_ns, request.engines, request.repetitions, request.limit)
+        trials = CellTrials(code, self._shell, request.engines, request.repetitions, request.limit)
         bar = self._new_bar(trials)
         try:
             trials.run(lambda engine: bar.draw(trials.state(engine)))

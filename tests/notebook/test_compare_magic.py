@@ -156,7 +156,8 @@ def test_unload_takes_it_away(shell: InteractiveShell) -> None:
 def test_an_executed_notebook_shows_the_table() -> None:
     cells = [
         "%load_ext taskloom\nimport time, taskloom",
-        "%%compare -n 1\ntotal = taskloom.delayed(sum)([taskloom.delayed(abs)(i) for i in range(5)]).compute()",
+        "%%compare -n 1\nprint('hidden'); display('hidden')\n"
+        "total = taskloom.delayed(sum)([taskloom.delayed(abs)(i) for i in range(5)]).compute()",
         "print(total, _.best.engine in ('sync', 'threads'))",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
