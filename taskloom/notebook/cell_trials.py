@@ -50,7 +50,7 @@ class CellTrials:
         self._repetitions = repetitions
         self._limit = limit
         self._rows = {engine: EngineTrials(engine) for engine in engines}
-        self._assigned: dict[str, Namespace] = {}  # by engine: the variables that the cell set
+        self._assigned: Namespace = {}  # what the cell set, the last time that it finished
         self._over: set[str] = set()  # engines that had their time
         self._watch: _Watch | None = None
         self._stopped = False
@@ -102,7 +102,7 @@ class CellTrials:
     def run(self, on_trial: Callable[[str], None]) -> None:
         """Run all trials; call ``on_trial(engine)`` before each.
 
-        Afterwards the namespace holds what the cell set on the fastest engine, as if it had run once.
+        Afterwards the namespace holds what the cell set the last time that it finished, as if it had run once.
         """
         self._begun = time.perf_counter()
         for row in self._rows.values():
@@ -117,9 +117,7 @@ class CellTrials:
                 if engine not in self._over and not self._rows[engine].problem:
                     on_trial(engine)
                     self._try(self._rows[engine])
-        best = self.comparison.best
-        if best is not None:
-            self._namespace.update(self._assigned[best.engine])
+        self._namespace.update(self._assigned)
 
     def _try(self, row: EngineTrials) -> None:
         finished = False
@@ -142,7 +140,7 @@ class CellTrials:
         if finished:
             row.trials.append(_trial(seconds, cpu, watch.runs))
             row.note = _note(row.engine, watch.runs)
-            self._assigned[row.engine] = assigned
+            self._assigned = assigned
 
     def _end_at_limit(self, row: EngineTrials) -> None:
         self._over.add(row.engine)

@@ -60,9 +60,9 @@ class CompareMagic:
             %%compare --limit 10                no engine may take longer than 10 s in all
 
         The order is shuffled. Output of the work is not shown, and each time it finds the variables that were there
-        before; afterwards they are those of the fastest engine, as if it had run once. What it changes in place
-        (appending to a list, writing a file) happens each time. An engine whose limit is over is stopped at its next
-        computation.
+        before; afterwards they are as if it had run once. What it changes in place (appending to a list, writing a
+        file) happens each time. When an engine's limit is over, its computation is stopped; code between computations
+        is not.
 
         The answer shows the time (the median and the spread), CPU time and cores busy, the most memory that a sample
         showed, and the share of the workers' time that was not in tasks. It has ``best``, ``recommendation`` and
