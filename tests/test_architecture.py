@@ -55,7 +55,7 @@ MAY_USE = {
     "donfig": "config",
     "ipykernel": "notebook",
     "ipywidgets": "notebook",
-    "pandas": "bus",
+    "pandas": "bus views",
     "pyinstrument": "notebook",
     "psutil": "bus engines diagnostics",
     "traitlets": "notebook",

@@ -18,6 +18,8 @@ class Key:
     allowed: str  # ends the sentence "... must be"
     accepts: Callable[[Any], bool]
     summary: str
+    label: str = ""  # what a form calls it; empty where no form offers it
+    choices: tuple[str, ...] = ()  # all the values there are, where they are few
 
 
 def _is_scheduler(value: Any) -> bool:
@@ -40,6 +42,8 @@ def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
+_START_METHODS = ("spawn", "forkserver", "fork")
+
 KEYS = {
     key.name: key
     for key in (
@@ -56,6 +60,7 @@ KEYS = {
             "a whole number, at least 1",
             _is_count,
             "How many tasks run at a time; None: as many as there are processors.",
+            label="Workers",
         ),
         Key(
             "pool",
@@ -68,8 +73,10 @@ KEYS = {
             "multiprocessing.context",
             "spawn",
             "'spawn', 'forkserver' or 'fork'",
-            lambda value: value in ("spawn", "forkserver", "fork"),
+            lambda value: value in _START_METHODS,
             "How worker processes are started.",
+            label="Start method",
+            choices=_START_METHODS,
         ),
         Key(
             "notebook.progress",

@@ -35,13 +35,23 @@ class Engine(ABC):
     name : str, as in ``scheduler="threads"``.
     names : tuple of str, all names it goes by.
     summary : str, one sentence for people who choose.
+    cost : str, one sentence: what it takes per task, as measured in benchmarks/.
+    advice : pairs of a kind of work and why this engine is right for it.
     options : frozenset of str, the options of `get` that it knows.
+    settings : tuple of str, the keys of `config` that people who choose it may want to change.
     """
 
     name: ClassVar[str]
     names: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
+    cost: ClassVar[str] = ""
+    advice: ClassVar[tuple[tuple[str, str], ...]] = ()
     options: ClassVar[frozenset[str]] = frozenset()
+    settings: ClassVar[tuple[str, ...]] = ()
+
+    def unavailable(self) -> str:
+        """Why it cannot be used on this machine, as a sentence; empty where it can."""
+        return ""
 
     def get(self, dsk: Graph, keys: Any, *, callbacks: Any = None, **options: Any) -> Any:
         """Compute `keys` of the graph `dsk`: a key gives its value, a list a list, nested alike.

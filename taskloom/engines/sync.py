@@ -20,6 +20,11 @@ class SyncEngine(Engine):
     name = "sync"
     names = ("sync", "synchronous", "single-threaded")
     summary = "One task at a time in this thread: for debugging, profiling and very small tasks."
+    cost = "Takes 1 to 7 µs per task."
+    advice = (
+        ("Debugging and profiling", "nothing runs beside it, and errors come in their own frames"),
+        ("Many tiny tasks", "there is nobody to hand them to"),
+    )
 
     def run(self, plan: Plan, run: Run, interrupt: Interrupt, observer: Observer | None, **options: Any) -> list[Any]:
         __tracebackhide__ = True

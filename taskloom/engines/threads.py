@@ -28,6 +28,12 @@ class ThreadsEngine(Engine):
     name = "threads"
     names = ("threads", "threading")
     summary = "Several tasks at a time in this process: for NumPy, pandas, files and network, which let go of the lock."
+    cost = "Takes 1 to 5 µs per task; pure Python tasks take turns."
+    advice = (
+        ("NumPy, pandas, compression", "their loops let go of the interpreter's lock, and nothing is copied"),
+        ("Files and network", "tasks wait at the same time"),
+    )
+    settings = ("num_workers",)
     options = frozenset({"num_workers", "pool"})
 
     def run(

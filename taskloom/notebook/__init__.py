@@ -20,16 +20,20 @@ _parts: list[_Part] = []  # closed in reverse order
 def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
+        from taskloom.notebook.compare_magic import CompareMagic
         from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.graph_magic import GraphMagic
         from taskloom.notebook.progress_magic import ProgressMagic
         from taskloom.notebook.replay_magic import ReplayMagic
+        from taskloom.notebook.scheduler_magic import SchedulerMagic
 
         outputs = _live_outputs(shell)
         _parts.append(ProgressMagic(shell, outputs))
+        _parts.append(SchedulerMagic(shell, outputs))
+        _parts.append(GraphMagic(shell, outputs))
+        _parts.append(CompareMagic(shell, outputs))
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))
-        _parts.append(GraphMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -118,7 +118,7 @@ class LiveOutput:
 
     def _open(self, traits: dict[str, Any]) -> None:
         self._widget = widget = self._outputs.open(self._widget_class, self._id, traits)
-        _answer_on_subshell(widget.comm)
+        answer_on_subshell(widget.comm)
         widget.on_msg(self._receive)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._id}
         text = widget.picture.get("text/plain", "")
@@ -149,7 +149,7 @@ def _set(widget: LiveWidget, traits: Mapping[str, Any]) -> None:
             setattr(widget, name, value)
 
 
-def _answer_on_subshell(comm: Any) -> None:
+def answer_on_subshell(comm: Any) -> None:
     """Let clicks be handled while the cell is busy.
 
     The page sends them to a subshell for that, but ipykernel 7.4 moves them back to the thread that created the

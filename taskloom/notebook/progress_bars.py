@@ -24,7 +24,13 @@ class Bar(Protocol):
         """Leave one line that stays."""
 
 
-NewBar = Callable[["Run"], Bar]
+class Cancellable(Protocol):
+    """What a bar is about: a run, or several."""
+
+    def cancel(self) -> None: ...
+
+
+NewBar = Callable[[Cancellable], Bar]
 
 
 class ProgressBars:

@@ -31,7 +31,7 @@ class ProgressMagic:
     def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None) -> None:
         self._shell = shell
         self._choice: config.Assignment | None = None
-        self._bars = ProgressBars(_drawing(outputs))
+        self._bars = ProgressBars(bar_drawing(outputs))
         self._subscription = bus.subscribe(self._bars)
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.progress, "line", "progress")
@@ -69,7 +69,7 @@ class ProgressMagic:
             self._choice = None
 
 
-def _drawing(outputs: LiveOutputs | None) -> NewBar:
+def bar_drawing(outputs: LiveOutputs | None) -> NewBar:
     """How bars are drawn."""
     if outputs is None:
         return TerminalLine(sys.stdout).new_bar

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import traitlets
 
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
+from taskloom.notebook.progress_bars import Cancellable
 from taskloom.views.progress import ProgressState, static_html, text_line
-
-if TYPE_CHECKING:
-    from taskloom.bus import Run
 
 
 class ProgressWidget(LiveWidget):
@@ -28,12 +24,12 @@ class NotebookBar:
 
     Parameters
     ----------
-    run : Run
+    run : Run, or what is stopped like one
         Its `cancel` is called by the bar's Stop button.
     outputs : LiveOutputs
     """
 
-    def __init__(self, run: Run, outputs: LiveOutputs) -> None:
+    def __init__(self, run: Cancellable, outputs: LiveOutputs) -> None:
         self._output = LiveOutput(outputs, ProgressWidget, stop=run.cancel)
 
     def draw(self, state: ProgressState) -> None:

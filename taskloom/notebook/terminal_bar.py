@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from taskloom.notebook.progress_bars import Cancellable
 from taskloom.views.progress import ProgressState, text_line
-
-if TYPE_CHECKING:
-    from taskloom.bus import Run
 
 CLEAR_LINE = "\r\x1b[2K"
 
@@ -26,7 +24,7 @@ class TerminalLine:
         self._stream = stream
         self._owner: TerminalBar | None = None
 
-    def new_bar(self, run: Run) -> TerminalBar:
+    def new_bar(self, run: Cancellable) -> TerminalBar:
         """Make the bar of a run."""
         return TerminalBar(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, floor
 from reprlib import Repr
 from typing import Any
 
@@ -78,3 +79,29 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def duration_range(low: float, high: float) -> str:
+    """A length of time that is only known roughly, as whole seconds, minutes or hours around both ends.
+
+    >>> duration_range(10.2, 13.5), duration_range(100, 170), duration_range(7000, 7100), duration_range(0.2, 0.3)
+    ('10–14 s', '1–3 min', '116–119 min', '0–1 s')
+    """
+    unit, name = next((unit, name) for limit, unit, name in _UNITS if high < limit)
+    first, last = floor(low / unit), ceil(high / unit)
+    return f"{first}–{last} {name}" if first < last else f"{last} {name}"
+
+
+_UNITS = ((120, 1, "s"), (7200, 60, "min"), (float("inf"), 3600, "h"))
+
+
+def rate(count: float, seconds: float) -> str:
+    """Tasks in a time, as a speed that people can picture.
+
+    >>> rate(50_000, 2), rate(9, 2), rate(3, 10)
+    ('25,000 tasks/s', '4.5 tasks/s', '18 tasks/min')
+    """
+    speed = count / seconds
+    if speed < 1:
+        return f"{60 * speed:.2g} tasks/min"
+    return f"{speed:,.0f} tasks/s" if speed >= 10 else f"{speed:.1f} tasks/s"

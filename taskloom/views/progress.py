@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, TypedDict
+from math import sqrt
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from taskloom.graph import task_name
-from taskloom.views.labels import duration, error_label, key_label, name_label
+from taskloom.views.labels import duration, duration_range, error_label, key_label, name_label, rate
 from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, name_colors
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class NestedCount(TypedDict):
 
 
 class ProgressState(TypedDict):
-    """All that a progress bar shows: plain JSON, texts short, of one line and not yet escaped. Times are seconds."""
+    """All that a progress bar shows: plain JSON, texts short, of one line and not yet escaped. Times are seconds.
+
+    The end is to be expected between `remaining_low` and `remaining_high` seconds from now.
+    """
 
     status: str
     engine: str
@@ -54,12 +58,23 @@ class ProgressState(TypedDict):
     failed: int
     elapsed: float
     remaining: float | None
+    remaining_low: float | None
+    remaining_high: float | None
     names: list[NameCount]
     exact: bool  # whether the counts in `names` are exact or estimated from a sample
     count_text: str
     time_text: str
     note_text: str
     failure_text: str
+
+
+class _Estimate(NamedTuple):
+    """Seconds to the end, at best and at worst, and how fast tasks finish of late, as text."""
+
+    expected: float
+    low: float
+    high: float
+    rate_text: str
 
 
 class Progress:
@@ -104,7 +119,7 @@ class Progress:
         """
         run = self._run
         status, total, done, elapsed = run.status, run.n_tasks, run.n_done, run.duration
-        remaining = self._remaining(elapsed, done, total - done) if status == "running" else None
+        estimate = self._estimate(elapsed, done, total - done) if status == "running" else None
         running = len(run.running) if status == "running" else 0
         return ProgressState(
             status=status,
@@ -113,26 +128,43 @@ class Progress:
             done=done,
             failed=run.n_failed,
             elapsed=elapsed,
-            remaining=remaining,
+            remaining=estimate and estimate.expected,
+            remaining_low=estimate and estimate.low,
+            remaining_high=estimate and estimate.high,
             names=self._count_names(done, total),
             exact=self._exact,
             count_text=f"{done}/{total}",
-            time_text=duration(elapsed) + (f" · about {duration(remaining)} left" if remaining is not None else ""),
-            note_text=_note(status, running, nested),
+            time_text=duration(elapsed) + _left(estimate),
+            note_text=_note(status, running, estimate.rate_text if estimate else "", nested),
             failure_text=_failure(run),
         )
 
-    def _remaining(self, elapsed: float, done: int, left: int) -> float | None:
-        """Estimate the seconds to the end; None while there is nothing to go by."""
+    def _estimate(self, elapsed: float, done: int, left: int) -> _Estimate | None:
+        """Estimate the seconds to the end from the speed of late; None while there is nothing to go by.
+
+        The interval spans what both halves of that time would lead to, and the chance in so few tasks.
+        """
         marks = self._marks
         marks.append((elapsed, done))
         window = max(RATE_WINDOW, elapsed / 3)
         while len(marks) > 2 and marks[1][0] <= elapsed - window:
             marks.popleft()
-        seconds, tasks = elapsed - marks[0][0], done - marks[0][1]
+        if not done:
+            return None
+        (begun, before), (half, amid) = marks[0], marks[len(marks) // 2]
+        seconds, tasks = elapsed - begun, done - before
         if not tasks:
             seconds, tasks = elapsed, done
-        return left * seconds / tasks if tasks else None
+        paces = [seconds / tasks]
+        if before < amid < done:
+            paces += [(half - begun) / (amid - before), (elapsed - half) / (done - amid)]
+        chance = 0.5 / sqrt(tasks)
+        return _Estimate(
+            expected=left * paces[0],
+            low=left * min(paces) * (1 - chance),
+            high=left * max(paces) * (1 + chance),
+            rate_text=rate(tasks, seconds),
+        )
 
     def _count_names(self, done: int, total: int) -> list[NameCount]:
         """Count by name: the most frequent names, then all others as one row."""
@@ -328,10 +360,16 @@ def _figure(row: NameCount, state: ProgressState) -> str:
     return figure if state["exact"] else f"~{figure}"
 
 
-def _note(status: str, running: int, nested: NestedCount | None) -> str:
+def _left(estimate: _Estimate | None) -> str:
+    return f" · about {duration_range(estimate.low, estimate.high)} left" if estimate else ""
+
+
+def _note(status: str, running: int, rate_text: str, nested: NestedCount | None) -> str:
     parts = ["stopped"] if status == "cancelled" else []
     if running:
         parts.append(f"{running} running")
+    if rate_text:
+        parts.append(rate_text)
     if nested and nested["runs"]:
         plural = "" if nested["runs"] == 1 else "s"
         parts.append(f"{nested['runs']} nested run{plural} {nested['done']}/{nested['total']}")

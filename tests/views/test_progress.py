@@ -71,6 +71,41 @@ def test_remaining_time_follows_the_speed_of_late() -> None:
     assert remaining == pytest.approx(10, rel=0.1)
 
 
+def test_remaining_time_is_an_interval_that_narrows_with_steady_speed() -> None:
+    run = new_run(*range(1000))
+    progress = Progress(run)
+    widths = []
+    for _ in range(60):  # ten tasks a second
+        finish(run, 1)
+        run.zero -= 0.1
+        state = progress.state()
+        assert state["remaining_low"] < state["remaining"] < state["remaining_high"]
+        assert "10.0 tasks/s" in state["note_text"] or "10 tasks/s" in state["note_text"]
+        widths.append((state["remaining_high"] - state["remaining_low"]) / state["remaining"])
+    assert widths[-1] < widths[5] < widths[0]
+    assert re.search(r"about \d+–\d+ s left", state["time_text"])
+
+
+def test_remaining_time_is_vague_where_the_speed_changes() -> None:
+    run = new_run(*range(1000))
+    progress = Progress(run)
+    progress.state()
+    for step in (0.02, 0.1):  # fifty tasks a second, then ten
+        for _ in range(10):
+            finish(run, 1)
+            run.zero -= step
+            state = progress.state()
+    assert state["remaining_low"] < 980 * 0.03
+    assert state["remaining_high"] > 980 * 0.09
+
+
+def test_the_end_of_a_run_says_no_speed() -> None:
+    run = new_run("a", seconds=10)
+    finish(run, 1)
+    run.end("finished")
+    assert "tasks/" not in progress_state(run)["note_text"]
+
+
 def test_remaining_time_is_known_while_nothing_finishes() -> None:
     run = new_run(*range(10), seconds=5)
     finish(run, 5)

@@ -1,0 +1,222 @@
+"""What `%scheduler` knows and does: the engines there are, what is in force and who said so, choosing, taking back."""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from collections import deque
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from taskloom import config
+from taskloom.config.keys import KEYS
+from taskloom.engines import ENGINES, Engine, find_engine
+from taskloom.engines.cpus import usable_cpus
+from taskloom.errors import ConfigError
+from taskloom.views.labels import key_label, name_label, one_line
+
+SOURCE = "%scheduler"
+AUTO = "auto"  # no choice: what each collection prefers
+UNDOABLE = 50  # changes that can be taken back
+
+_SOURCES = {
+    "set": "config.set",
+    "environment": "the environment",
+    "default": "the default",
+}
+
+
+class EngineChoice(TypedDict):
+    """An engine as people see it: texts of one line, not yet escaped. `reason` says why it cannot be chosen."""
+
+    name: str
+    summary: str
+    cost: str
+    reason: str
+
+
+class SettingField(TypedDict):
+    """A setting of the engine in force; `value` is empty where nobody chose one, which means `automatic`."""
+
+    name: str
+    label: str
+    value: str
+    automatic: str
+    choices: list[str]
+    source: str
+    summary: str
+
+
+class Advice(TypedDict):
+    """A row of the decision table."""
+
+    work: str
+    engine: str
+    why: str
+
+
+class SelectorState(TypedDict):
+    """All that a selector shows: plain JSON."""
+
+    engines: list[EngineChoice]
+    chosen: str  # an engine's name, `AUTO`, or empty where something else was chosen
+    force_text: str
+    source_text: str
+    settings: list[SettingField]
+    advice: list[Advice]
+    can_undo: bool
+
+
+class Selection:
+    """The choices made with ``%scheduler``, the newest last. What is in force is kept by `config` alone.
+
+    Examples
+    --------
+    >>> selection = Selection()
+    >>> selection.choose({"scheduler": "sync"})
+    >>> selection.state()["force_text"], selection.state()["source_text"]
+    ('sync', '%scheduler')
+    >>> selection.undo()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._made: deque[config.Assignment] = deque(maxlen=UNDOABLE)
+
+    def choose(self, values: dict[str, Any]) -> None:
+        """Set settings, all or none of them.
+
+        Raises
+        ------
+        ConfigError
+            There is no such engine or setting, it cannot be used here, or it does not take the value.
+        """
+        name = values.get("scheduler")
+        if name == AUTO:
+            values = {**values, "scheduler": None}
+        elif isinstance(name, str):
+            engine = find_engine(name)
+            reason = engine.unavailable()
+            if reason:
+                raise ConfigError(f"The engine {engine.name!r} cannot be used here: {reason}")
+            values = {**values, "scheduler": engine.name}
+        self._made.append(config.Assignment(values, source=SOURCE))
+
+    def undo(self) -> bool:
+        """Take the newest choice back; False where there is none."""
+        if not self._made:
+            return False
+        self._made.pop().undo()
+        return True
+
+    def close(self) -> None:
+        """Take all choices back."""
+        while self.undo():
+            pass
+
+    def state(self) -> SelectorState:
+        """What is in force now."""
+        setting = config.setting("scheduler")
+        engine = _engine_of(setting.value)
+        fields = [_field(name) for name in (engine.settings if engine else ())]
+        return SelectorState(
+            engines=[_AUTO_CHOICE, *map(_choice, known_engines())],
+            chosen=AUTO if setting.value is None else engine.name if isinstance(setting.value, str) and engine else "",
+            force_text=_force_text(setting.value, engine, fields),
+            source_text=_source_text(setting.source),
+            settings=fields,
+            advice=advice(),
+            can_undo=bool(self._made),
+        )
+
+
+_AUTO_CHOICE = EngineChoice(
+    name=AUTO, summary="What each collection prefers: delayed values run on threads.", cost="", reason=""
+)
+
+
+def known_engines() -> list[Engine]:
+    """The engines of this build, each once."""
+    return list(dict.fromkeys(ENGINES.values()))
+
+
+def advice() -> list[Advice]:
+    """The decision table: kind of work, engine, why."""
+    return [Advice(work=work, engine=engine.name, why=why) for engine in known_engines() for work, why in engine.advice]
+
+
+def option_names() -> dict[str, str]:
+    """What may stand before ``=`` in a line, and the setting it means: ``context`` is ``multiprocessing.context``."""
+    names = [name for engine in known_engines() for name in engine.settings]
+    return {name.rpartition(".")[2]: name for name in dict.fromkeys(names)}
+
+
+def setting_named(option: str) -> str:
+    """The setting that an option of the line means.
+
+    Raises
+    ------
+    ConfigError
+        No engine has it; the message names the nearest.
+    """
+    names = option_names()
+    if option in names:
+        return names[option]
+    if option in names.values():
+        return option
+    near = get_close_matches(option, names, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"No engine has a setting {option!r}.{hint} There are: {', '.join(names) or 'none'}.")
+
+
+def value_of(text: str) -> Any:
+    """A setting's value from what somebody typed: a number where it is one, None where it is empty, else text.
+
+    >>> value_of("4"), value_of("spawn"), value_of("")
+    (4, 'spawn', None)
+    """
+    stripped = text.strip()
+    if not stripped or stripped == AUTO:
+        return None
+    try:
+        return literal_eval(stripped)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return stripped
+
+
+def _engine_of(scheduler: Any) -> Engine | None:
+    """The engine whose settings count; None for what somebody else made."""
+    return find_engine("threads" if scheduler is None else scheduler) if isinstance(scheduler, str | None) else None
+
+
+def _choice(engine: Engine) -> EngineChoice:
+    return EngineChoice(
+        name=engine.name, summary=engine.summary, cost=engine.cost, reason=one_line(engine.unavailable(), 200)
+    )
+
+
+def _field(name: str) -> SettingField:
+    key, setting = KEYS[name], config.setting(name)
+    return SettingField(
+        name=name,
+        label=key.label or name,
+        value="" if setting.value is None else one_line(str(setting.value), 40),
+        automatic=f"{usable_cpus()}, one per core" if name == "num_workers" else "automatic",
+        choices=list(key.choices),
+        source=_source_text(setting.source),
+        summary=key.summary,
+    )
+
+
+def _force_text(scheduler: Any, engine: Engine | None, fields: list[SettingField]) -> str:
+    if scheduler is None:
+        name = "what each collection prefers"
+    elif engine is not None:
+        name = engine.name
+    else:
+        name = name_label(getattr(scheduler, "__name__", "")) or key_label(scheduler)
+    parts = [f"{field['label'].lower()} {field['value'] or field['automatic']}" for field in fields]
+    return " · ".join([name, *parts])
+
+
+def _source_text(source: str) -> str:
+    return one_line(_SOURCES.get(source, source), 120)
