@@ -34,7 +34,11 @@ class GraphDrawing:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self._picture.diagram.graph)} tasks>"
 
+    def _repr_svg_(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
+        """Where a notebook is not trusted, or exported, an SVG of its own would be left out."""
         return as_image(small_svg(self._picture), repr(self)[1:-1])
 
     def save(self, filename: str) -> Path:
