@@ -20,10 +20,12 @@ _parts: list[_Part] = []  # closed in reverse order
 def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
+        from taskloom.notebook.dashboard_magic import DashboardMagic
         from taskloom.notebook.progress_magic import ProgressMagic
 
         outputs = _live_outputs(shell)
         _parts.append(ProgressMagic(shell, outputs))
+        _parts.append(DashboardMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:
