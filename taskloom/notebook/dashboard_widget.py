@@ -101,13 +101,17 @@ class LiveDashboard:
             self._ready = True
             wanted = bool(content.get("library"))
             message = {"type": "document", "library": wanted, "document": self._page.document()}
-            self._output.send(message, [library()] if wanted else None)
+            self._output.send({**message, "headline": self._headline()}, [library()] if wanted else None)
 
     def _send_changes(self) -> None:
         changes = self._page.patch()
         if changes is not None and self._ready:
             patch, ids, buffers = changes
-            self._output.send({"type": "patch", "patch": patch, "buffers": ids}, buffers)
+            message = {"type": "patch", "patch": patch, "buffers": ids, "headline": self._headline()}
+            self._output.send(message, buffers)
+
+    def _headline(self) -> str:
+        return headline(self._dashboard.run)
 
     def _picture(self) -> MimeBundle:
         self._pictured = monotonic()

@@ -37,7 +37,6 @@ function applyTheme(bokehDocument, el) {
       model.major_label_text_color = ink;
       model.axis_label_text_color = muted;
     } else if (model.type === "Text") model.text_color = { value: ink };
-    else if (model.type === "Div") model.styles = { color: ink, "font-size": "13px" };
   }
 }
 
@@ -55,8 +54,8 @@ function readBuffers(ids, buffers) {
 
 /** Shows the document in `el`; gives what applies patches and what takes it away. */
 async function showDocument(Bokeh, content, el) {
-  const bokehDocument = Bokeh.Document.from_json(JSON.parse(content.document));
-  await Bokeh.embed.add_document_standalone(bokehDocument, el, [], false);
+  const bokehDocument = Bokeh.require("document").Document.from_json(JSON.parse(content.document));
+  await Bokeh.require("embed").add_document_standalone(bokehDocument, el, [], false);
   applyTheme(bokehDocument, el);
   const unfollow = followTheme(() => applyTheme(bokehDocument, el));
   return {
@@ -71,7 +70,7 @@ async function showDocument(Bokeh, content, el) {
 function render({ model, el }) {
   const root = element("div", "taskloom-live taskloom-dashboard taskloom-dashboard-live", el);
   const line = element("div", "taskloom-bokeh-line", root);
-  const note = element("span", "taskloom-bokeh-note", line);
+  const note = element("span", "taskloom-bokeh-headline", line);
   const page = element("div", "taskloom-bokeh-page", root);
   const removeStop = addStopButton(model, line);
   setText(note, "Loading…");
@@ -85,9 +84,10 @@ function render({ model, el }) {
       const Bokeh = content.library ? await loadBokeh(buffers[0]) : await window[LIBRARY];
       if (!Bokeh || gone) return;
       shown = await showDocument(Bokeh, content, page);
-      setText(note, "");
+      setText(note, content.headline);
     } else if (content.type === "patch" && shown) {
       shown.patch(content.patch, readBuffers(content.buffers, buffers));
+      setText(note, content.headline);
     }
   };
   const receive = (content, buffers) => {

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bokeh.layouts import column, row
-from bokeh.models import Column, DataRange1d, Div
+from bokeh.models import Column, DataRange1d
 
 from taskloom.views.figures.by_name import ProgressByName
 from taskloom.views.figures.counts import Counts
 from taskloom.views.figures.profile import Profile
 from taskloom.views.figures.resources import Resources
 from taskloom.views.figures.task_stream import TaskStream
-from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -32,10 +31,8 @@ class Dashboard:
         self._stream, self._names = TaskStream(time), ProgressByName()
         self._resources, self._counts, self._profile = Resources(time), Counts(time), Profile()
         self._parts = (self._stream, self._names, self._resources, self._counts, self._profile)
-        self._headline = Div(text=headline(None), disable_math=True, render_as_text=True, sizing_mode="stretch_width")
         wide = "stretch_width"
         self.root: Column = column(
-            self._headline,
             self._stream.root,
             row(self._names.root, self._counts.root, sizing_mode=wide),
             row(self._resources.cpu, self._resources.memory, sizing_mode=wide),
@@ -49,15 +46,8 @@ class Dashboard:
         self.run = run
         for part in self._parts:
             part.follow(run)
-        self._say()
 
     def update(self) -> None:
         """Add what happened since the last call."""
         for part in self._parts:
             part.update()
-        self._say()
-
-    def _say(self) -> None:
-        text = headline(self.run)
-        if self._headline.text != text:
-            self._headline.text = text
