@@ -8,6 +8,7 @@ tasks are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskloom.bus.summary import seconds
@@ -36,6 +37,7 @@ class Bar(NamedTuple):
     nbytes: float | None
     status: str
     color: str
+    edge: str
     took: str
     count: int
 
@@ -78,7 +80,7 @@ class Bars:
         """The bars of tasks that failed, or were under way when the run ended."""
         run = self.run
         tasks = run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}
-        return [self._one(task) for task in sorted(tasks)[:MOST_BARS] if run.start[task]]
+        return [self._one(task) for task in sorted(tasks) if run.start[task]]
 
     def running(self) -> list[Bar]:
         """The bars of the tasks that run now, each up to this moment."""
@@ -119,7 +121,14 @@ class Bars:
         color = FAILED_COLOR if status == "failed" else self.color(name)
         label = key_label(key) if count == 1 else f"about {count:,} tasks, such as {key_label(key)}"
         took = seconds(stop - start)
-        return Bar(label, name_label(name), worker, start, stop, None, None, status, color, took, count)
+        return Bar(label, name_label(name), worker, start, stop, None, None, status, color, _darker(color), took, count)
+
+
+@cache
+def _darker(color: str) -> str:
+    """A colour for the edge of a bar, so that two that touch tell apart."""
+    red, green, blue = bytes.fromhex(color[1:])
+    return f"#{red * 4 // 5:02x}{green * 4 // 5:02x}{blue * 4 // 5:02x}"
 
 
 def _known(value: float) -> float | None:

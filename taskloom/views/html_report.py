@@ -19,6 +19,7 @@ from taskloom.views.labels import name_label
 if TYPE_CHECKING:
     from taskloom.bus import Run
 
+MOST_BARS = 3_000  # the file stays below 3 MB
 MOST_NAMES = 50  # rows of the table
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -50,7 +51,7 @@ th { border-bottom: 1px solid #8080804d; }
 
 def write(run: Run, path: str | os.PathLike[str]) -> None:
     """Write the report of a run; a run that goes on is shown as it is now."""
-    dashboard = Dashboard()
+    dashboard = Dashboard(MOST_BARS)
     dashboard.follow(run)
     page = file_html(
         dashboard.root,

@@ -36,7 +36,7 @@ def picture_html(run: Run | None) -> str:
     mark = "" if state["exact"] else "~"
     names = "".join(
         f'<span style="margin-right: 14px; white-space: nowrap"><span style="color: {row["color"]}">&#9632;</span> '
-        f'{escape(row["name"])} {mark}{row["done"]:,}/{row["total"]:,}</span>'
+        f"{escape(row['name'])} {mark}{row['done']:,}/{row['total']:,}</span>"
         for row in state["names"]
     )
     return (

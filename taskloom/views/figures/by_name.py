@@ -19,7 +19,9 @@ class ProgressByName:
 
     def __init__(self) -> None:
         self._names = FactorRange()
-        self.root: figure = new_figure("Progress by task name", y_range=self._names, x_range=(0, 1.25), height=190, tools="", active_drag=None)
+        self.root: figure = new_figure(
+            "Progress by task name", y_range=self._names, x_range=(0, 1.25), height=190, tools="", active_drag=None
+        )
         self._source = ColumnDataSource({"name": [], "share": [], "color": [], "text": []})
         self.root.hbar("name", left=0, right=1, height=0.6, source=self._source, fill_color=FAINT, line_color=None)
         bars = self.root.hbar(

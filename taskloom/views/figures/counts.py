@@ -30,7 +30,7 @@ class Counts:
             self.root.line("time", name, source=self._source, line_color=color, line_width=2, legend_label=name)
             for name, color in LINES.items()
         ]
-        add_hover(self.root, lines[-1:], time="@time{0.00} s", **{name: f"@{{{name}}}" for name in LINES})
+        add_hover(self.root, lines[:1], time="@time{0.00} s", **{name: f"@{{{name}}}" for name in LINES})
         place_legend(self.root)
         self._run: Run | None = None
 
@@ -56,13 +56,13 @@ def _now(run: Run) -> dict[str, float | None]:
     if run.n_tasks <= EXACT_TASKS:
         states = Counter(run.tasks.status)
         running, ready, waiting = states["running"], states["ready"], states["waiting"]
-        return dict(zip(("time", *LINES), (run.duration, running, ready, waiting, ready + waiting), strict=True))
+        return dict(zip(("time", *LINES), (run.duration, running, ready, waiting, None), strict=True))
     running = len(run.running)
     left = max(0, run.n_tasks - run.n_done - running)
     return dict(zip(("time", *LINES), (run.duration, running, None, None, left), strict=True))
 
 
-def _history(run: Run) -> dict[str, list[float]]:
+def _history(run: Run) -> dict[str, list[float | None]]:
     """All states at evenly spaced moments, from when each task became ready, started and ended."""
     length = run.duration
     cells = min(MOST_POINTS, max(2, len(run.start)))
@@ -76,7 +76,7 @@ def _history(run: Run) -> dict[str, list[float]]:
             if time == time and (time or name == "ready"):
                 change[min(cells, max(0, int(time / width)))] += 1
     ready = started = stopped = 0
-    rows: dict[str, list[float]] = {"time": [], **{name: [] for name in LINES}}
+    rows: dict[str, list[float | None]] = {"time": [], **{name: [] for name in LINES}}
     total = len(run.start)
     for cell in range(cells + 1):
         ready += changes["ready"][cell]
@@ -86,5 +86,5 @@ def _history(run: Run) -> dict[str, list[float]]:
         rows["running"].append(max(0, started - stopped))
         rows["ready"].append(max(0, ready - started))
         rows["waiting"].append(total - ready)
-        rows["not started"].append(total - started)
+        rows["not started"].append(None)
     return rows

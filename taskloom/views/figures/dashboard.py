@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bokeh.layouts import column, row
 from bokeh.models import Column, DataRange1d
 
+from taskloom.views.bars import MOST_BARS
 from taskloom.views.figures.by_name import ProgressByName
 from taskloom.views.figures.counts import Counts
 from taskloom.views.figures.profile import Profile
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
 class Dashboard:
     """A page that shows one run after another.
 
+    Parameters
+    ----------
+    most_bars : int, optional
+        Of more tasks, some share a bar in the task stream.
+
     Attributes
     ----------
     root : the page, a Bokeh layout.
     run : the run that it shows, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bars: int = MOST_BARS) -> None:
         time = DataRange1d(range_padding=0)
-        self._stream, self._names = TaskStream(time), ProgressByName()
+        self._stream, self._names = TaskStream(time, most_bars), ProgressByName()
         self._resources, self._counts, self._profile = Resources(time), Counts(time), Profile()
         self._parts = (self._stream, self._names, self._resources, self._counts, self._profile)
         wide = "stretch_width"

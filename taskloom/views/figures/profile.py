@@ -76,7 +76,11 @@ class Profile:
     def __init__(self) -> None:
         self._names = FactorRange()
         self.root: figure = new_figure(
-            "Profile: seconds in tasks by function", y_range=self._names, tools="", active_drag=None, height=260, x_axis_label="Total (s)"
+            "Profile: seconds in tasks by function",
+            y_range=self._names,
+            tools="",
+            active_drag=None,
+            x_axis_label="Total (s)",
         )
         self._source = ColumnDataSource({"name": [], "total": [], "text": [], "mean": [], "longest": [], "count": []})
         bars = self.root.hbar("name", left=0, right="total", height=0.6, source=self._source, line_color=None,
@@ -104,6 +108,7 @@ class Profile:
         names, times = list(labelled)[::-1], list(labelled.values())[::-1]
         if self._names.factors != names:
             self._names.factors = names
+            self.root.height = 90 + 26 * max(1, len(names))
         replace(
             self._source,
             {

@@ -27,17 +27,24 @@ class TaskStream:
     ----------
     x_range : DataRange1d, optional
         Time, shared with other figures. It grows with the run until somebody pans or zooms, and then stays.
+    most_bars : int, optional
+        Of more tasks, some share a bar.
 
     Attributes
     ----------
     root : the figure.
     """
 
-    def __init__(self, x_range: DataRange1d | None = None) -> None:
+    def __init__(self, x_range: DataRange1d | None = None, most_bars: int = MOST_BARS) -> None:
+        self._most = most_bars
         time = x_range or DataRange1d(range_padding=0)
         self._rows = Range1d(0.5, -0.5)  # the first worker on top
         self.root: figure = new_figure(
-            "Tasks by worker", x_range=time, y_range=self._rows, css_classes=["taskloom-task-stream"], x_axis_label="Time (s)"
+            "Tasks by worker",
+            x_range=time,
+            y_range=self._rows,
+            css_classes=["taskloom-task-stream"],
+            x_axis_label="Time (s)",
         )
         self._done = ColumnDataSource(columns([]), name=SOURCE)
         self._running = ColumnDataSource(columns([]))
@@ -53,7 +60,7 @@ class TaskStream:
     def _add_bars(self, source: ColumnDataSource, alpha: float) -> Any:
         # The line keeps the shortest task visible.
         return self.root.hbar("worker", left="start", right="stop", height=0.8, source=source, fill_color="color",
-                              fill_alpha=alpha, line_color="color")  # fmt: skip
+                              fill_alpha=alpha, line_color="edge")  # fmt: skip
 
     def follow(self, run: Run) -> None:
         """Show another run."""
@@ -73,7 +80,7 @@ class TaskStream:
         elif last > self._seen:
             bars = self._bars.finished(self._seen, last, NEW_BARS)
             self._seen = last
-            if len(self._done.data["key"]) + len(bars) > MOST_BARS:
+            if len(self._done.data["key"]) + len(bars) > self._most:
                 self._redraw(run)
             else:
                 self._done.stream(columns(bars))
@@ -84,10 +91,10 @@ class TaskStream:
         """Draw all that was done so far, with fewer bars where they had become too many."""
         self._seen = last = len(run.done)
         workers = max(1, len(run.workers))
-        most = MOST_BARS if last <= MOST_BARS // 2 else max(100, MOST_BARS // (2 * min(workers, 16)))
-        bars: list[Bar] = self._bars.finished(0, last, most)
+        most = last if last <= self._most // 2 else max(100, self._most // (2 * min(workers, 16)))
+        bars: list[Bar] = self._bars.finished(0, last, most or 1)
         if run.status != "running":
-            bars += self._bars.unfinished()
+            bars += self._bars.unfinished()[: self._most]
         replace(self._done, columns(bars))
         moved = [transfer for transfer in run.transfers if hasattr(transfer, "start")][-MOST_BARS:]
         replace(
