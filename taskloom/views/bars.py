@@ -39,7 +39,7 @@ class Bar(NamedTuple):
     color: str
     edge: str
     took: str
-    count: int
+    tasks: int
 
 
 class Bars:
@@ -51,7 +51,7 @@ class Bars:
     >>> taskloom.get({("load", i): (abs, -i) for i in range(3)}, ("load", 2))
     2
     >>> bars = Bars(taskloom.last_run())
-    >>> [(bar.key, bar.count) for bar in bars.finished(0, 1, most=10)]
+    >>> [(bar.key, bar.tasks) for bar in bars.finished(0, 1, most=10)]
     [("('load', 2)", 1)]
     """
 
@@ -136,6 +136,6 @@ def _known(value: float) -> float | None:
     return None if value != value else value
 
 
-def columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
+def columns(bars: Sequence[Bar]) -> dict[str, Any]:
     """Bars as columns: lists, which travel in one message."""
     return {field: [bar[number] for bar in bars] for number, field in enumerate(Bar._fields)}

@@ -45,7 +45,7 @@ def test_a_large_run_has_few_bars_that_stand_for_all_tasks() -> None:
     run = run_of({("load", i): (abs, -i) for i in range(3 * MOST_BARS)})
     bars = data(views.task_stream(run))
     assert len(bars["key"]) <= MOST_BARS
-    assert sum(bars["count"]) == 3 * MOST_BARS
+    assert sum(bars["tasks"]) == 3 * MOST_BARS
     assert min(bars["start"]) == min(run.tasks.start)
     assert max(bars["stop"]) == max(run.tasks.stop)
 

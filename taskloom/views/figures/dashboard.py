@@ -37,13 +37,12 @@ class Dashboard:
         self._stream, self._names = TaskStream(time, most_bars), ProgressByName()
         self._resources, self._counts, self._profile = Resources(time), Counts(time), Profile()
         self._parts = (self._stream, self._names, self._resources, self._counts, self._profile)
-        wide = "stretch_width"
         self.root: Column = column(
             self._stream.root,
-            row(self._names.root, self._counts.root, sizing_mode=wide),
-            row(self._resources.cpu, self._resources.memory, sizing_mode=wide),
+            row(self._names.root, self._counts.root, sizing_mode="stretch_width"),
+            row(self._resources.cpu, self._resources.memory, sizing_mode="stretch_width"),
             self._profile.root,
-            sizing_mode=wide,
+            sizing_mode="stretch_width",
         )
         self.run: Run | None = None
 

@@ -11,7 +11,7 @@ from bokeh.protocol import Protocol
 from bokeh.settings import settings
 
 if TYPE_CHECKING:
-    from bokeh.models import UIElement
+    from bokeh.models.ui import UIElement
 
 
 class Page:

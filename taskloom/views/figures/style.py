@@ -28,7 +28,8 @@ def new_figure(title: str, **options: Any) -> figure:
         "output_backend": "canvas",
     }
     plot = figure(**{**defaults, **options})
-    plot.title.update(text_color=INK, text_font_size="13px", text_font_style="bold")
+    heading: Any = plot.title
+    heading.update(text_color=INK, text_font_size="13px", text_font_style="bold")
     for axis in plot.axis:
         axis.update(
             axis_line_color=INK,
@@ -67,7 +68,7 @@ def add_hover(plot: figure, renderers: list[Any], **fields: str) -> None:
     plot.add_tools(HoverTool(renderers=renderers, tooltips=list(fields.items()), show_arrow=False))
 
 
-def replace(source: ColumnDataSource, columns: dict[str, list[Any]]) -> None:
+def replace(source: ColumnDataSource, columns: dict[str, Any]) -> None:
     """Give a source other data, unless they are the same."""
     if dict(source.data) != columns:
         source.data = columns

@@ -38,7 +38,7 @@ class TaskStream:
     def __init__(self, x_range: DataRange1d | None = None, most_bars: int = MOST_BARS) -> None:
         self._most = most_bars
         time = x_range or DataRange1d(range_padding=0)
-        self._rows = Range1d(0.5, -0.5)  # the first worker on top
+        self._rows = Range1d(start=0.5, end=-0.5)  # the first worker on top
         self.root: figure = new_figure(
             "Tasks by worker",
             x_range=time,
