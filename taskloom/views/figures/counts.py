@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 EXACT_TASKS = 2_000  # of a larger run that goes on, ready and waiting tasks are not told apart: it would slow it
+MOST_READ = 60_000  # a larger run keeps, once it has ended, what was seen while it went on
 MOST_POINTS = 400
 LINES = {"running": NAME_COLORS[0], "ready": NAME_COLORS[1], "waiting": NAME_COLORS[3], "not started": "#8C8C8C"}
 
@@ -46,7 +47,7 @@ class Counts:
         if run is None or self._ended:
             return
         self._ended = run.status != "running"
-        if self._ended:
+        if self._ended and len(run.start) <= MOST_READ:
             replace(self._source, _history(run))
         else:
             self._source.stream({column: [value] for column, value in _now(run).items()}, rollover=4 * MOST_POINTS)

@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, FactorRange
 from bokeh.plotting import figure
 
 from taskloom.bus.summary import seconds
+from taskloom.graph import function_name
 from taskloom.views.figures.style import INK, add_hover, new_figure, replace
 from taskloom.views.labels import name_label
 from taskloom.views.palette import NAME_COLORS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 SAMPLED = 200  # tasks looked at in one update of a run that goes on
+MOST_READ = 20_000  # tasks looked at once a run has ended
 TOP = 12  # functions
 
 
@@ -32,7 +34,7 @@ class _Time:
 class FunctionTimes:
     """How long each function of a run took, kept up to date.
 
-    Of a run that goes on, a sample of the tasks is read; once it has ended, all.
+    Of a run that goes on, a sample of the tasks is read; once it has ended, all, or of a large one a larger sample.
     """
 
     def __init__(self, run: Run) -> None:
@@ -49,7 +51,8 @@ class FunctionTimes:
         self._ended = run.status != "running"
         if self._ended:
             self.times = {}
-            self._add(run.done, 1)
+            step = -(-len(run.done) // MOST_READ) or 1
+            self._add(run.done[::step], step)
             return
         last = len(run.done)
         step = -(-(last - self._seen) // SAMPLED) or 1
@@ -58,12 +61,14 @@ class FunctionTimes:
 
     def _add(self, tasks: Sequence[int], weight: int) -> None:
         run = self._run
-        functions, start, stop, times = run.graph.functions, run.start, run.stop, self.times
+        start, stop, times = run.start, run.stop, self.times
+        plan = run.graph.plan  # names of all functions would take long in a large run that has just begun
         for task in tasks:
             took = stop[task] - start[task]
-            time = times.get(functions[task])
+            name = run.graph.functions[task] if plan is None else function_name(plan.functions[task])
+            time = times.get(name)
             if time is None:
-                time = times[functions[task]] = _Time()
+                time = times[name] = _Time()
             time.count += weight
             time.total += weight * took
             if took > time.longest:
