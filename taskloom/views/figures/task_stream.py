@@ -91,7 +91,7 @@ class TaskStream:
         """Draw all that was done so far, with fewer bars where they had become too many."""
         self._seen = last = len(run.done)
         workers = max(1, len(run.workers))
-        most = last if last <= self._most // 2 else max(100, self._most // (2 * min(workers, 16)))
+        most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
         bars: list[Bar] = self._bars.finished(0, last, most or 1)
         if run.status != "running":
             bars += self._bars.unfinished()[: self._most]
