@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import imports, latency, memory, metg, nested, overhead, recording, scaling
+from benchmarks import imports, latency, memory, metg, nested, overhead, recording, scaling, views
 from benchmarks.report import Promise, machine, promises_table, replace_tables
 from benchmarks.rounds import Effort
 
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "memory": memory,
     "metg": metg,
     "recording": recording,
+    "views": views,
     "imports": imports,
 }
 README = Path(__file__).with_name("README.md")

@@ -77,7 +77,7 @@ def _measure_recording(effort: Effort) -> tuple[list[list[str]], list[Promise]]:
 
 def _measure_listening(effort: Effort) -> tuple[list[list[str]], list[Promise]]:
     n = effort.choose(50_000, 1_000)
-    case = graphs.flat(n, _two_microseconds())
+    case = graphs.flat(n, two_microseconds())
     rows, promises = [], []
     for name, engine in ENGINES.items():
         alone = partial(engine, *case)
@@ -139,7 +139,7 @@ def _record_as_threads(plan: Plan) -> None:
     run.end("finished")
 
 
-def _two_microseconds() -> Callable[..., object]:
+def two_microseconds() -> Callable[..., object]:
     """A task of at least 2 µs: a built-in function, so that it is as long in one process as in the next."""
     size = 100
     while True:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskloom import config, threaded
-from taskloom.bus import Callback, Run, Subscription, last_run, runs, subscribe
+from taskloom import config, threaded, views
+from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
 from taskloom.errors import ConfigError, GraphError, TaskloomError
 from taskloom.graph import Graph
@@ -43,6 +43,8 @@ __all__ = [
     "threaded",
     "visualize",
 ]
+
+presenters["report"] = views.report
 
 # Names that take longer to import, and where they are.
 _LATER = {

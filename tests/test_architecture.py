@@ -55,6 +55,7 @@ MAY_USE = {
     "donfig": "config",
     "ipykernel": "notebook",
     "ipywidgets": "notebook",
+    "jinja2": "views",
     "pandas": "bus views",
     "pyinstrument": "notebook",
     "psutil": "bus engines diagnostics",
@@ -212,7 +213,12 @@ def test_core_dependencies_are_those_the_package_imports() -> None:
     used = {
         module.partition(".")[0] for path in MODULES for _, module in imports(path.read_text(), path)
     } - sys.stdlib_module_names
-    of_extras = {"IPython": "ipykernel", "traitlets": "ipywidgets", "distributed": "dask"}  # come with these
+    of_extras = {  # come with these
+        "IPython": "ipykernel",
+        "traitlets": "ipywidgets",
+        "distributed": "dask",
+        "jinja2": "bokeh",
+    }
     needed = {of_extras.get(name, name) for name in used - {"taskloom"}} - optional
     assert names(project["dependencies"]) == needed, "pyproject.toml left, imports right"
 

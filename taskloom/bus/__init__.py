@@ -3,7 +3,7 @@
 from taskloom.bus.callback import Callback
 from taskloom.bus.columns import Tasks
 from taskloom.bus.event_bus import EventBus, Subscription, hold_updates, last_run, runs, subscribe
-from taskloom.bus.run import Failure, Run, Sample, Worker, current_run
+from taskloom.bus.run import Failure, Run, Sample, Worker, current_run, presenters
 from taskloom.bus.run_graph import RunGraph
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "current_run",
     "hold_updates",
     "last_run",
+    "presenters",
     "runs",
     "subscribe",
 ]

@@ -29,6 +29,9 @@ Status = Literal["running", "finished", "failed", "cancelled"]
 #: The run inside a task of which the current code executes, if any.
 current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 
+#: What methods of `Run` do that need a higher layer, which puts it here, by the method's name.
+presenters: dict[str, Callable[..., None]] = {}
+
 _ids = itertools.count(1)
 
 
@@ -282,6 +285,16 @@ class Run:
         from taskloom.bus.summary import critical_path
 
         return critical_path(self)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write all views of the run to one HTML file, which needs no network.
+
+        Raises
+        ------
+        ImportError
+            Bokeh is not installed.
+        """
+        presenters["report"](self, path)
 
     def to_frame(self) -> pd.DataFrame:
         """The tasks as a `pandas.DataFrame`, a row each, indexed by task number.

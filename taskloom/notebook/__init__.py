@@ -21,6 +21,7 @@ def load(shell: InteractiveShell) -> None:
     """Add the magics and views to a shell; does nothing if they are there."""
     if not _parts:
         from taskloom.notebook.compare_magic import CompareMagic
+        from taskloom.notebook.dashboard_magic import DashboardMagic
         from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.graph_magic import GraphMagic
         from taskloom.notebook.progress_magic import ProgressMagic
@@ -34,6 +35,7 @@ def load(shell: InteractiveShell) -> None:
         _parts.append(CompareMagic(shell, outputs))
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))
+        _parts.append(DashboardMagic(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -130,7 +130,10 @@ class LiveOutput:
 
     def _finish(self, widget: LiveWidget, picture: MimeBundle, traits: dict[str, Any]) -> None:
         _set(widget, {**traits, "picture": picture, "running": False, "stopping": False})
-        self._outputs.cells.update(self._cell, self._id, picture)
+        cells = self._outputs.cells
+        cells.update(
+            cells.newest, self._id, picture
+        )  # nobody listens any more to what is said of a cell that has ended
         self._outputs.retire(widget)
 
     def _receive(self, widget: LiveWidget, content: dict[str, Any], buffers: list[Any]) -> None:

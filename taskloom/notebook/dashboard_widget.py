@@ -1,0 +1,119 @@
+"""The dashboard in a cell: a Bokeh page that follows one run after another, without a port and without an echo."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import traitlets
+
+from taskloom.notebook.cells import MimeBundle
+from taskloom.notebook.frontend import widget_source
+from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
+from taskloom.views.figures.dashboard import Dashboard
+from taskloom.views.figures.page import Page, library
+from taskloom.views.headline import headline
+from taskloom.views.stream_picture import picture_html
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run
+
+PICTURE_EVERY = 3.0  # seconds: drawing it takes longer than an update, and only a save in mid-run needs it
+
+
+class BokehWidget(LiveWidget):
+    """Shows a document that comes in messages: the whole when the page is ready, and changes from then on."""
+
+    _esm = widget_source("bokeh", "js")
+    _css = widget_source("bokeh", "css")
+    following = traitlets.Bool(True).tag(sync=True)  # until the extension is unloaded, however many runs come and go
+
+
+class LiveDashboard:
+    """The dashboard of the newest cell, and a listener on the bus.
+
+    Parameters
+    ----------
+    outputs : LiveOutputs
+    run : Run or None
+        What to show until the next run starts.
+    """
+
+    def __init__(self, outputs: LiveOutputs, run: Run | None) -> None:
+        self._lock = threading.Lock()  # pages answer in other threads than the bus calls in
+        self._dashboard = Dashboard()
+        self._page = Page(self._dashboard.root)
+        self._ready = False  # whether a page has the document
+        self._closed = False
+        self._pictured = 0.0
+        self._output = LiveOutput(outputs, BokehWidget, stop=self._stop, on_message=self._answer)
+        if run is not None:
+            self._dashboard.follow(run)
+        self._output.show(self._picture(), running=run is not None and run.status == "running")
+
+    def run_started(self, run: Run) -> None:
+        """Turn to the run, unless it was started by a task of the one shown."""
+        with self._lock:
+            if self._closed or run.parent is not None:
+                return
+            self._dashboard.follow(run)
+            self._output.show(running=True, stopping=False)
+            self._send_changes()
+
+    def run_updated(self, run: Run) -> None:
+        """Send what happened: one message."""
+        with self._lock:
+            if self._closed or run is not self._dashboard.run:
+                return
+            self._dashboard.update()
+            self._send_changes()
+            if monotonic() - self._pictured > PICTURE_EVERY:
+                self._output.show(self._picture())
+
+    def run_finished(self, run: Run) -> None:
+        """Show the whole run; the Stop button goes."""
+        with self._lock:
+            if self._closed or run is not self._dashboard.run:
+                return
+            self._dashboard.update()
+            self._send_changes()
+            self._output.show(self._picture(), running=False, stopping=False)
+
+    def close(self) -> None:
+        """Leave a picture."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._output.finish(self._picture(), following=False)
+
+    def _stop(self) -> None:
+        run = self._dashboard.run
+        if run is not None:
+            run.cancel()
+
+    def _answer(self, content: dict[str, Any], _buffers: list[Any]) -> None:
+        """Give a page that is ready the document, and BokehJS if it has none."""
+        if content.get("type") != "ready":
+            return
+        with self._lock:
+            self._send_changes()  # other pages have the document already, and it will hold them
+            self._ready = True
+            wanted = bool(content.get("library"))
+            message = {"type": "document", "library": wanted, "document": self._page.document()}
+            self._output.send({**message, "headline": self._headline()}, [library()] if wanted else None)
+
+    def _send_changes(self) -> None:
+        changes = self._page.patch()
+        if changes is not None and self._ready:
+            patch, ids, buffers = changes
+            message = {"type": "patch", "patch": patch, "buffers": ids, "headline": self._headline()}
+            self._output.send(message, buffers)
+
+    def _headline(self) -> str:
+        return headline(self._dashboard.run)
+
+    def _picture(self) -> MimeBundle:
+        self._pictured = monotonic()
+        run = self._dashboard.run
+        return {"text/html": picture_html(run), "text/plain": headline(run)}

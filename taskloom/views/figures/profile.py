@@ -1,0 +1,128 @@
+"""Where the time of a run went: total, mean and longest, by function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import TYPE_CHECKING
+
+from bokeh.models import ColumnDataSource, FactorRange
+from bokeh.plotting import figure
+
+from taskloom.bus.summary import seconds
+from taskloom.graph import function_name
+from taskloom.views.figures.style import INK, add_hover, new_figure, replace
+from taskloom.views.labels import name_label
+from taskloom.views.palette import NAME_COLORS
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run
+
+SAMPLED = 200  # tasks looked at in one update of a run that goes on
+MOST_READ = 20_000  # tasks looked at once a run has ended
+TOP = 12  # functions
+
+
+@dataclass(slots=True)
+class _Time:
+    count: float = 0.0
+    total: float = 0.0
+    longest: float = 0.0
+
+
+class FunctionTimes:
+    """How long each function of a run took, kept up to date.
+
+    Of a run that goes on, a sample of the tasks is read; once it has ended, all, or of a large one a larger sample.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._seen = 0
+        self._ended = False
+        self.times: dict[str, _Time] = {}
+
+    def update(self) -> None:
+        """Read the tasks that have finished since the last call."""
+        run = self._run
+        if self._ended:
+            return
+        self._ended = run.status != "running"
+        if self._ended:
+            self.times = {}
+            step = -(-len(run.done) // MOST_READ) or 1
+            self._add(run.done[::step], step)
+            return
+        last = len(run.done)
+        step = -(-(last - self._seen) // SAMPLED) or 1
+        self._add(run.done[self._seen : last : step], step)
+        self._seen = last
+
+    def _add(self, tasks: Sequence[int], weight: int) -> None:
+        run = self._run
+        start, stop, times = run.start, run.stop, self.times
+        plan = run.graph.plan  # names of all functions would take long in a large run that has just begun
+        for task in tasks:
+            took = stop[task] - start[task]
+            name = run.graph.functions[task] if plan is None else function_name(plan.functions[task])
+            time = times.get(name)
+            if time is None:
+                time = times[name] = _Time()
+            time.count += weight
+            time.total += weight * took
+            if took > time.longest:
+                time.longest = took
+
+
+class Profile:
+    """A bar for each function. `root` is the figure."""
+
+    def __init__(self) -> None:
+        self._names = FactorRange()
+        self.root: figure = new_figure(
+            "Profile: seconds in tasks by function",
+            y_range=self._names,
+            tools="",
+            active_drag=None,
+            x_axis_label="Total (s)",
+        )
+        self._source = ColumnDataSource({"name": [], "total": [], "text": [], "mean": [], "longest": [], "count": []})
+        bars = self.root.hbar("name", left=0, right="total", height=0.6, source=self._source, line_color=None,
+                              fill_color=NAME_COLORS[0])  # fmt: skip
+        self.root.text("total", "name", "text", source=self._source, x_offset=6, text_baseline="middle",
+                       text_color=INK, text_font_size="12px")  # fmt: skip
+        add_hover(self.root, [bars], function="@name", tasks="@count", mean="@mean", longest="@longest")
+        self.root.x_range.update(start=0, range_padding=0.6)
+        self.root.ygrid.visible = False
+        self._functions: FunctionTimes | None = None
+
+    def follow(self, run: Run) -> None:
+        """Show another run."""
+        self._functions = FunctionTimes(run)
+        self.update()
+
+    def update(self) -> None:
+        """Add what finished since the last call."""
+        if self._functions is None:
+            return
+        self._functions.update()
+        labelled: dict[str, _Time] = {}
+        for name, time in nlargest(TOP, self._functions.times.items(), key=lambda item: item[1].total):
+            labelled.setdefault(name_label(name), time)
+        names, times = list(labelled)[::-1], list(labelled.values())[::-1]
+        if self._names.factors != names:
+            self._names.factors = names
+            self.root.height = 90 + 26 * max(1, len(names))
+        replace(
+            self._source,
+            {
+                "name": names,
+                "total": [time.total for time in times],
+                "text": [f"{seconds(time.total)} in {time.count:,.0f}, mean {seconds(time.total / time.count)}"
+                         for time in times],
+                "mean": [seconds(time.total / time.count) for time in times],
+                "longest": [seconds(time.longest) for time in times],
+                "count": [f"{time.count:,.0f}" for time in times],
+            },
+        )  # fmt: skip

@@ -1,0 +1,81 @@
+"""CPU and memory over time, of each worker's process and of all together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from bokeh.models import ColumnDataSource, DataRange1d
+from bokeh.plotting import figure
+
+from taskloom.views.figures.style import CPU_COLOR, INK, MEMORY_COLOR, add_hover, new_figure, replace
+from taskloom.views.labels import one_line
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run, Sample
+
+MOST_POINTS = 300  # of a line
+
+
+class Resources:
+    """Two figures, `cpu` and `memory`, over one time axis."""
+
+    def __init__(self, x_range: DataRange1d | None = None) -> None:
+        time = x_range or DataRange1d(range_padding=0)
+        self.cpu, self._cpu = _plot("CPU (% of one core)", CPU_COLOR, time, "@y{0}%")
+        self.memory, self._memory = _plot("Memory (MB)", MEMORY_COLOR, time, "@y{0,0} MB")
+        self._run: Run | None = None
+
+    def follow(self, run: Run) -> None:
+        """Show another run."""
+        self._run = run
+        self.update()
+
+    def update(self) -> None:
+        """Draw the samples again: there are few."""
+        if self._run is None:
+            return
+        samples = list(self._run.samples)
+        names = [one_line(worker.name, 16) for worker in self._run.workers]
+        self._cpu.draw(samples, [sample.cpu for sample in samples], names)
+        self._memory.draw(samples, [sample.rss / 1e6 for sample in samples], names)
+
+
+class _Lines:
+    """The line of the whole, and one for each worker where there are several."""
+
+    def __init__(self, plot: figure, color: str, unit: str) -> None:
+        self._whole = ColumnDataSource({"x": [], "y": []})
+        self._each = ColumnDataSource({"xs": [], "ys": [], "name": []})
+        each = plot.multi_line("xs", "ys", source=self._each, line_color=INK, line_width=1)
+        whole = plot.line("x", "y", source=self._whole, line_color=color, line_width=2)
+        plot.scatter("x", "y", source=self._whole, color=color, size=3)
+        add_hover(plot, [whole], time="@x{0.0} s", all=unit)
+        add_hover(plot, [each], worker="@name")
+
+    def draw(self, samples: list[Sample], values: list[float], names: list[str]) -> None:
+        times: defaultdict[float, float] = defaultdict(float)
+        lines: defaultdict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+        for sample, value in zip(samples, values, strict=True):
+            times[sample.time] += value
+            lines[sample.worker][0].append(sample.time)
+            lines[sample.worker][1].append(value)
+        replace(self._whole, {"x": _thin(list(times)), "y": _thin(list(times.values()))})
+        shown = dict(lines) if len(lines) > 1 else {}
+        each: dict[str, list[Any]] = {
+            "xs": [_thin(line[0]) for line in shown.values()],
+            "ys": [_thin(line[1]) for line in shown.values()],
+            "name": [names[worker] if worker < len(names) else str(worker) for worker in shown],
+        }
+        replace(self._each, each)
+
+
+def _plot(title: str, color: str, time: DataRange1d, unit: str) -> tuple[figure, _Lines]:
+    plot = new_figure(title, x_range=time, y_range=DataRange1d(start=0, only_visible=True), height=190)
+    lines = _Lines(plot, color, unit)
+    return plot, lines
+
+
+def _thin(values: list[float]) -> list[float]:
+    """Few enough of the values, evenly."""
+    return values[:: -(-len(values) // MOST_POINTS) or 1]

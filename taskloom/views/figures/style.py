@@ -1,0 +1,74 @@
+"""How the figures of all views look. Their colours stand on light and on dark pages, and pages may change them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.plotting import figure
+
+INK = "#808080"  # readable on white and on black
+FAINT = "rgba(128, 128, 128, 0.2)"
+CPU_COLOR, MEMORY_COLOR = "#0072B2", "#B26B00"
+
+
+def new_figure(title: str, **options: Any) -> figure:
+    """An empty figure with the axes and tools that all share."""
+    defaults: dict[str, Any] = {
+        "title": title,
+        "height": 220,
+        "sizing_mode": "stretch_width",
+        "min_border_left": 110,
+        "min_border_right": 20,
+        "tools": "xpan,xwheel_zoom,box_zoom,reset",
+        "active_drag": "xpan",
+        "background_fill_color": None,
+        "border_fill_color": None,
+        "outline_line_color": None,
+        "output_backend": "canvas",
+    }
+    plot = figure(**{**defaults, **options})
+    heading: Any = plot.title
+    heading.update(text_color=INK, text_font_size="13px", text_font_style="bold")
+    for axis in plot.axis:
+        axis.update(
+            axis_line_color=INK,
+            major_tick_line_color=INK,
+            minor_tick_line_color=None,
+            major_label_text_color=INK,
+            axis_label_text_color=INK,
+            axis_label_text_font_style="normal",
+        )
+    plot.grid.grid_line_color = FAINT
+    plot.toolbar.update(logo=None, autohide=True)
+    return plot
+
+
+def place_legend(plot: figure) -> None:
+    """Put the legend above the plot, in nobody's way."""
+    for legend in list(plot.legend):
+        plot.center.remove(legend)
+        legend.update(
+            orientation="horizontal",
+            background_fill_color=None,
+            border_line_color=None,
+            label_text_color=INK,
+            label_text_font_size="12px",
+            glyph_width=12,
+            glyph_height=12,
+            padding=0,
+            margin=2,
+            spacing=12,
+        )
+        plot.add_layout(legend, "above")
+
+
+def add_hover(plot: figure, renderers: list[Any], **fields: str) -> None:
+    """Show these fields of what the mouse is on; Bokeh puts the values in as text, never as HTML."""
+    plot.add_tools(HoverTool(renderers=renderers, tooltips=list(fields.items()), show_arrow=False))
+
+
+def replace(source: ColumnDataSource, columns: dict[str, Any]) -> None:
+    """Give a source other data, unless they are the same."""
+    if dict(source.data) != columns:
+        source.data = columns

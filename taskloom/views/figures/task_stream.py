@@ -1,0 +1,118 @@
+"""The task stream: a row for each worker, a bar for each task, from when it started to when it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker, Range1d
+from bokeh.plotting import figure
+
+from taskloom.views.bars import MOST_BARS, Bar, Bars, columns
+from taskloom.views.figures.style import INK, add_hover, new_figure, replace
+from taskloom.views.labels import one_line
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run
+
+SOURCE = "taskloom-task-stream"
+NEW_BARS = 100  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
+WORKER_LENGTH = 16  # characters
+WAIT_COLOR = "#B0B0B0"  # transfers: time in which a worker computes nothing
+
+
+class TaskStream:
+    """A figure that shows one run after another.
+
+    Parameters
+    ----------
+    x_range : DataRange1d, optional
+        Time, shared with other figures. It grows with the run until somebody pans or zooms, and then stays.
+    most_bars : int, optional
+        Of more tasks, some share a bar.
+
+    Attributes
+    ----------
+    root : the figure.
+    """
+
+    def __init__(self, x_range: DataRange1d | None = None, most_bars: int = MOST_BARS) -> None:
+        self._most = most_bars
+        time = x_range or DataRange1d(range_padding=0)
+        self._rows = Range1d(start=0.5, end=-0.5)  # the first worker on top
+        self.root: figure = new_figure(
+            "Tasks by worker",
+            x_range=time,
+            y_range=self._rows,
+            css_classes=["taskloom-task-stream"],
+            x_axis_label="Time (s)",
+        )
+        self._done = ColumnDataSource(columns([]), name=SOURCE)
+        self._running = ColumnDataSource(columns([]))
+        self._moved = ColumnDataSource({"worker": [], "start": [], "stop": [], "what": []})
+        bars = [self._add_bars(self._done, 1.0), self._add_bars(self._running, 0.6)]
+        moved = self.root.hbar("worker", left="start", right="stop", height=0.25, source=self._moved,
+                               fill_color=WAIT_COLOR, line_color=INK)  # fmt: skip
+        add_hover(self.root, bars, task="@key", name="@name", took="@took", status="@status")
+        add_hover(self.root, [moved], transfer="@what")
+        self.root.ygrid.visible = False
+        self._run: Run | None = None
+
+    def _add_bars(self, source: ColumnDataSource, alpha: float) -> Any:
+        # The line keeps the shortest task visible.
+        return self.root.hbar("worker", left="start", right="stop", height=0.8, source=source, fill_color="color",
+                              fill_alpha=alpha, line_color="edge")  # fmt: skip
+
+    def follow(self, run: Run) -> None:
+        """Show another run."""
+        self._run, self._bars, self._seen, self._ended = run, Bars(run), 0, False
+        self._redraw(run)
+        self.update()
+
+    def update(self) -> None:
+        """Add what happened since the last call."""
+        run = self._run
+        if run is None or self._ended:
+            return
+        self._ended = run.status != "running"
+        last = len(run.done)
+        if self._ended:
+            self._redraw(run)
+        elif last > self._seen:
+            bars = self._bars.finished(self._seen, last, NEW_BARS)
+            self._seen = last
+            if len(self._done.data["key"]) + len(bars) > self._most:
+                self._redraw(run)
+            else:
+                self._done.stream(columns(bars))
+        replace(self._running, columns(self._bars.running()))
+        self._name_rows(run)
+
+    def _redraw(self, run: Run) -> None:
+        """Draw all that was done so far, with fewer bars where they had become too many."""
+        self._seen = last = len(run.done)
+        workers = max(1, len(run.workers))
+        most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
+        bars: list[Bar] = self._bars.finished(0, last, most or 1)
+        if run.status != "running":
+            bars += self._bars.unfinished()[: self._most]
+        replace(self._done, columns(bars))
+        moved = [transfer for transfer in run.transfers if hasattr(transfer, "start")][-MOST_BARS:]
+        replace(
+            self._moved,
+            {
+                "worker": [transfer.worker for transfer in moved],
+                "start": [transfer.start for transfer in moved],
+                "stop": [transfer.stop for transfer in moved],
+                "what": [one_line(str(transfer), 80) for transfer in moved],
+            },
+        )
+
+    def _name_rows(self, run: Run) -> None:
+        count = max(1, len(run.workers))
+        names = {row: one_line(worker.name, WORKER_LENGTH) for row, worker in enumerate(run.workers)}
+        axis = self.root.yaxis[0]
+        if axis.major_label_overrides != names or self._rows.start != count - 0.5:
+            step = -(-count // 40)
+            axis.update(ticker=FixedTicker(ticks=list(range(0, count, step))), major_label_overrides=names)
+            self._rows.start = count - 0.5
+            self.root.height = min(480, max(160, 90 + 26 * count))

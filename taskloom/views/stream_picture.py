@@ -1,0 +1,85 @@
+"""A run as a still picture: what a saved notebook and a report keep where no script runs."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from taskloom.views.bars import Bar, Bars
+from taskloom.views.headline import headline
+from taskloom.views.labels import duration, one_line
+from taskloom.views.progress import Progress
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run
+
+WIDTH, ROW, LEFT, FOOT = 900, 24, 130, 24  # pixels
+MOST_BARS = 1_500
+MOST_ROWS = 32  # workers
+INK = "#808080"  # stands on light and on dark pages
+
+
+def picture_html(run: Run | None) -> str:
+    """The picture with a line of text above it and the names below, as HTML without scripts.
+
+    >>> "No run yet" in picture_html(None)
+    True
+    """
+    text = escape(headline(run))
+    head = f'<div class="taskloom-dashboard" style="font-size: 13px; line-height: 20px"><div>{text}</div>'
+    if run is None:
+        return f"{head}</div>"
+    image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
+    state = Progress(run).state()
+    mark = "" if state["exact"] else "~"
+    names = "".join(
+        f'<span style="margin-right: 14px; white-space: nowrap"><span style="color: {row["color"]}">&#9632;</span> '
+        f"{escape(row['name'])} {mark}{row['done']:,}/{row['total']:,}</span>"
+        for row in state["names"]
+    )
+    return (
+        f'{head}<img class="taskloom-task-stream" alt="Tasks by worker over time" style="max-width: 100%" '
+        f'src="data:image/svg+xml;base64,{image}"><div>{names}</div></div>'
+    )
+
+
+def picture_svg(run: Run) -> str:
+    """The task stream as an SVG image."""
+    rows = min(MOST_ROWS, max(1, len(run.workers)))
+    height = rows * ROW + FOOT
+    length = run.duration or 1.0
+    scale = (WIDTH - LEFT - 10) / length
+    bars = Bars(run)
+    drawn = [*bars.finished(0, len(run.done), max(1, MOST_BARS // rows)), *bars.unfinished()[:100], *bars.running()]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        f'font-family="sans-serif" font-size="12" fill="{INK}">',
+        *_axis(rows, length),
+        *(
+            f'<text x="{LEFT - 8}" y="{row * ROW + ROW / 2 + 4:g}" text-anchor="end">'
+            f"{escape(one_line(worker.name, 16))}</text>"
+            for row, worker in enumerate(run.workers[:rows])
+        ),
+        *_rectangles((bar for bar in drawn if bar.worker < rows), scale),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def _axis(rows: int, length: float) -> Iterable[str]:
+    bottom = rows * ROW
+    yield f'<path d="M{LEFT} {bottom + 2}H{WIDTH - 10}" stroke="{INK}"/>'
+    yield f'<text x="{LEFT}" y="{bottom + 17}">0</text>'
+    yield f'<text x="{WIDTH - 10}" y="{bottom + 17}" text-anchor="end">{duration(length)}</text>'
+
+
+def _rectangles(bars: Iterable[Bar], scale: float) -> Iterable[str]:
+    for bar in bars:
+        width = max(0.5, (bar.stop - bar.start) * scale)
+        opacity = ' opacity=".6"' if bar.status == "running" else ""
+        yield (
+            f'<rect x="{LEFT + bar.start * scale:.1f}" y="{bar.worker * ROW + 2}" width="{width:.1f}" '
+            f'height="{ROW - 4}" fill="{bar.color}"{opacity}/>'
+        )

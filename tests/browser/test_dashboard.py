@@ -1,0 +1,98 @@
+"""The dashboard as a person sees it, in JupyterLab."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .lab import Lab, Notebook
+
+SLEEP = """
+import time, taskloom
+def sleep_all(count, seconds):
+    graph = {("load", i): (time.sleep, seconds) for i in range(count)}
+    graph |= {("clean", i): (time.sleep, seconds) for i in range(count)}
+    taskloom.threaded.get(graph, list(graph), num_workers=2)
+"""
+
+BARS = """() => {
+    const find = (root, wanted) => Bokeh.documents.flatMap((page) => page.all_roots).flatMap((root) =>
+        [...root.references()]).filter((model) => model.name === "taskloom-task-stream");
+    return find().map((source) => source.data.key.length).at(-1) ?? 0;
+}"""
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+    """Wait until `condition()` is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+def open_dashboard(notebook: Notebook) -> Any:
+    notebook.run(SLEEP)
+    cell = notebook.run("%dashboard")
+    cell.locator(".taskloom-dashboard canvas").first.wait_for()
+    return cell
+
+
+def test_moves_while_the_cell_is_busy(notebook: Notebook) -> None:
+    dashboard = open_dashboard(notebook)
+    cell = notebook.start("sleep_all(60, 0.05)")
+    first = until(lambda: notebook.page.evaluate(BARS), "the first bars")
+    assert notebook.is_busy(cell)
+    until(lambda: notebook.page.evaluate(BARS) > first, "more bars")
+    assert notebook.is_busy(cell)
+    notebook.wait(cell)
+    until(lambda: notebook.page.evaluate(BARS) == 120, "all bars, each once")
+    dashboard.get_by_text("120/120 tasks · finished").wait_for()
+
+
+def test_opened_late_shows_the_last_run(notebook: Notebook) -> None:
+    notebook.run(SLEEP)
+    notebook.run("sleep_all(3, 0.01)")
+    dashboard = open_dashboard(notebook)
+    dashboard.get_by_text("6/6 tasks · finished").wait_for()
+    assert notebook.page.evaluate(BARS) == 6
+
+
+def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:
+    dashboard = open_dashboard(notebook)
+    cell = notebook.start("sleep_all(2000, 0.05)")
+    dashboard.locator("button.taskloom-stop").click()
+    notebook.wait(cell)
+    assert "KeyboardInterrupt" in cell.inner_text()
+    dashboard.get_by_text("tasks · stopped").wait_for()
+
+
+def test_saved_and_opened_again_shows_a_picture(lab: Lab, notebook: Notebook) -> None:
+    own = lab.open()
+    own.run("%load_ext taskloom")
+    own.run(SLEEP)
+    own.run("sleep_all(3, 0.01)")
+    own.run("%dashboard").locator(".taskloom-dashboard canvas").first.wait_for()
+    own.save()
+    saved = until(lambda: "data:image/svg+xml" in own.file.read_text() and own.file.read_text(), "the saved picture")
+    assert len(saved) < 300_000
+    own.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    again = lab.folder / "reopened.ipynb"
+    again.write_text(saved)
+    reopened = lab.open(again)
+    picture = reopened.page.locator("img.taskloom-task-stream")
+    picture.wait_for()
+    assert picture.evaluate("node => node.naturalWidth") > 100
+    own.problems.clear()  # a kernel that goes away makes Lab complain, rightly
+
+
+def test_dark_theme(lab: Lab, notebook: Notebook) -> None:
+    dark = lab.open(theme="JupyterLab Dark")
+    dark.run("%load_ext taskloom")
+    dark.run(SLEEP)
+    dark.run("sleep_all(40, 0.01)")
+    cell = dark.run("%dashboard")
+    cell.locator(".taskloom-dashboard canvas").first.wait_for()
+    text = cell.get_by_text("80/80 tasks").first
+    color = text.evaluate("node => getComputedStyle(node).color")
+    assert min(int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]) > 150
+    lab.open(theme="JupyterLab Light")

@@ -1,0 +1,160 @@
+"""Every view draws every kind of run record, and takes nothing of what users name for anything but text."""
+
+import re
+import threading
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import taskloom
+from taskloom import Run
+from taskloom.views.headline import headline
+from taskloom.views.progress import Progress, static_html, text_line
+
+pytest.importorskip("bokeh")
+
+from bokeh.core.json_encoder import serialize_json
+from bokeh.document import Document
+
+from taskloom import views
+from taskloom.views.stream_picture import picture_html, picture_svg
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(2)</script>",
+    "x" * 1_000_000,
+    "a\nb\x1b[31m",
+    "\ud800",
+]
+
+
+def fail(_: object) -> None:
+    raise ValueError("<img src=x onerror=alert(3)>")
+
+
+def finished(graph: dict[Any, Any], engine: Callable[..., Any] = taskloom.get) -> Run:
+    engine(graph, list(graph))
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+def empty(_: Path) -> Run:
+    return finished({})
+
+
+def one_task(_: Path) -> Run:
+    return finished({"a": (abs, -1)})
+
+
+def threads(_: Path) -> Run:
+    return finished({("load", i): (abs, -i) for i in range(100)}, taskloom.threaded.get)
+
+
+def failed(_: Path) -> Run:
+    with pytest.raises(ValueError, match="alert"):
+        finished({"a": (abs, -1), "b": (fail, "a"), "c": (abs, "b")})
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+def cancelled(_: Path) -> Run:
+    begun = threading.Event()
+
+    def cancel(_: object) -> None:
+        begun.set()
+        run = taskloom.last_run()
+        assert run is not None
+        run.cancel()
+
+    with pytest.raises(KeyboardInterrupt):
+        finished({"a": (abs, -1), "b": (cancel, "a"), "c": (abs, "b")})
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+def large(_: Path) -> Run:
+    return finished({(f"load{i % 10}", i): (abs, -i) for i in range(50_000)})
+
+
+def hostile(_: Path) -> Run:
+    return finished({(key, i): (abs, -i) for key in HOSTILE for i in range(3)})
+
+
+def loaded(folder: Path) -> Run:
+    threads(folder).save(folder / "run.jsonl")
+    return Run.load(folder / "run.jsonl")
+
+
+RUNS = [empty, one_task, threads, failed, cancelled, large, hostile, loaded]
+
+
+def as_json(root: Any) -> str:
+    document = Document()
+    document.add_root(root)
+    return serialize_json(document.to_json(deferred=False))
+
+
+def report(run: Run, folder: Path) -> str:
+    run.report(folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+#: What a view makes of a run, as the text that a page is given.
+VIEWS: dict[str, Callable[[Run, Path], str]] = {
+    "progress": lambda run, _: static_html(Progress(run).state()),
+    "progress, text": lambda run, _: text_line(Progress(run).state()),
+    "headline": lambda run, _: headline(run),
+    "task stream": lambda run, _: as_json(views.task_stream(run)),
+    "profile": lambda run, _: as_json(views.profile(run)),
+    "dashboard": lambda run, _: as_json(views.dashboard(run)),
+    "picture": lambda run, _: picture_html(run),
+    "picture, svg": lambda run, _: picture_svg(run),
+    "report": report,
+}
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would make elements of."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=lambda make: make.__name__)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return request.param(tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_view_draws_run(view: str, run: Run, tmp_path: Path) -> None:
+    text = VIEWS[view](run, tmp_path)
+    assert text
+    text.encode("utf-8")
+    assert len(text) < (3_000_000 if view == "report" else 6_000_000)
+    if view not in ("progress, text", "headline", "task stream", "profile", "dashboard"):
+        for tag, attributes in Elements(text).found:
+            assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+            assert tag != "img" or str(attributes["src"]).startswith("data:image/svg+xml;base64,")
+            assert tag != "script" or "src" not in attributes
+
+
+def test_the_picture_is_small(run: Run) -> None:
+    assert len(picture_html(run)) < 300_000
+
+
+def test_a_report_asks_nobody(run: Run, tmp_path: Path) -> None:
+    elements = Elements(report(run, tmp_path)).found
+    assert elements
+    assert not [a for _, a in elements if re.match("https?:", str(a.get("src") or a.get("href") or ""))]
+    assert len([tag for tag, _ in elements if tag == "script"]) <= 4
