@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskloom.bus.summary import seconds
 from taskloom.graph import Key, task_name
 from taskloom.views.labels import key_label, name_label
-from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, name_colors
+from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
 
 MOST_BARS = 20_000  # a browser draws so many without a pause
 END = 8  # tasks looked at on each side of a stretch
-SAMPLED_KEYS = 500  # keys looked at for the names of a run before its first bar
 MOST_NAMES = 600  # with a colour that tells them from most others
 
 
@@ -58,7 +57,7 @@ class Bars:
     def __init__(self, run: Run) -> None:
         self.run = run
         keys = run.graph.keys
-        self._colors = name_colors(map(task_name, keys[:: -(-len(keys) // SAMPLED_KEYS) or 1]))
+        self._colors = colors_by_name(keys)
 
     def color(self, name: str) -> str:
         """The colour of a task name; names that are met late get one of those that are left."""

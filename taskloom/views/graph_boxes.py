@@ -9,7 +9,7 @@ from taskloom.bus import RunGraph
 from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
 from taskloom.views.graph_layout import columns
 from taskloom.views.labels import name_label, one_line
-from taskloom.views.palette import name_colors
+from taskloom.views.palette import colors_by_name, name_colors
 
 COLLAPSE_ABOVE = 300  # tasks: larger graphs are drawn a box per name
 MOST_GROUPS = 200  # names with a box of their own; the tasks of all others share one
@@ -63,7 +63,7 @@ class Diagram:
         self.collapsed = len(graph) > COLLAPSE_ABOVE if collapsed is None else collapsed
         names = list(map(task_name, graph.keys))
         members = _members(names, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
-        colors = name_colors(names)
+        colors = name_colors([*colors_by_name(graph.keys), *names])
         self.box_of = [0] * len(graph)
         for number, (_, tasks) in enumerate(members):
             for task in tasks:

@@ -1,13 +1,19 @@
 """Colours of task names: the same name has the same colour in every view and every session."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from zlib import crc32
+
+from taskloom.graph import Key, task_name
 
 # Okabe and Ito's colour-blind-safe set; without vermilion, because red means failure here, and with a darker yellow,
 # because theirs does not show on white.
 NAME_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#C9B82B")
 OTHER_COLOR = "#8C8C8C"
 FAILED_COLOR = "#DB4437"
+
+EXACT_KEYS = 20_000  # of more, a sample is counted
+SAMPLED_KEYS = 2_000
 
 
 def name_colors(names: Iterable[str]) -> dict[str, str]:
@@ -41,3 +47,27 @@ def name_colors(names: Iterable[str]) -> dict[str, str]:
         taken.add(index)
         colors[name] = NAME_COLORS[index]
     return colors
+
+
+def colors_by_name(keys: Sequence[Key]) -> dict[str, str]:
+    """The colours of the task names of a graph: the same in every view of it.
+
+    The most frequent names choose first. Of a large graph a sample is looked at, which may miss rare names.
+
+    Parameters
+    ----------
+    keys : sequence of keys
+
+    Returns
+    -------
+    dict
+        Task name to ``"#rrggbb"``.
+
+    Examples
+    --------
+    >>> list(colors_by_name([("load", 0), ("clean", 0), ("clean", 1)]))
+    ['clean', 'load']
+    """
+    step = 1 if len(keys) <= EXACT_KEYS else len(keys) // SAMPLED_KEYS
+    names = Counter(map(task_name, keys[::step]))
+    return name_colors([name for name, _ in names.most_common()])

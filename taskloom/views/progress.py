@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from taskloom.graph import task_name
 from taskloom.views.labels import duration, duration_range, error_label, key_label, name_label, rate
-from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, name_colors
+from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -185,7 +185,7 @@ class Progress:
         totals = self._count_totals()
         shown = len(totals) if len(totals) <= TOP_NAMES + 1 else TOP_NAMES
         top = dict(Counter(totals).most_common(shown))
-        colors = name_colors(top)
+        colors = name_colors([*colors_by_name(self._run.graph.keys), *top])
         self._hidden_names = len(totals) - shown
         for name in filter(top.__contains__, totals):  # in the order of the graph
             self._rows[name] = NameCount(name=name_label(name), color=colors[name], total=totals[name], done=0)
