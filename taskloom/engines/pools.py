@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
 from taskloom.engines.cpus import usable_cpus
-from taskloom.engines.observed import Outcome, Outcomes, Submit, call
+from taskloom.engines.observed import Outcome, Submit, call
 from taskloom.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ def pool_size(pool: Any) -> int:
     return usable_cpus()
 
 
-def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str]) -> Submit:
+def submit_to(pool: Any, outcomes: SimpleQueue[Any], context: Context, stopped: list[str]) -> Submit:
     """A function that hands one task to `pool`, whose outcome then arrives in `outcomes`.
 
     What still waits in a pool of threads when a task fails, or `stopped` gets an entry, does not start.
