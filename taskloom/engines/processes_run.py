@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from math import ceil, nan
 from time import perf_counter, sleep
 from typing import Any
@@ -34,8 +35,9 @@ IN_TRANSIT = -3  # the place of a task whose inputs are on their way
 class Hand:
     """A worker in this run: its queue, by position."""
 
-    def __init__(self, worker: WorkerProcess, number: int, index: int) -> None:
+    def __init__(self, worker: WorkerProcess, run: int, number: int, index: int) -> None:
         self.worker = worker
+        self.run = run
         self.number = number  # among the run's workers
         self.index = index  # among the hands
         self.queue: list[int] = []  # all that it was ever given; NOWHERE for what was taken back
@@ -53,7 +55,8 @@ class Hand:
 
     def running(self) -> int:
         """The position that it runs, or -1."""
-        return int(self.worker.page[POSITION])
+        page = self.worker.page
+        return int(page[POSITION]) if page[RUN] == self.run else -1
 
 
 class Running(Collection[int]):
@@ -119,7 +122,7 @@ class ProcessesRun:
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
         worker.page[LIMIT] = NEVER
-        return Hand(worker, self.run.join(worker.name, worker.pid), index)
+        return Hand(worker, self.run.id, self.run.join(worker.name, worker.pid), index)
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -148,7 +151,8 @@ class ProcessesRun:
             try:
                 if patience or self.stock is not None or self.parcels or self.parts.nbytes > LARGE:
                     pool.settle(run.id, patience)
-                self._copy_output()
+                if patience:
+                    self._copy_output()
             finally:
                 self.parts.close()
                 for parcel in self.parcels.values():
@@ -165,7 +169,8 @@ class ProcessesRun:
 
     def _take_in(self, events: Sequence[tuple[WorkerProcess | None, str]]) -> None:
         __tracebackhide__ = True
-        for worker, what in sorted(events, key=lambda event: event[1] == "end"):
+        # A worker writes what a task prints before it reports the task, and reports before it ends.
+        for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
             hand = next((hand for hand in self.hands if hand.worker is worker), None)
             if hand is None or worker is None:
                 continue
@@ -605,6 +610,10 @@ class ProcessesRun:
                         self._copy(hand.worker, name)
 
 
+def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
+    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
+
+
 def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> SerializationError:
     return SerializationError(
         f"{what} of task {describe(plan.keys[task])} cannot be pickled, so it cannot leave its worker process: {error}"
@@ -624,6 +633,7 @@ def _no_start(fate: str, last_lines: list[str]) -> str:
     return text + ("\nIts last lines on stderr:\n" + "\n".join(last_lines) if last_lines else "")
 
 
+@cache
 def total_memory() -> int:
     """Bytes of memory that this machine, or its container, has."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import taskloom
+from taskloom.engines.worker.pool import pool as workers
 
 Get = Callable[..., Any]  # get(dsk, keys, **options)
 
@@ -53,11 +54,21 @@ def _thread_pool(num_workers: int) -> Iterator[Get]:
         yield partial(taskloom.threaded.get, pool=pool)
 
 
+@contextmanager
+def processes(num_workers: int) -> Iterator[Get]:
+    """Warm workers that end with the test, as none may leave processes behind."""
+    try:
+        yield partial(taskloom.multiprocessing.get, num_workers=num_workers)
+    finally:
+        workers.close()
+
+
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
     Case("threads", _threads, "threads"),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
+    Case("processes", processes, "processes", in_process=False),
 ]
 
 
