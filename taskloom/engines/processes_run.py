@@ -378,30 +378,33 @@ class ProcessesRun:
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
-        stock = self.stock
-        assert stock is not None
-        idle = {hand.index for hand in self.hands if not hand.left}
         room = self.held < self.memory_limit
         if not room:
             for hand in self.hands:
                 if hand.left > 1:
                     self._take_back(hand, hand.running() + 1)
-        goal = min(self.parts.size, max(1, ceil(HORIZON / max(self.mean, 1e-6))))
-        for wanted in (1, max(2, goal)):
+        self._fill(room)
+        hungry = [hand for hand in self.hands if not hand.left]
+        if hungry and self._take_from_the_busiest(len(hungry)):
+            self._fill(room)
+        for hand in self.hands:
+            self._send_batch(hand)
+
+    def _fill(self, room: bool) -> None:
+        """Give each idle worker a task, and, if there are enough for all, as many as it will do in a while."""
+        stock = self.stock
+        assert stock is not None
+        goal = min(self.parts.size, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
+        idle = {hand.index for hand in self.hands if not hand.left}
+        for wanted in (1, goal):
             for hand in sorted(self.hands, key=lambda hand: hand.left):
-                if wanted > 1 and idle and not (stock.ready or self.mean < HORIZON):
-                    break
                 while hand.left < wanted:
-                    task = stock.take(hand.index, idle, room or len(idle) == len(self.hands))
+                    alone = all(not other.left for other in self.hands)
+                    task = stock.take(hand.index, idle, room or alone)
                     if task == NOWHERE:
                         break
                     idle.discard(hand.index)
                     self._give(hand, task)
-        for hand in self.hands:
-            if hand.index in idle:
-                self._steal_for(hand)
-        for hand in self.hands:
-            self._send_batch(hand)
 
     def _give(self, hand: Hand, task: int) -> None:
         """Put a task into a queue, or send for those of its inputs that are elsewhere."""
@@ -485,37 +488,29 @@ class ProcessesRun:
         hand.sent = len(hand.queue)
         hand.dropped = []
 
-    def _steal_for(self, hand: Hand) -> None:
-        """Take half of what the busiest worker has not begun and another could run."""
+    def _take_from_the_busiest(self, hungry: int) -> bool:
+        """Take back what one worker has not begun and others could run, all but its share."""
         stock = self.stock
         assert stock is not None
         best: list[int] = []
-        victim = hand
-        for other in self.hands:
-            begun = max(other.running(), other.reported - 1) + 1
-            positions = [p for p in range(begun, other.sent) if other.queue[p] >= 0 and not stock.open[other.queue[p]]]
+        victim = self.hands[0]
+        for hand in self.hands:
+            begun = max(hand.running(), hand.reported - 1) + 1
+            positions = [p for p in range(begun, hand.sent) if hand.queue[p] >= 0 and not stock.open[hand.queue[p]]]
             if len(positions) > len(best):
-                best, victim = positions, other
+                best, victim = positions, hand
         if not best:
-            return
+            return False
         page = victim.worker.page
         took = perf_counter() - page[STARTED] if page[RUN] == self.run.id else 0.0
+        if not self.mean:
+            self.mean = took
         if len(best) * self.mean + took < WORTH_A_STEAL:
-            return
-        self._take_back(victim, best[len(best) // 2])
-        idle = {other.index for other in self.hands if not other.left}
-        room = self.held < self.memory_limit
-        for other in [hand, victim]:
-            for _ in range(max(1, (len(best) + 1) // 2)):
-                task = stock.take(other.index, idle, room)
-                if task == NOWHERE or (other is victim and other.left > 1):
-                    break
-                self._give(other, task)
-                if other is hand and other.left * self.mean > HORIZON:
-                    break
+            return False
+        return self._take_back(victim, best[len(best) // (hungry + 1)])
 
-    def _take_back(self, hand: Hand, position: int) -> None:
-        """Take what stands in a queue from a position on, and has not begun.
+    def _take_back(self, hand: Hand, position: int) -> bool:
+        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything.
 
         The worker writes what it begins before it looks at the limit, and we write the limit before we look at what it
         has begun: after a moment, either it has seen the limit or we see what it has begun.
@@ -525,7 +520,7 @@ class ProcessesRun:
         running = hand.running()
         position = max(position, running + 1, hand.reported)
         if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
-            return
+            return False
         hand.worker.page[LIMIT] = position
         sleep(SETTLES)
         first = max(position, hand.running() + 1)
@@ -534,6 +529,7 @@ class ProcessesRun:
         hand.seen, hand.fresh, hand.begun = position, hand.sent, first
         hand.left -= len(taken)
         stock.take_back(taken)
+        return bool(taken)
 
     def _on_returned(self, hand: Hand, position: int) -> None:
         """The worker has seen a limit: what we took for begun, it has not begun either."""

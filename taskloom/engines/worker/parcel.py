@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import pickle
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,8 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     keep = None if buffers is None else buffers.append
     try:
         payload = pickle.dumps(value, 5, buffer_callback=keep)
-        if b"__main__" not in payload:
+        strangers = _unimportable()
+        if b"__main__" not in payload and not any(name.encode() in payload for name in strangers):
             return payload
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -109,7 +111,47 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
         buffers.clear()
     import cloudpickle
 
-    return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+    known = cloudpickle.list_registry_pickle_by_value()
+    modules = [sys.modules[name] for name in _unimportable() if name in sys.modules and name not in known]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+_seen: set[str] = set()
+_strangers: list[str] = []
+
+
+def _unimportable() -> list[str]:
+    """Loaded modules that another process would not find under their name, such as a test's: their contents go by
+    value."""
+    if len(sys.modules) != len(_seen):
+        tops = {name.partition(".")[0] for name in [*sys.modules] if name not in _seen}
+        _seen.update(sys.modules)
+        _seen.intersection_update([*sys.modules])
+        _strangers.extend(top for top in tops if top not in _strangers and not _can_be_found(top))
+    return _strangers
+
+
+def _can_be_found(name: str) -> bool:
+    module = sys.modules.get(name)
+    if getattr(module, "__name__", None) != name or name == "__main__":  # an alias; the main script is seen to apart
+        return True
+    file = getattr(module, "__file__", None)
+    places = list(getattr(module, "__path__", ())) or ([file] if file else [])
+    if not places or any(os.path.dirname(place) in sys.path for place in places if isinstance(place, str)):
+        return True
+    for finder in list(sys.meta_path):
+        try:
+            if finder.find_spec(name, None) is not None:
+                return True
+        except Exception:
+            continue
+    return False
 
 
 def encode(kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> tuple[bytes, list[int]]:
