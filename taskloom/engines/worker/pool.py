@@ -169,7 +169,7 @@ class WorkerPool:
         self.holder = 0  # the thread that holds it
         self.workers: list[WorkerProcess] = []
         self._started = 0
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._spawner: threading.Thread | None = None
         self._poll = select.poll()
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
@@ -212,8 +212,8 @@ class WorkerPool:
         return self.workers
 
     def _spawn(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        while True:
+            self._jobs.get()()
 
     def remove(self, worker: WorkerProcess) -> None:
         if worker in self.workers:
@@ -289,8 +289,6 @@ class WorkerPool:
         """End all workers."""
         while self.workers:
             self.remove(self.workers[-1])
-        self._jobs.put(None)
-        self._spawner = None
 
 
 _hash_seed = str(random.SystemRandom().randrange(1, 2**32))
