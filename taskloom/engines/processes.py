@@ -25,6 +25,8 @@ from taskloom.engines.worker.pool import WorkerPool, pool as warm_pool
 from taskloom.errors import ConfigError, SerializationError
 from taskloom.graph import Plan
 
+INITIALIZER = -1  # in place of the number of a run
+
 
 class ProcessesEngine(Engine):
     """Several tasks at a time, in worker processes."""
@@ -94,7 +96,7 @@ class ProcessesEngine(Engine):
         pool.holder = get_ident()
         try:
             if initializer is not None:
-                _initialize(pool, run, width, initializer, initargs)
+                _initialize(pool, width, initializer, initargs)
             if observer is None:
                 return ProcessesRun(plan, run, pool, width, retries, limit).execute()
             calls = Calls(pool, run, plan, width, retries)
@@ -124,14 +126,14 @@ class ProcessesEngine(Engine):
             run.stopped.append("over")
 
 
-def _initialize(pool: WorkerPool, run: Run, width: int, initializer: Any, initargs: tuple[Any, ...]) -> None:
+def _initialize(pool: WorkerPool, width: int, initializer: Any, initargs: tuple[Any, ...]) -> None:
     try:
         parcel = Parcel.of((initializer, tuple(initargs)))
     except Exception as error:
         raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
     pool.ensure(0)
     for process in pool.ensure(width):
-        process.send("initialize", run.id, parcels=[parcel])
+        process.send("initialize", INITIALIZER, parcels=[parcel])
     parcel.close()
 
 

@@ -25,6 +25,7 @@ class Calls:
 
     def __init__(self, pool: WorkerPool, run: Run, plan: Plan, width: int, retries: int) -> None:
         self._pool = pool
+        self._number = pool.next_run()
         self._run = run
         self._plan = plan
         self._retries = retries
@@ -52,7 +53,7 @@ class Calls:
     def _send(self, task: int, parcel: Parcel) -> None:
         worker = next(worker for worker in self._pool.ensure(self._width) if worker not in self._busy)
         self._busy[worker] = (task, parcel)
-        worker.send("call", self._run.id, task, parcels=[parcel])
+        worker.send("call", self._number, task, parcels=[parcel])
 
     def get(self, *, timeout: float) -> tuple[int, Outcome] | None:
         """The next outcome, None once the run is cancelled.
@@ -87,7 +88,9 @@ class Calls:
         if message is None:
             return False
         kind, (number, *fields), parcels = message
-        if number != self._run.id or kind not in ("result", "failed"):
+        if number < 0 and kind == "failed":  # the initializer
+            raise unpack_error(fields[3])
+        if number != self._number or kind not in ("result", "failed"):
             for parcel in parcels:
                 parcel.close()
             return True
@@ -107,9 +110,6 @@ class Calls:
                 )
                 error.__cause__ = caught
             parcels[0].close()
-        if task < 0:
-            assert error is not None
-            raise error
         self._ready.append((task, Outcome(value, error, start, stop, worker.name, worker.pid)))
         return True
 
@@ -145,7 +145,7 @@ class Calls:
         return found
 
     def close(self) -> None:
-        self._pool.settle(self._run.id, 0.35)
+        self._pool.settle(self._number, 0.35)
         for worker, (_, parcel) in self._busy.items():
             parcel.close()
             if worker in self._pool.workers:

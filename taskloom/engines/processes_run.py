@@ -72,7 +72,7 @@ class Running(Collection[int]):
             try:
                 page = hand.worker.page
                 position, started = int(page[POSITION]), page[STARTED]
-                if page[RUN] != self._run.id or not hand.reported <= position < len(hand.queue):
+                if page[RUN] != hand.run or not hand.reported <= position < len(hand.queue):
                     continue
             except ValueError:  # its page was given up just now
                 continue
@@ -103,6 +103,7 @@ class ProcessesRun:
         self.plan = plan
         self.run = run
         self.pool = pool
+        self.number = pool.next_run()
         self.retries = retries
         self.memory_limit = memory_limit
         self.parts = Parts(plan)
@@ -122,7 +123,7 @@ class ProcessesRun:
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
         worker.page[LIMIT] = NEVER
-        return Hand(worker, self.run.id, self.run.join(worker.name, worker.pid), index)
+        return Hand(worker, self.number, self.run.join(worker.name, worker.pid), index)
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class ProcessesRun:
         finally:
             try:
                 if patience or self.stock is not None or self.parcels or self.parts.nbytes > LARGE:
-                    pool.settle(run.id, patience)
+                    pool.settle(self.number, patience)
                 if patience:
                     self._copy_output()
             finally:
@@ -190,7 +191,9 @@ class ProcessesRun:
         if message is None:
             return
         kind, (number, *fields), parcels = message
-        if number != self.run.id:  # of a run that is over
+        if number < 0 and kind == "failed":  # the initializer
+            raise unpack_error(fields[3])
+        if number != self.number:  # of a run that is over
             for parcel in parcels:
                 parcel.close()
         elif kind == "report":
@@ -291,7 +294,7 @@ class ProcessesRun:
                 if slot in hand.copies or self.stock.place[slot] == hand.index:
                     hand.copies.discard(slot)
                     if size > LARGE:
-                        hand.worker.ask("drop", self.run.id, [slot])
+                        hand.worker.ask("drop", self.number, [slot])
                     else:
                         hand.dropped.append(slot)
 
@@ -312,12 +315,12 @@ class ProcessesRun:
             slots = (arg,) if arg.__class__ is int else arg
             missing = {s for s in slots if s >= 0 and not self.here[s] and s not in self.parcels}
             for slot in missing:
-                hand.worker.ask("fetch", self.run.id, slot)
+                hand.worker.ask("fetch", self.number, slot)
             deadline = perf_counter() + 2
             while missing and perf_counter() < deadline and hand.worker.fate() is None:
                 for worker, what in self.pool.wait(0.1):
                     message = worker.receive() if worker is not None and what == "work" else None
-                    if message is not None and message[0] == "data" and message[1][0] == self.run.id:
+                    if message is not None and message[0] == "data" and message[1][0] == self.number:
                         self.parcels[message[1][1]] = message[2][0]
                         missing.discard(message[1][1])
                     elif message is not None and message[0] == "no_data":
@@ -359,11 +362,11 @@ class ProcessesRun:
             position = hand.running()
             if position > hand.reported and hand.asked != position:
                 hand.asked = position
-                hand.worker.ask("report", self.run.id)
+                hand.worker.ask("report", self.number)
 
     def _is_worth_sharing(self, hand: Hand) -> bool:
         page = hand.worker.page
-        if page[RUN] != self.run.id:
+        if page[RUN] != self.number:
             return False
         now = perf_counter() - page[STARTED]
         return self.left > 1 and (now > FIRST_LOOK / 2 or self.mean > WORTH_SHARING)
@@ -421,7 +424,7 @@ class ProcessesRun:
             asked = slot in self.waiting
             self.waiting.setdefault(slot, []).append((task, hand))
             if not asked:
-                self.hands[stock.place[slot]].worker.ask("fetch", self.run.id, slot)
+                self.hands[stock.place[slot]].worker.ask("fetch", self.number, slot)
 
     def _is_at_hand(self, slot: int, hand: Hand) -> bool:
         stock = self.stock
@@ -473,7 +476,7 @@ class ProcessesRun:
         plan = self.plan
         hand.worker.send(
             "batch",
-            self.run.id,
+            self.number,
             len(plan),
             len(plan.constants),
             chunks,
@@ -502,7 +505,7 @@ class ProcessesRun:
         if not best:
             return False
         page = victim.worker.page
-        took = perf_counter() - page[STARTED] if page[RUN] == self.run.id else 0.0
+        took = perf_counter() - page[STARTED] if page[RUN] == self.number else 0.0
         if not self.mean:
             self.mean = took
         if len(best) * self.mean + took < WORTH_A_STEAL:
@@ -557,7 +560,7 @@ class ProcessesRun:
         stock = self.stock
         assert stock is not None
         position = hand.running()
-        begun = worker.page[RUN] == self.run.id and hand.reported <= position < len(hand.queue)
+        begun = worker.page[RUN] == self.number and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
         last_lines = list(worker.last_lines)
         self.run.workers[hand.number].left = self.run.duration

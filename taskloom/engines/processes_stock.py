@@ -174,7 +174,7 @@ class Stock:
         `kept`, and what they need."""
         done, place = self.done, self.place
         for task in range(len(self.plan)):
-            if place[task] == worker and not done[task]:
+            if place[task] == worker and (not done[task] or task in kept):
                 place[task] = NOWHERE
         needed = {task for task in wanted if task >= 0}
         for task in range(len(self.plan)):

@@ -6,7 +6,7 @@ from .cases import check_child
 
 #: What every program below begins with. `check()` sees whether the engine is as good as new.
 PRELUDE = """
-import os, signal, sys, tempfile, threading, time
+import contextlib, io, os, signal, sys, tempfile, threading, time
 import psutil
 import taskloom
 get = taskloom.multiprocessing.get
@@ -168,7 +168,7 @@ assert answers == [True] * 50
 """,
     "nested": """
 def inner(x):
-    return sum(taskloom.multiprocessing.get({i: (abs, x) for i in range(3)}, [0, 1, 2])), os.getpid()
+    return sum(taskloom.multiprocessing.get({"abc"[i]: (abs, x) for i in range(3)}, ["a", "b", "c"])), os.getpid()
 answers = get({("x", i): (inner, i) for i in range(4)}, [("x", i) for i in range(4)], num_workers=2)
 assert [answer for answer, _ in answers] == [0, 3, 6, 9]
 assert {pid for _, pid in answers} <= pids()
@@ -190,7 +190,8 @@ def task(i):
     return [i]
 dsk = {{("x", i): (task, i) for i in range(30)}}
 dsk["sum"] = (lambda *lists: sum(map(sum, lists)), *dsk)
-assert get(dsk, "sum", num_workers=2) == 435
+with contextlib.redirect_stderr(io.StringIO()):
+    assert get(dsk, "sum", num_workers=2) == 435
 run = taskloom.last_run()
 assert sorted(run.done) == list(range(31)), run.done
 check()
@@ -206,9 +207,9 @@ def task(i):
     print("last words", file=sys.stderr, flush=True)
     {DEATHS[death]}
 dsk = {{"good": (abs, -1), "killer": (task, "good"), "behind": (abs, "killer")}}
-sys.stderr = open(os.devnull, "w")
 try:
-    get(dsk, "behind", num_workers=2, retries=2{observed})
+    with contextlib.redirect_stderr(io.StringIO()):
+        get(dsk, "behind", num_workers=2, retries=2{observed})
 except taskloom.WorkerDied as error:
     assert "'killer'" in str(error) and "3 times" in str(error) and "last words" in str(error), error
 else:
@@ -232,6 +233,7 @@ children = psutil.Process(child.pid).children()
 assert pid in {worker.pid for worker in children}
 child.kill()
 child.wait()
+child.stdout.close()
 gone, alive = psutil.wait_procs(children, timeout=1)
 assert not [worker for worker in alive if worker.status() != "zombie"], alive
 print("fine")

@@ -93,13 +93,13 @@ def _frames(error: BaseException) -> dict[str, Any] | None:
         return None
     from tblib import Traceback
 
-    frames: dict[str, Any] = Traceback(trace).to_dict()
-    last = frames
+    copied = last = Traceback(trace)
     for _ in range(MOST_FRAMES):
-        if last["tb_next"] is None:
+        if last.tb_next is None:
             break
-        last = last["tb_next"]
-    last["tb_next"] = None
+        last = last.tb_next
+    last.tb_next = None
+    frames: dict[str, Any] = copied.to_dict()
     return frames
 
 

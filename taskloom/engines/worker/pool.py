@@ -23,7 +23,7 @@ from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.errors import ConfigError
 
-LAST_LINES = 10  # of what a worker wrote to stderr, kept for the message when it dies
+LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 BUFFER = 4 << 20  # bytes that a socket holds
 _COMMAND = "import sys; sys.path[:] = {path!r}\nfrom taskloom.engines.worker.main import start; start({work}, {data}, {page}, {parent})"
 
@@ -44,7 +44,7 @@ class WorkerProcess:
         self._page = page
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
-        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._last_words = ""
         seed = os.environ.get("PYTHONHASHSEED", "random")
         command = _COMMAND.format(
             path=sys.path, work=theirs.fileno(), data=their_data.fileno(), page=page_file, parent=os.getpid()
@@ -125,8 +125,13 @@ class WorkerProcess:
                 chunks.append(chunk)
         text = b"".join(chunks).decode(errors="replace")
         if self.output[file] == "stderr":
-            self.last_lines.extend(text.splitlines())
+            self._last_words = (self._last_words + text)[-200 * LAST_LINES :]
         return text
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of what it wrote to stderr."""
+        return self._last_words.splitlines()[-LAST_LINES:]
 
     def fate(self) -> str | None:
         """How it ended, or None while it lives."""
@@ -169,12 +174,18 @@ class WorkerPool:
         self.holder = 0  # the thread that holds it
         self.workers: list[WorkerProcess] = []
         self._started = 0
+        self._runs = 0
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._spawner: threading.Thread | None = None
         self._poll = select.poll()
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch(self._wake, None, "wake")
+
+    def next_run(self) -> int:
+        """A number for a run that has the workers from now on: workers forget those with lower numbers."""
+        self._runs += 1
+        return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
         """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
