@@ -34,9 +34,7 @@ class ProcessesEngine(Engine):
     name = "processes"
     names = ("processes", "multiprocessing")
     summary = "Several tasks at a time in worker processes: for Python code that computes, and keeps the lock."
-    options = frozenset(
-        {"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"}
-    )
+    options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
 
     def run(
         self,
@@ -108,9 +106,7 @@ class ProcessesEngine(Engine):
             if initializer is not None:  # what it has set up is not for the next run
                 pool.ensure(0)
 
-    def _run_in(
-        self, pool: Any, plan: Plan, run: Run, observer: Observer | None, width: int
-    ) -> list[Any]:
+    def _run_in(self, pool: Any, plan: Plan, run: Run, observer: Observer | None, width: int) -> list[Any]:
         """Run in a pool of the user's."""
         __tracebackhide__ = True
         context = copy_context()
@@ -170,4 +166,3 @@ def _bytes(limit: Any) -> float:
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
         raise ConfigError(f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0.")
     return float(limit)
-

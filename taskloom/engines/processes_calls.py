@@ -128,7 +128,9 @@ class Calls:
             self._send(task, parcel)
             return
         parcel.close()
-        text = f"Task {describe(self._plan.keys[task])} was tried {tries} times, and its worker process died; it {fate}."
+        text = (
+            f"Task {describe(self._plan.keys[task])} was tried {tries} times, and its worker process died; it {fate}."
+        )
         if lines:
             text += "\nIts last lines on stderr:\n" + "\n".join(lines)
         self._ready.append((task, Outcome(None, WorkerDied(text), 0.0, 0.0, worker.name, worker.pid)))

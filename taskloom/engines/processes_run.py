@@ -429,9 +429,7 @@ class ProcessesRun:
     def _is_at_hand(self, slot: int, hand: Hand) -> bool:
         stock = self.stock
         assert stock is not None
-        return (
-            stock.place[slot] == hand.index or bool(self.here[slot]) or slot in self.parcels or slot in hand.copies
-        )
+        return stock.place[slot] == hand.index or bool(self.here[slot]) or slot in self.parcels or slot in hand.copies
 
     def _on_data(self, slot: int, parcel: Parcel) -> None:
         stock = self.stock

@@ -54,7 +54,9 @@ def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
         parts["raw"] = dumps((cls, error.args, state, slots))
     else:
         parts["whole"] = dumps(error)
-    pickle.loads(parts.get("whole") or parts["raw"])  # what cannot be unpickled is found here, where it can be described
+    pickle.loads(
+        parts.get("whole") or parts["raw"]
+    )  # what cannot be unpickled is found here, where it can be described
     return parts
 
 

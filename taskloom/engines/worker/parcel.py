@@ -20,7 +20,11 @@ from taskloom.engines.worker.link import anonymous_file
 SMALL = 32_768  # bytes: buffers up to this travel within the message
 MAPPED = 262_144  # bytes: shorter files are read, which costs no open file
 _ALIGN = 64
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE if hasattr(fcntl, "F_SEAL_SEAL") else 0
+_SEALS = (
+    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    if hasattr(fcntl, "F_SEAL_SEAL")
+    else 0
+)
 
 #: Values of these types say what they are without being pickled one by one.
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, complex})
