@@ -30,10 +30,10 @@ def get(
     context : str, optional
         How worker processes are started: ``"spawn"``.
     **options
-        ``retries``: how often a task is tried again after its worker died (3). ``initializer``, ``initargs``: a function
-        that each worker calls before this run, in new workers. ``memory_limit``: bytes of results from which on no
-        further data is produced before some is used up. ``callbacks``: a `Callback`, or several, in place of those
-        registered.
+        ``retries``: how often a task is tried again after its worker died (3). ``initializer``, ``initargs``: a
+        function that each worker calls before this run, in new workers. ``memory_limit``: bytes of results from
+        which on no further data is produced before some is used up. ``callbacks``: a `Callback`, or several, in
+        place of those registered.
 
     Raises
     ------

@@ -75,7 +75,7 @@ KEYS = {
             "multiprocessing.retries",
             3,
             "a whole number, at least 0",
-            lambda value: isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0,
+            lambda value: not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 0,
             "How often a task is tried again after its worker process died.",
         ),
         Key(

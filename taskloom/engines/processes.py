@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from numbers import Integral
 from queue import SimpleQueue
 from threading import get_ident
@@ -18,10 +20,11 @@ from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer, run_observed
 from taskloom.engines.pools import check_pool, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
-from taskloom.engines.processes_run import ProcessesRun, total_memory
+from taskloom.engines.processes_run import ProcessesRun
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerPool, pool as warm_pool
+from taskloom.engines.worker.pool import WorkerPool
+from taskloom.engines.worker.pool import pool as warm_pool
 from taskloom.errors import ConfigError, SerializationError
 from taskloom.graph import Plan
 
@@ -144,8 +147,8 @@ def _check_context(context: str | None) -> None:
     context = config.get("multiprocessing.context") if context is None else context
     if context != "spawn":
         raise ConfigError(
-            f"Worker processes cannot be started by {context!r}: only 'spawn' is there so far. It never runs your script "
-            "again, and needs no `if __name__ == '__main__'`."
+            f"Worker processes cannot be started by {context!r}: only 'spawn' is there so far. It never runs your "
+            "script again, and needs no `if __name__ == '__main__'`."
         )
 
 
@@ -162,7 +165,17 @@ def _bytes(limit: Any) -> float:
     if limit is None:
         limit = config.get("multiprocessing.memory_limit")
     if limit is None:
-        return 0.7 * total_memory()
+        return 0.7 * _total_memory()
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
         raise ConfigError(f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0.")
     return float(limit)
+
+
+@cache
+def _total_memory() -> int:
+    """Bytes of memory that this machine, or its container, has."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            total = min(total, int(file.read()))
+    return total

@@ -13,7 +13,7 @@ from taskloom.bus.run import Run
 from taskloom.engines.observed import Outcome
 from taskloom.engines.processes_parts import describe
 from taskloom.engines.worker.failure import unpack_error
-from taskloom.engines.worker.page import NEVER, LIMIT
+from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError, WorkerDied
@@ -42,8 +42,8 @@ class Calls:
             parcel = Parcel.of((function, args))
         except Exception as error:
             wrong = SerializationError(
-                f"The function or an argument of task {describe(self._plan.keys[task])} cannot be pickled, so no worker "
-                f"process can run it: {error}"
+                f"The function or an argument of task {describe(self._plan.keys[task])} cannot be pickled, so no "
+                f"worker process can run it: {error}"
             )
             wrong.__cause__ = error
             self._ready.append((task, Outcome(None, wrong, 0.0, 0.0, "parent", 0)))

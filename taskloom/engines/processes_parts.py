@@ -30,11 +30,11 @@ class Parts:
     def needed(
         self, tasks: Iterable[int], known: set[int], functions: set[int]
     ) -> tuple[list[tuple[Any, ...]], list[Parcel]]:
-        """The parts that are needed for some tasks, beyond those and the functions that are known; and their parcels."""
+        """The parts that some tasks need, beyond those and the functions that are known, and their parcels."""
         chunks: list[tuple[Any, ...]] = []
         parcels: list[Parcel] = []
         if tasks.__class__ is range:
-            numbers: Iterable[int] = range(tasks[0] // SIZE, tasks[-1] // SIZE + 1)  # type: ignore[index]
+            numbers: Iterable[int] = range(tasks[0] // SIZE, tasks[-1] // SIZE + 1)
         else:
             numbers = {task // SIZE for task in tasks}
         for number in numbers:
@@ -92,8 +92,8 @@ class Parts:
         except Exception as error:
             self.culprit = task
             raise SerializationError(
-                f"The function {function_name(function)} of task {describe(self.plan.keys[task])} cannot be pickled, so "
-                f"no worker process can run it: {error}"
+                f"The function {function_name(function)} of task {describe(self.plan.keys[task])} cannot be pickled, "
+                f"so no worker process can run it: {error}"
             ) from error
         self._codes[id(function)] = len(self._functions)
         self._functions.append(parcel)

@@ -4,10 +4,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,19 @@ def processes(num_workers: int) -> Iterator[Get]:
         workers.close()
 
 
+@contextmanager
+def _process_executor(num_workers: int) -> Iterator[Get]:
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("forkserver")) as pool:
+        yield partial(taskloom.multiprocessing.get, pool=pool)
+
+
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
     Case("threads", _threads, "threads"),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
     Case("processes", processes, "processes", in_process=False),
+    Case("process-executor", _process_executor, "processes", in_process=False, own_workers=False),
 ]
 
 

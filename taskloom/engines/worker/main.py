@@ -99,7 +99,7 @@ class Worker:
         if self.slots.run <= run:
             self.slots = Slots(NOTHING, 0, 0)
             self.times = []
-            sys.last_value = None  # type: ignore[assignment]
+            sys.last_value = None
 
     def _call(self, run: int, task: int, parcels: list[Parcel]) -> None:
         """Run one function with these arguments, and bring the result."""
@@ -230,7 +230,8 @@ class Worker:
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
-            cpu, self.cpu = 0.0, 0.0
+            now = thread_time()
+            cpu, self.cpu = now - self.cpu, now
             fields = (first, times, values, sizes, numbers, failed[1], cpu)
             self._send("report", self.slots.run, *fields, parcels=parcels)
             for parcel in parcels:

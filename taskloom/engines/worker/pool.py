@@ -25,7 +25,10 @@ from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 BUFFER = 4 << 20  # bytes that a socket holds
-_COMMAND = "import sys; sys.path[:] = {path!r}\nfrom taskloom.engines.worker.main import start; start({work}, {data}, {page}, {parent})"
+_COMMAND = """import sys
+sys.path[:] = {path!r}
+from taskloom.engines.worker.main import start
+start({work}, {data}, {page}, {parent})"""
 
 
 class WorkerProcess:
@@ -240,7 +243,7 @@ class WorkerPool:
         os.eventfd_write(self._wake, 1)
 
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
-        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end", or None and "wake"."""
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
         timeout: float = -1 if seconds < 0 else seconds * 1000
         for worker in self.workers:
             if worker.waiting:

@@ -14,7 +14,10 @@ ENDLESS = 1 << 60  # uses of what is never released: constants, and what the cal
 
 
 class Slots:
-    """The tasks of a run that this worker has heard of, by number, and values by slot: a task or, below 0, a constant."""
+    """The tasks of a run that this worker has heard of, by number, and values by slot.
+
+    A slot is a task or, below 0, a constant.
+    """
 
     def __init__(self, run: float, size: int, constants: int) -> None:
         self.run = run
