@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import imports, latency, memory, metg, nested, overhead, recording, scaling, views
+from benchmarks import imports, latency, memory, metg, nested, overhead, processes, recording, scaling, views
 from benchmarks.report import Promise, machine, promises_table, replace_tables
 from benchmarks.rounds import Effort
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "nested": nested,
     "memory": memory,
     "metg": metg,
+    "processes": processes,
     "recording": recording,
     "views": views,
     "imports": imports,

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskloom import config, threaded, views
+from taskloom import config, multiprocessing, threaded, views
 from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
-from taskloom.errors import ConfigError, GraphError, TaskloomError
+from taskloom.errors import ConfigError, GraphError, SerializationError, TaskloomError, WorkerDied
 from taskloom.graph import Graph
 
 if TYPE_CHECKING:
@@ -28,14 +28,17 @@ __all__ = [
     "ConfigError",
     "GraphError",
     "Run",
+    "SerializationError",
     "Subscription",
     "TaskloomError",
+    "WorkerDied",
     "compute",
     "config",
     "delayed",
     "diagnostics",
     "get",
     "last_run",
+    "multiprocessing",
     "optimize",
     "persist",
     "runs",

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "CycleError", "GraphError", "MissingDependencyError", "TaskloomError", "UnknownKeyError"]
+__all__ = [
+    "ConfigError",
+    "CycleError",
+    "GraphError",
+    "MissingDependencyError",
+    "SerializationError",
+    "TaskloomError",
+    "UnknownKeyError",
+    "WorkerDied",
+]
 
 
 class TaskloomError(Exception):
@@ -30,3 +39,11 @@ class CycleError(GraphError, ValueError):
 
 class ConfigError(TaskloomError, ValueError):
     """A setting or an option value that cannot be used. The message says where it came from and what is allowed."""
+
+
+class WorkerDied(TaskloomError):
+    """A task ended its worker process each time it was tried. The message names the task and how the worker ended."""
+
+
+class SerializationError(TaskloomError):
+    """Something cannot travel between processes. The message names the task and the object; the cause says why."""

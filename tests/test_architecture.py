@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "taskloom"
 
 _CORE = "errors config graph bus engines"
-_ALL = f"{_CORE} containers threaded scheduling collections views diagnostics notebook adapters"
+_ALL = f"{_CORE} containers threaded multiprocessing scheduling collections views diagnostics notebook adapters"
 
 #: room -> the rooms it may import (besides itself)
 MAY_IMPORT = {
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "engines": "errors config graph bus",
     "containers": "",
     "threaded": _CORE,
+    "multiprocessing": _CORE,
     "views": "graph bus",
     "scheduling": f"{_CORE} containers threaded views",  # views: `visualize` draws what it would run
     "collections": f"{_CORE} containers threaded views scheduling",
@@ -59,6 +60,7 @@ MAY_USE = {
     "pandas": "bus views",
     "pyinstrument": "notebook",
     "psutil": "bus engines diagnostics",
+    "tblib": "engines",
     "traitlets": "notebook",
 }
 

@@ -79,6 +79,20 @@ KEYS = {
             choices=_START_METHODS,
         ),
         Key(
+            "multiprocessing.retries",
+            3,
+            "a whole number, at least 0",
+            lambda value: not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 0,
+            "How often a task is tried again after its worker process died.",
+        ),
+        Key(
+            "multiprocessing.memory_limit",
+            None,
+            "a number of bytes above 0",
+            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
+            "Bytes of results from which on no further data is produced before some is used; None: 70% of the memory.",
+        ),
+        Key(
             "notebook.progress",
             True,
             "True or False",

@@ -11,9 +11,9 @@ import threading
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from taskloom.bus.callback import Hooks
 from taskloom.bus.run import Run
@@ -41,8 +41,13 @@ class Outcome:
         return error
 
 
-#: The queue through which outcomes come back: (task number, outcome), or None when the run is cancelled.
-Outcomes = SimpleQueue[tuple[int, Outcome] | None]
+class Outcomes(Protocol):
+    """The queue through which outcomes come back."""
+
+    def get(self, *, timeout: float) -> tuple[int, Outcome] | None:
+        """The next task number and its outcome; None when the run is cancelled. Raises `queue.Empty`."""
+
+
 Submit = Callable[[int, Callable[..., Any], list[Any]], None]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
 from taskloom.engines.cpus import usable_cpus
-from taskloom.engines.observed import Outcome, Outcomes, Submit, call
+from taskloom.engines.observed import Outcome, Submit, call
+from taskloom.engines.worker.failure import pack_error, unpack_error
+from taskloom.engines.worker.parcel import dumps
 from taskloom.errors import ConfigError
 
 
@@ -22,7 +25,7 @@ def pool_size(pool: Any) -> int:
     return usable_cpus()
 
 
-def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str]) -> Submit:
+def submit_to(pool: Any, outcomes: SimpleQueue[Any], context: Context, stopped: list[str]) -> Submit:
     """A function that hands one task to `pool`, whose outcome then arrives in `outcomes`.
 
     What still waits in a pool of threads when a task fails, or `stopped` gets an entry, does not start.
@@ -36,7 +39,9 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str
     failed: list[str] = []
 
     def work_for(function: Any, args: list[Any]) -> tuple[Any, ...]:
-        return (context.copy().run, call_in_time, function, args) if in_threads else (call, function, args)
+        if in_threads:
+            return context.copy().run, call_in_time, function, args
+        return call_packed, dumps((function, args))
 
     def call_in_time(function: Any, args: list[Any]) -> Outcome | None:
         if stopped or failed:
@@ -46,14 +51,16 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str
             failed.append("failed")
         return outcome
 
-    def arrive(task: int, outcome: Outcome | None) -> None:
+    def arrive(task: int, outcome: Outcome | bytes | None) -> None:
+        if isinstance(outcome, bytes):
+            outcome = _unpacked(outcome)
         if outcome is not None:
             outcomes.put((task, outcome))
 
     if hasattr(pool, "submit"):
 
         def hand_over(task: int, work: tuple[Any, ...]) -> None:
-            def arrived(future: Future[Outcome | None]) -> None:
+            def arrived(future: Future[Any]) -> None:
                 arrive(task, _outcome_of(future, pool))
 
             pool.submit(*work).add_done_callback(arrived)
@@ -83,6 +90,31 @@ def submit_to(pool: Any, outcomes: Outcomes, context: Context, stopped: list[str
     return submit
 
 
+def call_packed(work: bytes) -> bytes:
+    """Run one task in a process of a pool: function, arguments and outcome travel as taskloom pickles them."""
+    import pickle
+
+    function, args = pickle.loads(work)
+    outcome = call(function, args)
+    packed, outcome.error = None if outcome.error is None else pack_error(outcome.error), None
+    outcome.worker = f"pool-{os.getpid()}"
+    try:
+        return dumps((outcome, packed))
+    except Exception as error:
+        outcome.value = None
+        return dumps((outcome, pack_error(error)))
+
+
+def _unpacked(packed: bytes) -> Outcome:
+    import pickle
+
+    outcome: Outcome
+    outcome, error = pickle.loads(packed)
+    if error is not None:
+        outcome.error = unpack_error(error)
+    return outcome
+
+
 def check_pool(pool: Any) -> None:
     """Find out why no outcome comes: a multiprocessing pool that is terminated forgets its tasks without a word.
 
@@ -95,7 +127,7 @@ def check_pool(pool: Any) -> None:
         raise ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it.")
 
 
-def _outcome_of(future: Future[Outcome | None], pool: Any) -> Outcome | None:
+def _outcome_of(future: Future[Any], pool: Any) -> Outcome | bytes | None:
     if future.cancelled():
         return _lost(ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it."))
     error = future.exception()

@@ -13,7 +13,7 @@ from taskloom.bus.run import Run, current_run
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.crew import crew
 from taskloom.engines.interrupt import Interrupt
-from taskloom.engines.observed import Observer, Outcomes, Submit, call, run_observed
+from taskloom.engines.observed import Observer, Submit, call, run_observed
 from taskloom.engines.pools import check_pool, pool_size, submit_to
 from taskloom.engines.threads_run import ThreadsRun
 from taskloom.graph import Plan
@@ -58,7 +58,7 @@ class ThreadsEngine(Engine):
         if pool is None and observer is None:
             return ThreadsRun(plan, run, workers_wanted(num_workers), context).execute(interrupt)
         context.run(_occupied.set, (*occupied, pool))
-        outcomes: Outcomes = SimpleQueue()
+        outcomes: SimpleQueue[Any] = SimpleQueue()
         run.on_cancel(partial(outcomes.put, None))
         if pool is None:
             submit, width = _submit_to_crew(outcomes, context), workers_wanted(num_workers)
@@ -72,7 +72,7 @@ class ThreadsEngine(Engine):
             run.stopped.append("over")  # for what still waits in the pool
 
 
-def _submit_to_crew(outcomes: Outcomes, context: Context) -> Submit:
+def _submit_to_crew(outcomes: SimpleQueue[Any], context: Context) -> Submit:
     def submit(task: int, function: Callable[..., Any], args: list[Any]) -> None:
         crew.dispatch(lambda: outcomes.put((task, context.copy().run(call, function, args))))
 

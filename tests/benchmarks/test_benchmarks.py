@@ -17,6 +17,7 @@ TITLES = [
     "Nested compute",
     "Peak of live results",
     "METG: shortest tasks at which two workers pay",
+    "Worker processes",
     "Recording and listening",
     "Views",
     "Imports",

@@ -4,15 +4,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import taskloom
+from taskloom.engines.worker.pool import pool as workers
 
 Get = Callable[..., Any]  # get(dsk, keys, **options)
 
@@ -53,11 +55,28 @@ def _thread_pool(num_workers: int) -> Iterator[Get]:
         yield partial(taskloom.threaded.get, pool=pool)
 
 
+@contextmanager
+def processes(num_workers: int) -> Iterator[Get]:
+    """Warm workers that end with the test, as none may leave processes behind."""
+    try:
+        yield partial(taskloom.multiprocessing.get, num_workers=num_workers)
+    finally:
+        workers.close()
+
+
+@contextmanager
+def _process_executor(num_workers: int) -> Iterator[Get]:
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("forkserver")) as pool:
+        yield partial(taskloom.multiprocessing.get, pool=pool)
+
+
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
     Case("threads", _threads, "threads"),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
+    Case("processes", processes, "processes", in_process=False),
+    Case("process-executor", _process_executor, "processes", in_process=False, own_workers=False),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import pytest
@@ -24,6 +25,13 @@ def _ids(case: Case) -> str:
 def _open(case: Case) -> Iterator[Engine]:
     with case.open(2) as get:
         yield Engine(case, get)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def servers_of_multiprocessing() -> None:
+    """Start what the pools of the standard library start once and never end, before tests count processes."""
+    forkserver.ensure_running()
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture(params=CASES, ids=_ids)

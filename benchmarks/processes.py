@@ -1,0 +1,152 @@
+"""Worker processes: overhead per task, a warm run of one task, and a large array on its way to another worker."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
+from statistics import median
+from time import perf_counter, sleep
+from typing import Any
+
+import dask.multiprocessing
+import numpy as np
+
+import taskloom
+from benchmarks import graphs
+from benchmarks.contenders import WORKERS
+from benchmarks.graphs import Case
+from benchmarks.report import Promise, Report, at_least, at_most, micro, times
+from benchmarks.rounds import Effort, interleave
+
+COLD = {"flat": 25, "stencil": 10, "tree": 15}  # times faster than dask's engine as it comes, at least
+WARM = 12  # times faster on the flat graph than dask's engine and ProcessPoolExecutor.map with warm pools
+ROUND_TRIPS = 8  # that a warm run of one task may take
+COPIES = 1.5  # times one copy into fresh memory that an array may take to another worker
+LARGE = 100 << 20  # bytes
+
+
+def measure(effort: Effort) -> Report:
+    cases = {
+        "flat": graphs.flat(effort.choose(2_000, 200)),
+        "stencil": graphs.stencil(*effort.choose((30, 30), (8, 8))),
+        "tree": graphs.tree(effort.choose(512, 32)),
+    }
+    rows, promises = [], []
+    for name, case in cases.items():
+        players: dict[str, Callable[[], object]] = {
+            "ours": partial(_ours, *case),
+            "dask": partial(_dask, *case),
+            "dask warm": partial(_dask, *case, pool=_pool()),
+        }
+        if name == "flat":
+            players["map"] = partial(_map, case)
+        measured = interleave(players, effort.rounds)
+        n = len(case.dsk)
+        per_task = [
+            micro(measured.median(player) / n) if player in players else "–"
+            for player in ("ours", "dask", "dask warm", "map")
+        ]
+        rows.append([f"{name}, {n:,}", *per_task, times(measured.ratio("dask", "ours"))])
+        promises.append(
+            at_least(f"processes are faster than dask's: {name}", measured.ratio("dask", "ours"), COLD[name])
+        )
+        if name == "flat":
+            for other in ("dask warm", "map"):
+                what = {"dask warm": "dask's with a warm pool", "map": "ProcessPoolExecutor.map"}[other]
+                promises.append(
+                    at_least(f"processes are faster than {what}: flat", measured.ratio(other, "ours"), WARM)
+                )
+    promises += [_one_task(effort), _hand_over(effort)]
+    header = ("graph, tasks", "processes", "dask", "dask, warm pool", "ProcessPoolExecutor.map", "ratio to dask")
+    notes = f"µs per null task, {WORKERS} workers, compiling included. Ours are warm; dask starts some for each run."
+    return Report("Worker processes", header, rows, notes, promises)
+
+
+def _ours(dsk: Any, keys: Any) -> Any:
+    return taskloom.multiprocessing.get(dsk, keys, num_workers=WORKERS)
+
+
+def _dask(dsk: Any, keys: Any, **options: Any) -> Any:
+    return dask.multiprocessing.get(dsk, keys, num_workers=WORKERS, **options)
+
+
+@cache
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
+
+
+def _map(case: Case) -> list[Any]:
+    return list(_pool().map(graphs.null, range(len(case.dsk))))
+
+
+def _one_task(effort: Effort) -> Promise:
+    """A warm run of one task, in round trips between two processes."""
+    calls = effort.choose(500, 20)
+    case = graphs.flat(1)
+    ours = [_mean(partial(_ours, *case), calls) for _ in range(effort.rounds)]
+    trips = [_round_trip(calls) for _ in range(effort.rounds)]
+    ratio = median(mine / trip for mine, trip in zip(ours, trips, strict=True))
+    what = f"one task, warm ({micro(median(ours))} µs), in round trips of a socket pair ({micro(median(trips))} µs)"
+    return at_most(what, ratio, ROUND_TRIPS, "")
+
+
+def _round_trip(calls: int) -> float:
+    """Seconds of one round trip of a byte to another process."""
+    here, there = socket.socketpair()
+    process = get_context("fork").Process(target=_echo, args=(there, calls + 10))
+    process.start()
+    _ask(here, 10)
+    seconds = _mean(partial(_ask, here, 1), calls)
+    process.join()
+    here.close()
+    there.close()
+    return seconds
+
+
+def _echo(sock: socket.socket, calls: int) -> None:
+    for _ in range(calls):
+        sock.send(sock.recv(1))
+
+
+def _ask(sock: socket.socket, calls: int) -> None:
+    for _ in range(calls):
+        sock.send(b"x")
+        sock.recv(1)
+
+
+def _mean(call: Callable[[], object], calls: int) -> float:
+    begun = perf_counter()
+    for _ in range(calls):
+        call()
+    return (perf_counter() - begun) / calls
+
+
+def _hand_over(effort: Effort) -> Promise:
+    """From the end of the task that made an array to the start of the one, elsewhere, that takes it."""
+    size = effort.choose(LARGE, LARGE // 100)
+    seconds, copies = [], []
+    for _ in range(effort.rounds + 1):
+        _ours({"a": (_make, size), "b": (_make, size), "c": (_first, "a", "b")}, ["c"])
+        run = taskloom.last_run()
+        assert run is not None
+        start, stop = run.tasks.start, run.tasks.stop
+        seconds.append(start[2] - max(stop[0], stop[1]))
+        array = np.ones(size // 8)
+        begun = perf_counter()
+        copied = array.copy()
+        copies.append(perf_counter() - begun)
+        del copied
+    ratio = median(mine / copy for mine, copy in zip(seconds[1:], copies[1:], strict=True))
+    return at_most("an array to another worker, in copies into fresh memory", ratio, COPIES, "×")
+
+
+def _make(size: int) -> Any:
+    sleep(0.02)  # so that both workers get one
+    return np.ones(size // 8)
+
+
+def _first(*arrays: Any) -> float:
+    return float(arrays[0][0])

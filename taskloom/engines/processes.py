@@ -1,0 +1,181 @@
+"""The processes engine: several tasks at a time in worker processes that stay warm, or in a pool of the user's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from contextvars import copy_context
+from functools import cache, partial
+from numbers import Integral
+from queue import SimpleQueue
+from threading import get_ident
+from typing import Any
+
+from taskloom import config
+from taskloom.bus.run import Run, current_run
+from taskloom.engines import worker
+from taskloom.engines.base import Engine, workers_wanted
+from taskloom.engines.interrupt import Interrupt
+from taskloom.engines.observed import Observer, run_observed
+from taskloom.engines.pools import check_pool, pool_size, submit_to
+from taskloom.engines.processes_calls import Calls
+from taskloom.engines.processes_run import ProcessesRun
+from taskloom.engines.sync import SyncEngine
+from taskloom.engines.worker.parcel import Parcel
+from taskloom.engines.worker.pool import WorkerPool
+from taskloom.engines.worker.pool import pool as warm_pool
+from taskloom.errors import ConfigError, SerializationError
+from taskloom.graph import Plan
+
+INITIALIZER = -1  # in place of the number of a run
+
+
+class ProcessesEngine(Engine):
+    """Several tasks at a time, in worker processes."""
+
+    name = "processes"
+    names = ("processes", "multiprocessing")
+    summary = "Several tasks at a time in worker processes: for Python code that computes, and keeps the lock."
+    options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
+
+    def run(
+        self,
+        plan: Plan,
+        run: Run,
+        interrupt: Interrupt,
+        observer: Observer | None,
+        *,
+        num_workers: int | None = None,
+        pool: Any = None,
+        context: str | None = None,
+        initializer: Any = None,
+        initargs: tuple[Any, ...] = (),
+        retries: int | None = None,
+        memory_limit: float | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        __tracebackhide__ = True
+        _check_platform()
+        _check_context(context)
+        width = workers_wanted(num_workers)
+        tries = _whole("retries", retries, config.get("multiprocessing.retries"))
+        limit = _bytes(memory_limit)
+        if pool is None:
+            pool = config.get("pool")
+        if pool is not None:
+            return self._run_in(pool, plan, run, observer, pool_size(pool) if num_workers is None else width)
+        if worker.inside:  # a run inside a task: this process is the worker that it has
+            return SyncEngine().run(plan, run, interrupt, observer)
+        if not len(plan):
+            return plan.results()
+        if warm_pool.holder == get_ident():  # inside a callback of a run that has the workers
+            own = WorkerPool()
+            try:
+                return self._run(own, plan, run, observer, width, tries, limit, initializer, initargs)
+            finally:
+                own.close()
+        with warm_pool.lock:
+            try:
+                return self._run(warm_pool, plan, run, observer, width, tries, limit, initializer, initargs)
+            finally:
+                warm_pool.holder = 0
+
+    def _run(
+        self,
+        pool: WorkerPool,
+        plan: Plan,
+        run: Run,
+        observer: Observer | None,
+        width: int,
+        retries: int,
+        limit: float,
+        initializer: Any,
+        initargs: tuple[Any, ...],
+    ) -> list[Any]:
+        __tracebackhide__ = True
+        pool.holder = get_ident()
+        try:
+            if initializer is not None:
+                _initialize(pool, width, initializer, initargs)
+            if observer is None:
+                return ProcessesRun(plan, run, pool, width, retries, limit).execute()
+            calls = Calls(pool, run, plan, width, retries)
+            try:
+                return run_observed(plan, run, observer, calls.submit, calls, width)
+            finally:
+                calls.close()
+        finally:
+            if initializer is not None:  # what it has set up is not for the next run
+                pool.ensure(0)
+
+    def _run_in(self, pool: Any, plan: Plan, run: Run, observer: Observer | None, width: int) -> list[Any]:
+        """Run in a pool of the user's."""
+        __tracebackhide__ = True
+        context = copy_context()
+        context.run(current_run.set, run)
+        outcomes: SimpleQueue[Any] = SimpleQueue()
+        run.on_cancel(partial(outcomes.put, None))
+        submit = submit_to(pool, outcomes, context, run.stopped)
+        try:
+            return run_observed(
+                plan, run, observer or Observer([], {}, {}), submit, outcomes, width, partial(check_pool, pool)
+            )
+        finally:
+            run.stopped.append("over")
+
+
+def _initialize(pool: WorkerPool, width: int, initializer: Any, initargs: tuple[Any, ...]) -> None:
+    try:
+        parcel = Parcel.of((initializer, tuple(initargs)))
+    except Exception as error:
+        raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
+    pool.ensure(0)
+    for process in pool.ensure(width):
+        process.send("initialize", INITIALIZER, parcels=[parcel])
+    parcel.close()
+
+
+def _check_platform() -> None:
+    if sys.platform != "linux":
+        raise ConfigError(
+            "The processes engine runs on Linux only so far. Use scheduler='threads', or pass a pool= of your own."
+        )
+
+
+def _check_context(context: str | None) -> None:
+    context = config.get("multiprocessing.context") if context is None else context
+    if context != "spawn":
+        raise ConfigError(
+            f"Worker processes cannot be started by {context!r}: only 'spawn' is there so far. It never runs your "
+            "script again, and needs no `if __name__ == '__main__'`."
+        )
+
+
+def _whole(name: str, value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ConfigError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
+    return int(value)
+
+
+def _bytes(limit: Any) -> float:
+    """The bytes that results may take: as the call says, else the configuration, else 70% of the memory."""
+    if limit is None:
+        limit = config.get("multiprocessing.memory_limit")
+    if limit is None:
+        return 0.7 * _total_memory()
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+        raise ConfigError(f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0.")
+    return float(limit)
+
+
+@cache
+def _total_memory() -> int:
+    """Bytes of memory that this machine, or its container, has."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            total = min(total, int(file.read()))
+    return total

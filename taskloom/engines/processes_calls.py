@@ -1,0 +1,156 @@
+"""Single calls on worker processes, for runs in which something sees each task: see observed.py."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from queue import Empty
+from time import monotonic
+from typing import Any
+
+from taskloom.bus.run import Run
+from taskloom.engines.observed import Outcome
+from taskloom.engines.processes_parts import describe
+from taskloom.engines.worker.failure import unpack_error
+from taskloom.engines.worker.page import LIMIT, NEVER
+from taskloom.engines.worker.parcel import Parcel
+from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
+from taskloom.errors import SerializationError, WorkerDied
+from taskloom.graph import Plan
+
+
+class Calls:
+    """Hands one task at a time to each worker, and is the queue from which `run_observed` takes the outcomes."""
+
+    def __init__(self, pool: WorkerPool, run: Run, plan: Plan, width: int, retries: int) -> None:
+        self._pool = pool
+        self._number = pool.next_run()
+        self._run = run
+        self._plan = plan
+        self._retries = retries
+        self._width = width
+        self._busy: dict[WorkerProcess, tuple[int, Parcel]] = {}
+        self._attempts: dict[int, int] = {}
+        self._ready: list[tuple[int, Outcome]] = []
+        run.on_cancel(pool.wake)
+        for worker in pool.ensure(width):
+            worker.page[LIMIT] = NEVER
+
+    def submit(self, task: int, function: Callable[..., Any], args: list[Any]) -> None:
+        try:
+            parcel = Parcel.of((function, args))
+        except Exception as error:
+            wrong = SerializationError(
+                f"The function or an argument of task {describe(self._plan.keys[task])} cannot be pickled, so no "
+                f"worker process can run it: {error}"
+            )
+            wrong.__cause__ = error
+            self._ready.append((task, Outcome(None, wrong, 0.0, 0.0, "parent", 0)))
+            return
+        self._send(task, parcel)
+
+    def _send(self, task: int, parcel: Parcel) -> None:
+        worker = next(worker for worker in self._pool.ensure(self._width) if worker not in self._busy)
+        self._busy[worker] = (task, parcel)
+        worker.send("call", self._number, task, parcels=[parcel])
+
+    def get(self, *, timeout: float) -> tuple[int, Outcome] | None:
+        """The next outcome, None once the run is cancelled.
+
+        Raises
+        ------
+        Empty
+            None has come in time.
+        """
+        deadline = monotonic() + timeout
+        while not self._ready:
+            if self._run.stopped:
+                return None
+            left = deadline - monotonic()
+            if left <= 0:
+                raise Empty
+            for worker, what in self._pool.wait(left):
+                if worker is None:
+                    continue
+                if what == "work":
+                    self._hear(worker)
+                elif what == "end":
+                    while self._hear(worker):
+                        pass
+                    self._bury(worker)
+                elif not self._copy(worker) and worker.fate() is None:
+                    self._pool.stop_watching_output(worker, what)
+        return self._ready.pop(0)
+
+    def _hear(self, worker: WorkerProcess) -> bool:
+        message = worker.receive()
+        if message is None:
+            return False
+        kind, (number, *fields), parcels = message
+        if number < 0 and kind == "failed":  # the initializer
+            raise unpack_error(fields[3])
+        if number != self._number or kind not in ("result", "failed"):
+            for parcel in parcels:
+                parcel.close()
+            return True
+        self._copy(worker)
+        task, start, stop = fields[:3]
+        if worker in self._busy:
+            self._busy.pop(worker)[1].close()
+        value, error = None, None
+        if kind == "failed":
+            error = unpack_error(fields[3])
+        else:
+            try:
+                value = parcels[0].value()
+            except Exception as caught:
+                error = SerializationError(
+                    f"The result of task {describe(self._plan.keys[task])} cannot be unpickled here: {caught}"
+                )
+                error.__cause__ = caught
+            parcels[0].close()
+        self._ready.append((task, Outcome(value, error, start, stop, worker.name, worker.pid)))
+        return True
+
+    def _bury(self, worker: WorkerProcess) -> None:
+        fate = worker.fate()
+        if fate is None:
+            return
+        self._copy(worker)
+        lines = list(worker.last_lines)
+        self._pool.remove(worker)
+        if worker not in self._busy:
+            return
+        task, parcel = self._busy.pop(worker)
+        tries = self._attempts[task] = self._attempts.get(task, 0) + 1
+        if tries <= self._retries:
+            self._send(task, parcel)
+            return
+        parcel.close()
+        text = (
+            f"Task {describe(self._plan.keys[task])} was tried {tries} times, and its worker process died; it {fate}."
+        )
+        if lines:
+            text += "\nIts last lines on stderr:\n" + "\n".join(lines)
+        self._ready.append((task, Outcome(None, WorkerDied(text), 0.0, 0.0, worker.name, worker.pid)))
+
+    def _copy(self, worker: WorkerProcess) -> bool:
+        """Write what it has printed to where this thread prints."""
+        found = False
+        for file, name in worker.output.items():
+            stream = sys.stdout if name == "stdout" else sys.stderr
+            text = worker.read_output(file)
+            found = found or bool(text)
+            if text and stream is not None:
+                stream.write(text)
+        return found
+
+    def close(self) -> None:
+        self._pool.settle(self._number, 0.35)
+        for worker, (_, parcel) in self._busy.items():
+            parcel.close()
+            if worker in self._pool.workers:
+                with contextlib.suppress(OSError):
+                    self._copy(worker)
+        self._busy.clear()

@@ -1,0 +1,301 @@
+"""The queues of a run on worker processes: who gets which tasks, and the results of others that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from time import perf_counter, sleep
+from typing import Any
+
+from taskloom.bus.run import Run
+from taskloom.engines.processes_hand import Hand, Running
+from taskloom.engines.processes_parts import Parts
+from taskloom.engines.processes_stock import NOWHERE, Stock
+from taskloom.engines.worker.page import LIMIT, NEVER, RUN, STARTED
+from taskloom.engines.worker.parcel import Parcel
+from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
+from taskloom.errors import SerializationError, TaskloomError
+from taskloom.graph import Plan
+
+FIRST_LOOK = 0.0003  # seconds after which the caller looks whether others should help
+WORTH_SHARING = 4e-6  # seconds: shorter tasks are run by one worker, as it takes others longer to be told of them
+WORTH_A_STEAL = 0.0005  # seconds of work in a queue
+HORIZON = 0.003  # seconds of work that a worker should have in its queue
+SETTLES = 5e-5  # seconds in which what one process writes to a page is seen by the other, and more
+LARGE = 65_536  # bytes: of such results the worker is told at once that they are not wanted any more
+IN_TRANSIT = -3  # the place of a task whose inputs are on their way
+
+
+class Queues:
+    """The queues of one run.
+
+    At first a single worker has the plan in its order, as on the sync engine; when that takes long enough for others to
+    help, stock is taken, and what has not begun is shared out.
+    """
+
+    def __init__(
+        self, plan: Plan, run: Run, pool: WorkerPool, num_workers: int, retries: int, memory_limit: float
+    ) -> None:
+        self.plan = plan
+        self.run = run
+        self.pool = pool
+        self.number = pool.next_run()
+        self.retries = retries
+        self.memory_limit = memory_limit
+        self.parts = Parts(plan)
+        self.results = plan.results()
+        self.here = bytearray(len(plan))  # per task whether its value is in `results`
+        self.parcels: dict[int, Parcel] = {}
+        self.left = len(plan)
+        self.done = bytearray(len(plan))
+        self.stock: Stock | None = None
+        self.waiting: dict[int, list[tuple[int, Hand]]] = {}  # tasks by a result that has been sent for
+        self.attempts: dict[int, int] = {}
+        self.mean = 0.0  # seconds that a task takes
+        self.held = 0.0  # bytes of large results
+        self.look = FIRST_LOOK
+        self.hands = [self._hand(worker, index) for index, worker in enumerate(pool.ensure(num_workers))]
+        self.run.current = Running(self.hands, run)
+
+    def _hand(self, worker: WorkerProcess, index: int) -> Hand:
+        worker.page[LIMIT] = NEVER
+        return Hand(worker, self.number, self.run.join(worker.name, worker.pid), index)
+
+    def _held(self, sizes: dict[int, float]) -> None:
+        assert self.stock is not None
+        for task, size in sizes.items():
+            if size:
+                self.stock.sizes[task] = size
+                self.held += size
+
+    def _release(self, dead: list[int]) -> None:
+        """Let go of results that nobody takes any more; a worker that ran all users has done so itself."""
+        assert self.stock is not None
+        for slot in dead:
+            if slot in self.parts.requested:
+                continue
+            size = self.stock.sizes.pop(slot, 0.0)
+            self.held -= size
+            parcel = self.parcels.pop(slot, None)
+            if parcel is not None:
+                parcel.close()
+            if self.here[slot]:
+                self.results[slot] = None
+            for hand in self.hands:
+                if slot in hand.copies or self.stock.place[slot] == hand.index:
+                    hand.copies.discard(slot)
+                    if size > LARGE:
+                        hand.worker.ask("drop", self.number, [slot])
+                    else:
+                        hand.dropped.append(slot)
+
+    def _fail(self, task: int, error: TaskloomError) -> TaskloomError:
+        self.run.fail(task, self.plan, error, ())
+        return error
+
+    def _go_on(self, looked: bool = False) -> None:
+        """Give work to those who can take it."""
+        __tracebackhide__ = True
+        if not self.left:
+            return
+        if looked:
+            self._ask_for_reports()
+        if self.stock is None:
+            hand = self.hands[0]
+            if looked and len(self.hands) > 1 and self._is_worth_sharing(hand):
+                self._share()
+            else:
+                end = len(hand.queue)
+                if end < len(self.plan) and end - hand.reported < self.parts.size:
+                    tasks = range(end, min(end + self.parts.size, len(self.plan)))
+                    hand.queue += tasks
+                    hand.left += len(tasks)
+                    self._send(hand, tasks, {}, [])
+                return
+        self._share_out()
+
+    def _ask_for_reports(self) -> None:
+        """A worker that is inside a long task has told nothing of the short ones before."""
+        for hand in self.hands:
+            position = hand.running()
+            if position > hand.reported and hand.asked != position:
+                hand.asked = position
+                hand.worker.ask("report", self.number)
+
+    def _is_worth_sharing(self, hand: Hand) -> bool:
+        page = hand.worker.page
+        if page[RUN] != self.number:
+            return False
+        now = perf_counter() - page[STARTED]
+        return self.left > 1 and (now > FIRST_LOOK / 2 or self.mean > WORTH_SHARING)
+
+    def _share(self) -> None:
+        """Take stock."""
+        first = self.hands[0]
+        place = [NOWHERE] * len(self.plan)
+        for task in first.queue:
+            place[task] = 0
+        self.stock = Stock(self.plan, len(self.hands), self.done, place)
+
+    def _share_out(self) -> None:
+        __tracebackhide__ = True
+        room = self.held < self.memory_limit
+        if not room:
+            for hand in self.hands:
+                if hand.left > 1:
+                    self._take_back(hand, hand.running() + 1)
+        self._fill(room)
+        hungry = [hand for hand in self.hands if not hand.left]
+        if hungry and self._take_from_the_busiest(len(hungry)):
+            self._fill(room)
+        for hand in self.hands:
+            self._send_batch(hand)
+
+    def _fill(self, room: bool) -> None:
+        """Give each idle worker a task, and, if there are enough for all, as many as it will do in a while."""
+        stock = self.stock
+        assert stock is not None
+        goal = min(self.parts.size, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
+        idle = {hand.index for hand in self.hands if not hand.left}
+        for wanted in (1, goal):
+            for hand in sorted(self.hands, key=lambda hand: hand.left):
+                while hand.left < wanted:
+                    alone = all(not other.left for other in self.hands)
+                    task = stock.take(hand.index, idle, room or alone)
+                    if task == NOWHERE:
+                        break
+                    idle.discard(hand.index)
+                    self._give(hand, task)
+
+    def _give(self, hand: Hand, task: int) -> None:
+        """Put a task into a queue, or send for those of its inputs that are elsewhere."""
+        stock = self.stock
+        assert stock is not None
+        missing = [slot for slot in dict.fromkeys(stock.inputs(task)) if not self._is_at_hand(slot, hand)]
+        hand.left += 1
+        if not missing:
+            stock.put(task, hand.index)
+            hand.queue.append(task)
+            return
+        stock.place[task] = IN_TRANSIT
+        for slot in missing:
+            asked = slot in self.waiting
+            self.waiting.setdefault(slot, []).append((task, hand))
+            if not asked:
+                self.hands[stock.place[slot]].worker.ask("fetch", self.number, slot)
+
+    def _is_at_hand(self, slot: int, hand: Hand) -> bool:
+        stock = self.stock
+        assert stock is not None
+        return stock.place[slot] == hand.index or bool(self.here[slot]) or slot in self.parcels or slot in hand.copies
+
+    def _on_data(self, slot: int, parcel: Parcel) -> None:
+        stock = self.stock
+        if stock is None or slot in self.parcels:
+            parcel.close()
+            return
+        self.parcels[slot] = parcel
+        self.run.transfers.append((perf_counter() - self.run.zero, slot, stock.place[slot], parcel.nbytes))
+        for task, hand in self.waiting.pop(slot, []):
+            if stock.place[task] == IN_TRANSIT and all(self._is_at_hand(s, hand) for s in stock.inputs(task)):
+                stock.put(task, hand.index)
+                hand.queue.append(task)
+
+    def _send_batch(self, hand: Hand) -> None:
+        tasks = hand.queue[hand.sent :]
+        if not tasks:
+            return
+        stock = self.stock
+        assert stock is not None
+        remote: dict[int, Any] = {}
+        packed: list[int] = []
+        own = hand.index
+        for task in tasks:
+            for slot in stock.inputs(task):
+                if stock.place[slot] != own and slot not in hand.copies:
+                    hand.copies.add(slot)
+                    if self.here[slot]:
+                        remote[slot] = self.results[slot]
+                    else:
+                        packed.append(slot)
+        self._send(hand, tasks, remote, packed)
+
+    def _send(self, hand: Hand, tasks: Sequence[int], remote: dict[int, Any], packed: list[int]) -> None:
+        """Tell a worker of tasks, of the parts of the plan that it needs for them, and of results."""
+        __tracebackhide__ = True
+        try:
+            chunks, parcels = self.parts.needed(tasks, hand.known, hand.functions)
+        except SerializationError as error:
+            raise self._fail(self.parts.culprit, error) from error.__cause__
+        numbers = {slot: len(parcels) + number for number, slot in enumerate(packed)}
+        parcels = [*parcels, *[self.parcels[slot] for slot in packed]]
+        plan = self.plan
+        hand.worker.send(
+            "batch",
+            self.number,
+            len(plan),
+            len(plan.constants),
+            chunks,
+            hand.seen,
+            hand.sent,
+            tasks,
+            remote,
+            numbers,
+            hand.dropped,
+            parcels=parcels,
+        )
+        hand.sent = len(hand.queue)
+        hand.dropped = []
+
+    def _take_from_the_busiest(self, hungry: int) -> bool:
+        """Take back what one worker has not begun and others could run, all but its share."""
+        stock = self.stock
+        assert stock is not None
+        best: list[int] = []
+        victim = self.hands[0]
+        for hand in self.hands:
+            begun = max(hand.running(), hand.reported - 1) + 1
+            positions = [p for p in range(begun, hand.sent) if hand.queue[p] >= 0 and not stock.open[hand.queue[p]]]
+            if len(positions) > len(best):
+                best, victim = positions, hand
+        if not best:
+            return False
+        page = victim.worker.page
+        took = perf_counter() - page[STARTED] if page[RUN] == self.number else 0.0
+        if not self.mean:
+            self.mean = took
+        if len(best) * self.mean + took < WORTH_A_STEAL:
+            return False
+        return self._take_back(victim, best[len(best) // (hungry + 1)])
+
+    def _take_back(self, hand: Hand, position: int) -> bool:
+        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything.
+
+        The worker writes what it begins before it looks at the limit, and we write the limit before we look at what it
+        has begun: after a moment, either it has seen the limit or we see what it has begun.
+        """
+        stock = self.stock
+        assert stock is not None
+        running = hand.running()
+        position = max(position, running + 1, hand.reported)
+        if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
+            return False
+        hand.worker.page[LIMIT] = position
+        sleep(SETTLES)
+        first = max(position, hand.running() + 1)
+        taken = [task for task in hand.queue[first : hand.sent] if task >= 0]
+        hand.queue[first : hand.sent] = [NOWHERE] * (hand.sent - first)
+        hand.seen, hand.fresh, hand.begun = position, hand.sent, first
+        hand.left -= len(taken)
+        stock.take_back(taken)
+        return bool(taken)
+
+    def _on_returned(self, hand: Hand, position: int) -> None:
+        """The worker has seen a limit: what we took for begun, it has not begun either."""
+        stock = self.stock
+        if stock is None or position >= hand.begun:
+            return
+        taken = hand.queue[position : hand.begun]
+        hand.queue[position : hand.begun] = [NOWHERE] * len(taken)
+        hand.left -= len(taken)
+        stock.take_back(taken)

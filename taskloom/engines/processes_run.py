@@ -1,0 +1,289 @@
+"""One run on worker processes, seen from the thread that called."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from math import nan
+from time import perf_counter
+from typing import Any
+
+from taskloom.engines.measure import LONG
+from taskloom.engines.processes_hand import Hand
+from taskloom.engines.processes_parts import describe
+from taskloom.engines.processes_queues import FIRST_LOOK, IN_TRANSIT, LARGE, Queues
+from taskloom.engines.processes_stock import NOWHERE
+from taskloom.engines.worker.failure import unpack_error
+from taskloom.engines.worker.page import RUN
+from taskloom.engines.worker.parcel import Parcel
+from taskloom.engines.worker.pool import WorkerProcess
+from taskloom.errors import SerializationError, WorkerDied
+from taskloom.graph import Plan
+
+LAST_LOOK = 0.02
+
+
+class ProcessesRun(Queues):
+    """One run: its queues, and the loop in which the calling thread hears of what becomes of them."""
+
+    def execute(self) -> list[Any]:
+        __tracebackhide__ = True
+        run, pool = self.run, self.pool
+        run.on_cancel(pool.wake)
+        patience = 0.35  # seconds that workers get to stop; none where they have nothing to do
+        try:
+            self._go_on()
+            while self.left:
+                if run.stopped:
+                    raise run.cancelled()
+                events = pool.wait(self.look)
+                if events:
+                    self._take_in(events)
+                    self.look = FIRST_LOOK
+                else:
+                    self.look = min(2 * self.look, LAST_LOOK)
+                self._go_on(looked=not events)
+            if run.stopped:
+                raise run.cancelled()
+            patience = 0.0
+            return self._answer()
+        finally:
+            try:
+                if patience or self.stock is not None or self.parcels or self.parts.nbytes > LARGE:
+                    pool.settle(self.number, patience)
+                if patience:
+                    self._copy_output()
+            finally:
+                self.parts.close()
+                for parcel in self.parcels.values():
+                    parcel.close()
+
+    def _answer(self) -> list[Any]:
+        for slot in dict.fromkeys(self.plan.requested):
+            if slot >= 0 and not self.here[slot]:
+                try:
+                    self.results[slot] = self.parcels[slot].value()
+                except Exception as error:
+                    raise self._fail(slot, _unusable("The result", self.plan, slot, error)) from error
+        return self.results
+
+    def _take_in(self, events: Sequence[tuple[WorkerProcess | None, str]]) -> None:
+        __tracebackhide__ = True
+        # A worker writes what a task prints before it reports the task, and reports before it ends.
+        for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
+            hand = next((hand for hand in self.hands if hand.worker is worker), None)
+            if hand is None or worker is None:
+                continue
+            if what == "work":
+                self._hear(hand, worker.receive())
+            elif what == "end":
+                while (message := worker.receive()) is not None:
+                    self._hear(hand, message)
+                self._bury(hand)
+            elif text := self._copy(worker, what):
+                del text
+            elif worker.fate() is None:
+                self.pool.stop_watching_output(worker, what)
+
+    def _hear(self, hand: Hand, message: tuple[str, tuple[Any, ...], list[Parcel]] | None) -> None:
+        __tracebackhide__ = True
+        if message is None:
+            return
+        kind, (number, *fields), parcels = message
+        if number < 0 and kind == "failed":  # the initializer
+            raise unpack_error(fields[3])
+        if number != self.number:  # of a run that is over
+            for parcel in parcels:
+                parcel.close()
+        elif kind == "report":
+            self._on_report(hand, parcels, *fields)
+        elif kind == "failed":
+            self._on_failed(hand, *fields)
+        elif kind == "returned":
+            self._on_returned(hand, *fields)
+        elif kind == "data":
+            self._on_data(fields[0], parcels[0])
+        elif kind == "no_data":
+            slot = fields[0]
+            if slot in self.waiting:
+                error = unpack_error(fields[1])
+                raise self._fail(slot, _unusable("The result", self.plan, slot, error)) from error
+
+    def _on_report(
+        self,
+        hand: Hand,
+        parcels: list[Parcel],
+        first: int,
+        times: list[float],
+        values: dict[int, Any],
+        sizes: dict[int, float],
+        numbers: dict[int, int],
+        errors: dict[int, bytes],
+        cpu: float,
+    ) -> None:
+        __tracebackhide__ = True
+        run = self.run
+        n = len(times) // 2
+        tasks = hand.queue[first : first + n]
+        starts, stops = times[::2], times[1::2]
+        hand.reported = first + n
+        hand.left -= n
+        spent = sum(stops) - sum(starts)
+        self.mean = spent / n if not self.mean else (self.mean + spent / n) / 2
+        again = self.attempts  # only where a worker died some tasks are done for the second time
+        if tasks[-1] - tasks[0] == n - 1 and self.stock is None:
+            run.start[tasks[0] : tasks[0] + n], run.stop[tasks[0] : tasks[0] + n] = starts, stops
+        else:
+            for task, start, stop in zip(tasks, starts, stops, strict=True):
+                run.start[task], run.stop[task] = start, stop
+        if hand.number:
+            for task in tasks:
+                run.worker[task] = hand.number
+        if again:
+            counted = set(run.done)
+            run.done.extend([task for task in tasks if task not in counted])
+        else:
+            run.done.extend(tasks)
+        results, here = self.results, self.here
+        for task, value in values.items():
+            results[task] = value
+            here[task] = 1
+        for task, number in numbers.items():
+            self.parcels[task] = parcels[number]
+        if spent > n * LONG or sizes:
+            for task, start, stop in zip(tasks, starts, stops, strict=True):
+                if stop - start > LONG:
+                    run.long[task] = (min(cpu, stop - start) if n == 1 else nan, sizes.get(task, nan))
+        for task, packed in errors.items():
+            error = unpack_error(packed)
+            raise self._fail(task, _unusable("The result", self.plan, task, error)) from error
+        self.left -= n
+        if self.stock is None:
+            for task in tasks:
+                self.done[task] = 1
+            if any(size > LARGE for size in sizes.values()):
+                self._share()
+                self._held(sizes)
+        else:
+            self._held(sizes)
+            for task in tasks:
+                self._release(self.stock.finish(task))
+
+    def _on_failed(self, hand: Hand, task: int, start: float, stop: float, packed: bytes) -> None:
+        __tracebackhide__ = True
+        error = unpack_error(packed)
+        run = self.run
+        if task >= 0:
+            run.start[task] = start
+            run.worker[task] = hand.number
+            run.fail(task, self.plan, error, self._inputs(task, hand))
+        raise error
+
+    def _inputs(self, task: int, hand: Hand) -> list[Any]:
+        """The arguments that a task had, brought here for its replay; as far as they can be."""
+        with contextlib.suppress(Exception):
+            arg = self.plan.args[task]
+            slots = (arg,) if arg.__class__ is int else arg
+            missing = {s for s in slots if s >= 0 and not self.here[s] and s not in self.parcels}
+            for slot in missing:
+                hand.worker.ask("fetch", self.number, slot)
+            deadline = perf_counter() + 2
+            while missing and perf_counter() < deadline and hand.worker.fate() is None:
+                for worker, what in self.pool.wait(0.1):
+                    message = worker.receive() if worker is not None and what == "work" else None
+                    if message is not None and message[0] == "data" and message[1][0] == self.number:
+                        self.parcels[message[1][1]] = message[2][0]
+                        missing.discard(message[1][1])
+                    elif message is not None and message[0] == "no_data":
+                        return []
+            values = {s: self.parcels[s].value() for s in slots if s >= 0 and not self.here[s]}
+            return [values[s] if s in values else self.results[s] for s in slots]
+        return []
+
+    # -- when a worker dies ---------------------------------------------------------------------------------------
+
+    def _bury(self, hand: Hand) -> None:
+        """Replace a worker that has died; what it had in its queue and what only it held is done again."""
+        __tracebackhide__ = True
+        worker = hand.worker
+        fate = worker.fate()
+        if fate is None:
+            return
+        for name in ("stdout", "stderr"):
+            self._copy(worker, name)
+        if self.stock is None:
+            self._share()
+        stock = self.stock
+        assert stock is not None
+        position = hand.running()
+        begun = worker.page[RUN] == self.number and hand.reported <= position < len(hand.queue)
+        culprit = hand.queue[position] if begun else NOWHERE
+        last_lines = list(worker.last_lines)
+        self.run.workers[hand.number].left = self.run.duration
+        self.pool.remove(worker)
+        if culprit >= 0:
+            tries = self.attempts[culprit] = self.attempts.get(culprit, 0) + 1
+            if tries > self.retries:
+                self.run.worker[culprit] = hand.number
+                raise self._fail(culprit, _died(self.plan.keys[culprit], fate, tries, last_lines))
+        else:
+            self.attempts.setdefault(NOWHERE, 0)
+            self.attempts[NOWHERE] += 1
+            if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
+                raise WorkerDied(_no_start(fate, last_lines))
+        for other in self.hands:  # what waits for data is planned anew
+            other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])
+        for waiting in self.waiting.values():
+            for task, _ in waiting:
+                if stock.place[task] == IN_TRANSIT:
+                    stock.place[task] = NOWHERE
+        self.waiting.clear()
+        kept = {slot for slot in range(len(self.plan)) if self.here[slot] or slot in self.parcels}
+        again = stock.lose(hand.index, kept, self.plan.requested)
+        self.left += len(again)
+        workers = self.pool.ensure(len(self.hands))
+        known = {other.worker for other in self.hands}
+        fresh = next(worker for worker in workers if worker not in known)
+        self.hands[hand.index] = self._hand(fresh, hand.index)
+
+    # -- output ---------------------------------------------------------------------------------------------------
+
+    def _copy(self, worker: WorkerProcess, name: str) -> str:
+        """Write what a task has printed to where this thread prints."""
+        file = next(file for file, what in worker.output.items() if what == name)
+        text = worker.read_output(file)
+        stream = sys.stdout if name == "stdout" else sys.stderr
+        if text and stream is not None:
+            stream.write(text)
+        return text
+
+    def _copy_output(self) -> None:
+        for hand in self.hands:
+            if hand.worker in self.pool.workers:
+                for name in ("stdout", "stderr"):
+                    with contextlib.suppress(OSError):
+                        self._copy(hand.worker, name)
+
+
+def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
+    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
+
+
+def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> SerializationError:
+    return SerializationError(
+        f"{what} of task {describe(plan.keys[task])} cannot be pickled, so it cannot leave its worker process: {error}"
+    )
+
+
+def _died(key: object, fate: str, tries: int, last_lines: list[str]) -> WorkerDied:
+    times = "once" if tries == 1 else f"{tries} times"
+    text = f"Task {describe(key)} was tried {times}, and each time its worker process died; the last one {fate}."
+    if last_lines:
+        text += "\nIts last lines on stderr:\n" + "\n".join(line[:500] for line in last_lines)
+    return WorkerDied(text)
+
+
+def _no_start(fate: str, last_lines: list[str]) -> str:
+    text = f"Worker processes die outside of any task; the last one {fate}."
+    return text + ("\nIts last lines on stderr:\n" + "\n".join(last_lines) if last_lines else "")

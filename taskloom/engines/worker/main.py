@@ -1,0 +1,277 @@
+"""What runs in a worker process: the main thread runs tasks, another one serves what is asked meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from time import perf_counter, thread_time
+from types import FrameType
+from typing import Any
+
+from taskloom.engines import worker
+from taskloom.engines.worker.failure import pack_error
+from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.page import CANCELLED, LIMIT, NOTHING, POSITION, RUN, STARTED, Page
+from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.slots import Slots
+
+REPORT_EVERY = 0.0002  # seconds
+
+
+def start(work: int, data: int, page: int, parent: int) -> None:
+    """Be a worker, on these descriptors, until the parent is gone."""
+    worker.inside = True
+    _die_with(parent)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with contextlib.suppress(OSError, ValueError):
+        Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page)).serve()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)  # whatever threads the tasks left
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it was quicker
+        os._exit(1)
+
+
+class Worker:
+    """The tasks of one run at a time."""
+
+    def __init__(self, work: Link, data: Link, page: Page) -> None:
+        self.work = work
+        self.data = data
+        self.page = page.words
+        self.slots = Slots(NOTHING, 0, 0)
+        self.times: list[float] = []  # start and stop of tasks that have not been reported
+        self.reported = 0  # the position up to which tasks have been
+        self.reporting = threading.Lock()
+        self.tasks: Sequence[int] = ()  # of the batch in hand, which begins at position `first`
+        self.first = 0
+        self.in_task = False
+        self.cpu = 0.0  # of the main thread, as of the last report
+        signal.signal(signal.SIGINT, self._interrupted)
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        """The parent sends the signal once it has cancelled the run; whoever else sends it is not heard."""
+        if self.in_task and self.page[RUN] <= self.page[CANCELLED]:
+            self.in_task = False
+            raise KeyboardInterrupt
+
+    def serve(self) -> None:
+        threading.Thread(target=self._serve_data, name="taskloom-data", daemon=True).start()
+        while (received := self.work.receive()) is not None:
+            kind, fields, parcels = decode(*received)
+            del received
+            try:
+                getattr(self, f"_{kind}")(*fields, parcels)
+            except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
+                pass
+            self.page[RUN] = self.page[POSITION] = NOTHING
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def _setup(self, path: list[str], directory: str, parcels: list[Parcel]) -> None:
+        sys.path[:] = path
+        with contextlib.suppress(OSError):
+            os.chdir(directory)
+
+    def _initialize(self, run: int, parcels: list[Parcel]) -> None:
+        try:
+            function, args = parcels[0].value()
+            function(*args)
+        except BaseException as error:
+            self._send("failed", run, -1, perf_counter(), perf_counter(), pack_error(error))
+
+    def _end(self, run: int, parcels: list[Parcel]) -> None:
+        """Forget everything of a run."""
+        if self.slots.run <= run:
+            self.slots = Slots(NOTHING, 0, 0)
+            self.times = []
+            sys.last_value = None
+
+    def _call(self, run: int, task: int, parcels: list[Parcel]) -> None:
+        """Run one function with these arguments, and bring the result."""
+        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, perf_counter()
+        begun = perf_counter()
+        try:
+            self.in_task = True
+            function, args = parcels[0].value()
+            begun = perf_counter()
+            result = function(*args)
+            stop = perf_counter()
+            parcel = Parcel.of(result)
+            self.in_task = False
+        except BaseException as error:
+            self.in_task = False
+            self._send("failed", run, task, begun, perf_counter(), pack_error(error))
+            return
+        finally:
+            for given in parcels:
+                given.close()
+        self._flush_output()
+        self._send("result", run, task, begun, stop, parcels=[parcel])
+        parcel.close()
+
+    def _batch(
+        self,
+        run: int,
+        size: int,
+        constants: int,
+        chunks: list[tuple[Any, ...]],
+        seen: float,
+        first: int,
+        tasks: Sequence[int],
+        remote: dict[int, Any],
+        packed: dict[int, int],
+        dropped: list[int],
+        parcels: list[Parcel],
+    ) -> None:
+        """Run tasks one after the other, until one fails or the parent wants the others back."""
+        slots = self.slots
+        if slots.run != run:
+            slots = self.slots = Slots(run, size, constants)
+        for chunk in chunks:
+            slots.learn(chunk, parcels)
+        slots.drop(dropped)
+        slots.results.update(remote)
+        for slot, number in packed.items():
+            slots.packed[slot] = parcels[number]
+        self.page[RUN] = run
+        with self.reporting:
+            self.times, self.tasks, self.first, self.reported = [], tasks, first, first
+        position = first
+        try:
+            self._run(slots, seen)
+        except BaseException as error:
+            self.in_task = False
+            position = int(self.page[POSITION])
+            self._report()
+            self._fail(run, tasks[position - first], error)
+        else:
+            self._report()
+
+    def _fail(self, run: int, task: int, error: BaseException) -> None:
+        self._flush_output()
+        self._send("failed", run, task, self.page[STARTED], perf_counter(), pack_error(error))
+
+    # -- the hot loop ---------------------------------------------------------------------------------------------
+
+    def _run(self, slots: Slots, seen: float) -> None:
+        page, clock, times = self.page, perf_counter, self.times
+        run, packed = slots.run, slots.packed
+        codes, functions, args, uses, results = slots.codes, slots.functions, slots.args, slots.uses, slots.results
+        get_result = results.__getitem__
+        begun = start = clock()
+        self.in_task = True
+        for position, task in enumerate(self.tasks, self.first):
+            page[STARTED] = start
+            page[POSITION] = position
+            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
+                self.in_task = False
+                self._report()
+                self._send("returned", run, position)
+                return
+            function = functions[codes[task]]
+            if function is None:
+                function = slots.function(task)
+            # Results are in no variable of this loop, so that they go when they are released.
+            arg = args[task]
+            if arg.__class__ is int:
+                if packed and arg in packed:
+                    slots.unpack(arg)
+                results[task] = function(results[arg])
+                uses[arg] -= 1
+                if not uses[arg]:
+                    del results[arg]
+            else:
+                if packed:
+                    for slot in arg:
+                        if slot in packed:
+                            slots.unpack(slot)
+                results[task] = function(*map(get_result, arg))
+                for slot in arg:
+                    uses[slot] -= 1
+                    if not uses[slot]:
+                        del results[slot]
+            stop = clock()
+            times += (start, stop)
+            start = stop
+            if stop - begun > REPORT_EVERY:
+                self.in_task = False
+                self._report()
+                self.in_task = True
+                begun = start = clock()
+        self.in_task = False
+
+    # -- what goes back -------------------------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        """Tell what has been done since the last time."""
+        with self.reporting:
+            n = len(self.times) // 2
+            if not n:
+                return
+            first = self.reported
+            times = self.times[: 2 * n]
+            tasks = self.tasks[first - self.first : first - self.first + n]
+            values, sizes, failed = self.slots.look_over(tasks)
+            parcels = list(failed[0].values())
+            self._flush_output()
+            numbers = {task: number for number, task in enumerate(failed[0])}
+            now = thread_time()
+            cpu, self.cpu = now - self.cpu, now
+            fields = (first, times, values, sizes, numbers, failed[1], cpu)
+            self._send("report", self.slots.run, *fields, parcels=parcels)
+            for parcel in parcels:
+                parcel.close()
+            del self.times[: 2 * n]
+            self.reported = first + n
+
+    def _send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
+        self.work.send(*encode(kind, *fields, parcels=parcels))
+
+    def _flush_output(self) -> None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+    # -- the other thread -----------------------------------------------------------------------------------------
+
+    def _serve_data(self) -> None:
+        """Answer while the main thread is inside a task."""
+        with contextlib.suppress(OSError):
+            while (received := self.data.receive()) is not None:
+                kind, fields, _ = decode(*received)
+                run = fields[0]
+                if run != self.slots.run:
+                    continue
+                if kind == "report":
+                    self._report()
+                elif kind == "drop":
+                    self.slots.drop(fields[1])
+                elif kind == "fetch":
+                    self._fetch(run, fields[1])
+
+    def _fetch(self, run: int, slot: int) -> None:
+        """Send a copy of a result."""
+        try:
+            parcel = self.slots.parcel(slot)
+        except BaseException as error:
+            self._send("no_data", run, slot, pack_error(error))
+        else:
+            self._send("data", run, slot, parcels=[parcel])
+            parcel.close()

@@ -1,0 +1,38 @@
+"""A page of memory that a worker and its parent share: what the worker runs, and what it must not begin."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+NOTHING = -1.0
+NEVER = 1e300
+
+# The words of the page: the first three are written by the worker, the others by its parent.
+RUN = 0  # the number of the run, NOTHING while the worker is idle
+POSITION = 1  # of what it runs, in its queue
+STARTED = 2  # when that began
+LIMIT = 3  # it must begin nothing from this position on
+CANCELLED = 4  # it must begin nothing of the run with this number or older ones
+
+
+class Page:
+    """The shared page. A word is written and read as a whole."""
+
+    def __init__(self, file: int) -> None:
+        self._map = mmap.mmap(file, mmap.PAGESIZE)
+        self.words = memoryview(self._map).cast("d")
+
+    @classmethod
+    def create(cls) -> tuple[Page, int]:
+        """A new page, and the descriptor through which another process opens it."""
+        file = os.memfd_create("taskloom-page", os.MFD_CLOEXEC)
+        os.ftruncate(file, mmap.PAGESIZE)
+        page = cls(file)
+        page.words[RUN] = page.words[POSITION] = page.words[CANCELLED] = NOTHING
+        page.words[LIMIT] = NEVER
+        return page, file
+
+    def close(self) -> None:
+        self.words.release()
+        self._map.close()

@@ -1,0 +1,180 @@
+"""Values on their way between processes.
+
+A parcel holds a pickled value. Its large buffers (pickle protocol 5) are written once into a sealed file of anonymous
+memory, which every receiver maps for itself: what it writes there nobody else sees.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskloom.engines.worker.link import anonymous_file
+
+SMALL = 32_768  # bytes: buffers up to this travel within the message
+MAPPED = 262_144  # bytes: shorter files are read, which costs no open file
+_ALIGN = 64
+_SEALS = (
+    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    if hasattr(fcntl, "F_SEAL_SEAL")
+    else 0
+)
+
+#: Values of these types say what they are without being pickled one by one.
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, complex})
+PLAIN_LENGTH = 1_000  # of text and bytes
+
+Span = tuple[int, int, bool]  # offset, length, whether it is writable
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is so small and simple that it travels as part of a message."""
+    cls = value.__class__
+    if cls is str or cls is bytes:
+        return len(value) <= PLAIN_LENGTH
+    return cls in PLAIN and (cls is not int or -(1 << 4096) < value < 1 << 4096)
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A pickled value. `file` is a descriptor that the parcel owns, or -1; `close` gives it up."""
+
+    payload: bytes
+    spans: Sequence[Span] = ()
+    small: Sequence[bytes | bytearray] = ()
+    file: int = -1
+    nbytes: int = 0
+
+    @classmethod
+    def of(cls, value: Any) -> Parcel:
+        """Pack a value; raises whatever pickling it raises."""
+        buffers: list[pickle.PickleBuffer] = []
+        payload = dumps(value, buffers)
+        views = [buffer.raw() for buffer in buffers]
+        size = sum([view.nbytes for view in views])
+        if size <= SMALL:
+            small = [bytes(view) if view.readonly else bytearray(view) for view in views]
+            return cls(payload, small=small, nbytes=len(payload) + size)
+        parts: list[Any] = []
+        spans: list[Span] = []
+        offset = 0
+        for view in views:
+            spans.append((offset, view.nbytes, not view.readonly))
+            padding = -view.nbytes % _ALIGN
+            parts += (view, bytes(padding)) if padding else (view,)
+            offset += view.nbytes + padding
+        file = anonymous_file(parts)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+        return cls(payload, spans, file=file, nbytes=len(payload) + offset)
+
+    def value(self) -> Any:
+        """Unpack the value; raises whatever unpickling it raises."""
+        if self.file < 0:
+            return pickle.loads(self.payload, buffers=self.small)
+        size = os.fstat(self.file).st_size
+        content: Any
+        if size >= MAPPED:
+            content = mmap.mmap(self.file, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        else:
+            content = bytearray(os.pread(self.file, size, 0))
+        view = memoryview(content)
+        buffers = [
+            view[offset : offset + length] if writable else view[offset : offset + length].toreadonly()
+            for offset, length, writable in self.spans
+        ]
+        return pickle.loads(self.payload, buffers=buffers)
+
+    def close(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+
+
+def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
+    """Pickle a value, by plain pickle where that will do: it is many times faster than cloudpickle.
+
+    Whatever mentions `__main__` is another module's name over there, and goes by value.
+    """
+    keep = None if buffers is None else buffers.append
+    try:
+        payload = pickle.dumps(value, 5, buffer_callback=keep)
+        strangers = _unimportable()
+        if b"__main__" not in payload and not any(name.encode() in payload for name in strangers):
+            return payload
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        pass
+    if buffers is not None:
+        buffers.clear()
+    import cloudpickle
+
+    known = cloudpickle.list_registry_pickle_by_value()
+    modules = [sys.modules[name] for name in _unimportable() if name in sys.modules and name not in known]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+_seen: set[str] = set()
+_strangers: list[str] = []
+
+
+def _unimportable() -> list[str]:
+    """Loaded modules that another process would not find under their name, such as a test's: their contents go by
+    value."""
+    if len(sys.modules) != len(_seen):
+        tops = {name.partition(".")[0] for name in [*sys.modules] if name not in _seen}
+        _seen.update(sys.modules)
+        _seen.intersection_update([*sys.modules])
+        _strangers.extend(top for top in tops if top not in _strangers and not _can_be_found(top))
+    return _strangers
+
+
+def _can_be_found(name: str) -> bool:
+    module = sys.modules.get(name)
+    if getattr(module, "__name__", None) != name or name == "__main__":  # an alias; the main script is seen to apart
+        return True
+    file = getattr(module, "__file__", None)
+    places = list(getattr(module, "__path__", ())) or ([file] if file else [])
+    if not places or any(os.path.dirname(place) in sys.path for place in places if isinstance(place, str)):
+        return True
+    for finder in list(sys.meta_path):
+        try:
+            if finder.find_spec(name, None) is not None:
+                return True
+        except Exception:
+            continue
+    return False
+
+
+def encode(kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> tuple[bytes, list[int]]:
+    """A message and its open files."""
+    files: list[int] = []
+    packed = []
+    for parcel in parcels:
+        packed.append((parcel.payload, parcel.spans, parcel.small, parcel.file >= 0, parcel.nbytes))
+        if parcel.file >= 0:
+            files.append(parcel.file)
+    return pickle.dumps((kind, fields, packed), 5), files
+
+
+def decode(message: bytes, files: Sequence[int]) -> tuple[str, tuple[Any, ...], list[Parcel]]:
+    """What `encode` was given; the parcels own the files."""
+    kind, fields, packed = pickle.loads(message)
+    left = iter(files)
+    parcels = [
+        Parcel(payload, spans, small, next(left) if has_file else -1, nbytes)
+        for payload, spans, small, has_file, nbytes in packed
+    ]
+    return kind, fields, parcels

@@ -1,0 +1,312 @@
+"""The worker processes that this process owns. They know nothing of a run before they are told."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any
+
+from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
+from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.errors import ConfigError
+
+LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
+BUFFER = 4 << 20  # bytes that a socket holds
+_COMMAND = """import sys
+sys.path[:] = {path!r}
+from taskloom.engines.worker.main import start
+start({work}, {data}, {page}, {parent})"""
+
+
+class WorkerProcess:
+    """One worker, seen from its parent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.work, self.data = Link(ours), Link(our_data)
+        for sock in (ours, our_data, theirs, their_data):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        ours.setblocking(False)
+        our_data.setblocking(False)
+        page, page_file = Page.create()
+        self._page = page
+        self.page = page.words
+        self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
+        self._last_words = ""
+        seed = os.environ.get("PYTHONHASHSEED", "random")
+        command = _COMMAND.format(
+            path=sys.path, work=theirs.fileno(), data=their_data.fileno(), page=page_file, parent=os.getpid()
+        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", command],  # type: ignore[attr-defined]
+                pass_fds=(theirs.fileno(), their_data.fileno(), page_file),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C in the terminal, and a notebook's interrupt, reach the parent only
+                env={**os.environ, "PYTHONHASHSEED": _hash_seed if seed == "random" else seed},
+                bufsize=0,
+            )
+        except BaseException:
+            self.work.close()
+            self.data.close()
+            page.close()
+            raise
+        finally:
+            theirs.close()
+            their_data.close()
+            os.close(page_file)
+        self.pid = self.process.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.output = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
+        for file in self.output:
+            os.set_blocking(file, False)
+
+    def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
+        """Send a message of work; it waits here while the worker's socket is full."""
+        self._send(self.work, *encode(kind, *fields, parcels=parcels))
+
+    def ask(self, kind: str, *fields: Any) -> None:
+        """Send a message that the worker answers even while it runs a task."""
+        self._send(self.data, *encode(kind, *fields))
+
+    def _send(self, link: Link, message: bytes, files: list[int]) -> None:
+        if not self.waiting:
+            try:
+                link.send(message, files)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:  # it is dying: its end will be noticed
+                return
+        self.waiting.append((link, message, [os.dup(file) for file in files]))
+
+    def send_waiting(self) -> None:
+        while self.waiting:
+            link, message, files = self.waiting[0]
+            try:
+                link.send(message, files)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+            self.waiting.popleft()
+            for file in files:
+                os.close(file)
+
+    def receive(self) -> tuple[str, tuple[Any, ...], list[Parcel]] | None:
+        """The next message that is there."""
+        try:
+            received = self.work.receive()
+        except (BlockingIOError, ConnectionError):
+            return None
+        return None if received is None else decode(*received)
+
+    def read_output(self, file: int) -> str:
+        """What it has written since the last time."""
+        chunks = []
+        with contextlib.suppress(BlockingIOError, OSError):
+            while len(chunk := os.read(file, 65536)):
+                chunks.append(chunk)
+        text = b"".join(chunks).decode(errors="replace")
+        if self.output[file] == "stderr":
+            self._last_words = (self._last_words + text)[-200 * LAST_LINES :]
+        return text
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of what it wrote to stderr."""
+        return self._last_words.splitlines()[-LAST_LINES:]
+
+    def fate(self) -> str | None:
+        """How it ended, or None while it lives."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            try:
+                return f"was killed by {signal.Signals(-code).name}"
+            except ValueError:
+                return f"was killed by signal {-code}"
+        return f"exited with code {code}"
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def close(self) -> None:
+        """End it and give up everything that belongs to it."""
+        self.kill()
+        self.process.wait()
+        self.work.close()
+        self.data.close()
+        for _, _, files in self.waiting:
+            for file in files:
+                os.close(file)
+        self.waiting.clear()
+        os.close(self.pidfd)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        self._page.close()
+
+
+class WorkerPool:
+    """Worker processes that stay between runs. One run at a time has them: it holds `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holder = 0  # the thread that holds it
+        self.workers: list[WorkerProcess] = []
+        self._started = 0
+        self._runs = 0
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._spawner: threading.Thread | None = None
+        self._poll = select.poll()
+        self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._watch(self._wake, None, "wake")
+
+    def next_run(self) -> int:
+        """A number for a run that has the workers from now on: workers forget those with lower numbers."""
+        self._runs += 1
+        return self._runs
+
+    def ensure(self, n: int) -> list[WorkerProcess]:
+        """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
+        the thread that started them."""
+        for worker in [worker for worker in self.workers if worker.fate() is not None]:
+            self.remove(worker)
+        while len(self.workers) > n:
+            self.remove(self.workers[-1])
+        if len(self.workers) < n:
+            if self._spawner is None or not self._spawner.is_alive():
+                self._spawner = threading.Thread(target=self._spawn, name="taskloom-spawner", daemon=True)
+                self._spawner.start()
+            done = threading.Semaphore(0)
+            failed: list[BaseException] = []
+
+            def start() -> None:
+                try:
+                    while len(self.workers) < n:
+                        self._started += 1
+                        worker = WorkerProcess(f"process-{self._started}")
+                        self.workers.append(worker)
+                        worker.send("setup", [*sys.path], os.getcwd())
+                except BaseException as error:
+                    failed.append(error)
+                finally:
+                    done.release()
+
+            self._jobs.put(start)
+            done.acquire()
+            if failed:
+                raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
+        for worker in self.workers:
+            if worker.pidfd not in self._files:
+                self._watch_worker(worker)
+        return self.workers
+
+    def _spawn(self) -> None:
+        while True:
+            self._jobs.get()()
+
+    def remove(self, worker: WorkerProcess) -> None:
+        if worker in self.workers:
+            self.workers.remove(worker)
+        for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
+            del self._files[file]
+            with contextlib.suppress(KeyError, OSError):
+                self._poll.unregister(file)
+        worker.close()
+
+    def wake(self) -> None:
+        """Have `wait` return, from any thread."""
+        os.eventfd_write(self._wake, 1)
+
+    def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
+        timeout: float = -1 if seconds < 0 else seconds * 1000
+        for worker in self.workers:
+            if worker.waiting:
+                worker.send_waiting()
+                if worker.waiting:
+                    timeout = 1
+        found = []
+        for file, _ in self._poll.poll(timeout):
+            if file == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
+            if file in self._files:
+                found.append(self._files[file])
+        return found
+
+    def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
+        """Its other end is closed: it would be reported for ever."""
+        for file, what in list(self._files.items()):
+            if what == (worker, name):
+                del self._files[file]
+                self._poll.unregister(file)
+
+    def _watch_worker(self, worker: WorkerProcess) -> None:
+        self._watch(worker.work.fileno(), worker, "work")
+        for file, name in worker.output.items():
+            self._watch(file, worker, name)
+        self._watch(worker.pidfd, worker, "end")
+
+    def _watch(self, file: int, worker: WorkerProcess | None, what: str) -> None:
+        self._files[file] = (worker, what)
+        self._poll.register(file, select.POLLIN)
+
+    def settle(self, run: int, patience: float) -> None:
+        """Have the workers stop what they do for a run, and forget it. Whoever does not is left to `ensure`."""
+        deadline = monotonic() + patience
+        for worker in self.workers:
+            worker.page[CANCELLED] = run
+        for worker in self.workers:
+            if patience and worker.page[RUN] == run:
+                self._until_idle(worker, min(deadline, monotonic() + 0.15))
+            if patience and worker.page[RUN] == run:
+                with contextlib.suppress(OSError):
+                    os.kill(worker.pid, signal.SIGINT)
+                self._until_idle(worker, deadline)
+            worker.send("end", run)
+
+    def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
+        while worker.page[RUN] != NOTHING and worker.fate() is None:
+            left = deadline - monotonic()
+            if left <= 0:
+                return
+            select.select([worker.work.fileno()], [], [], min(left, 0.002))
+            while worker.receive() is not None:
+                pass
+
+    def close(self) -> None:
+        """End all workers."""
+        while self.workers:
+            self.remove(self.workers[-1])
+
+
+_hash_seed = str(random.SystemRandom().randrange(1, 2**32))
+pool = WorkerPool()
+atexit.register(pool.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: pool.__init__())  # type: ignore[misc]  # they are the parent's

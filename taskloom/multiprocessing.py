@@ -1,0 +1,58 @@
+"""The door to the processes engine, as `dask.multiprocessing` is to Dask's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskloom.engines import ENGINES
+from taskloom.graph import Graph
+
+__all__ = ["get"]
+
+
+def get(
+    dsk: Graph, keys: Any, num_workers: int | None = None, pool: Any = None, context: str | None = None, **options: Any
+) -> Any:
+    """Compute keys of a graph in worker processes, which stay warm for the next call.
+
+    Functions, arguments and results travel by cloudpickle, so that lambdas, closures and what a notebook defines work.
+
+    Parameters
+    ----------
+    dsk : mapping
+        The graph: keys to values, other keys, tasks ``(callable, *args)``, or lists of those, nested.
+    keys : key or list
+        One key gives its value, a list a list, nested alike.
+    num_workers : int, optional
+        How many tasks may run at a time; by default as many as the machine has cores.
+    pool : ProcessPoolExecutor, loky executor or multiprocessing.Pool, optional
+        Run tasks there instead of in taskloom's own workers.
+    context : str, optional
+        How worker processes are started: ``"spawn"``.
+    **options
+        ``retries``: how often a task is tried again after its worker died (3). ``initializer``, ``initargs``: a
+        function that each worker calls before this run, in new workers. ``memory_limit``: bytes of results from
+        which on no further data is produced before some is used up. ``callbacks``: a `Callback`, or several, in
+        place of those registered.
+
+    Raises
+    ------
+    GraphError
+        The graph has a cycle, or a key is missing. Nothing has run.
+    WorkerDied
+        A task ended its worker process each time it was tried.
+    SerializationError
+        A function, an argument or a result cannot be pickled.
+    TypeError
+        An option that no engine knows.
+    ConfigError
+        A value that cannot be used, such as a pool that was shut down.
+
+    Examples
+    --------
+    >>> from operator import add
+    >>> get({"a": 1, "b": 2, "c": (add, "a", "b")}, ["c", "a"])
+    [3, 1]
+    """
+    __tracebackhide__ = True
+    return ENGINES["processes"].get(dsk, keys, num_workers=num_workers, pool=pool, context=context, **options)

@@ -1,0 +1,241 @@
+"""What goes wrong in worker processes. Each case is a program of its own, with a hard limit."""
+
+import pytest
+
+from .cases import check_child
+
+#: What every program below begins with. `check()` sees whether the engine is as good as new.
+PRELUDE = """
+import contextlib, io, os, signal, sys, tempfile, threading, time
+import psutil
+import taskloom
+get = taskloom.multiprocessing.get
+place = tempfile.mkdtemp()
+
+def once(name):
+    '''Whether this is the first time that anybody asks.'''
+    try:
+        os.close(os.open(os.path.join(place, name), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+def pids():
+    return {worker.pid for worker in psutil.Process().children()}
+
+def check():
+    assert get({"a": (abs, -1), "b": (lambda x: x + 1, "a")}, "b", num_workers=2) == 2
+    assert taskloom.last_run().status == "finished"
+    print("fine")
+"""
+
+DEATHS = {
+    "kill": "os.kill(os.getpid(), signal.SIGKILL)",
+    "segv": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "abort": "os.abort()",
+    "exit": "os._exit(3)",
+}
+
+FAULTS = {
+    "result": """
+try:
+    get({"bad": (lambda: threading.Lock(),)}, "bad", num_workers=2)
+except taskloom.SerializationError as error:
+    assert "'bad'" in str(error) and "lock" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "argument": """
+try:
+    get({"bad": (id, [threading.Lock()])}, "bad", num_workers=2)
+except taskloom.SerializationError as error:
+    assert "'bad'" in str(error) and "lock" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "function": """
+lock = threading.Lock()
+try:
+    get({"bad": (lambda: lock,)}, "bad", num_workers=2)
+except taskloom.SerializationError as error:
+    assert "'bad'" in str(error) and "lock" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "exception": """
+class Odd(Exception):
+    pass
+def task():
+    raise Odd("it was", threading.Lock())
+try:
+    get({"bad": (task,)}, "bad", num_workers=2)
+except taskloom.SerializationError as error:
+    assert "Odd" in str(error) and "it was" in str(error) and "in task" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "exit-unpickling": """
+class Bad:
+    def __reduce__(self):
+        return os._exit, (5,)
+try:
+    get({"bad": (id, Bad())}, "bad", num_workers=2, retries=1)
+except taskloom.WorkerDied as error:
+    assert "'bad'" in str(error) and "code 5" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "raise-unpickling": """
+class Bad:
+    def __reduce__(self):
+        return int, ("x",)
+try:
+    get({"bad": (id, Bad())}, "bad", num_workers=2)
+except ValueError as error:
+    assert "'bad'" in error.__notes__[0], error
+else:
+    raise SystemExit("no error")
+""",
+    "memory": """
+def task():
+    if not once("tried"):
+        os._exit(1)
+    raise MemoryError("too much")
+try:
+    get({"bad": (task,)}, "bad", num_workers=2)
+except MemoryError as error:
+    assert "'bad'" in error.__notes__[0]
+else:
+    raise SystemExit("no error")
+""",
+    "stopped": """
+def task(i):
+    if i == 3 and once("stopped"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return i
+def go_on():
+    time.sleep(1.0)
+    for pid in pids():
+        os.kill(pid, signal.SIGCONT)
+threading.Thread(target=go_on, daemon=True).start()
+dsk = {("x", i): (task, i) for i in range(50)}
+assert get(dsk, list(dsk), num_workers=2) == list(range(50))
+""",
+    "interrupt": """
+def task(i):
+    time.sleep(20)
+dsk = {("x", i): (task, i) for i in range(8)}
+get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2)
+before = pids()
+def strike():
+    while not (runs := taskloom.runs[-1:]) or not runs[0].running or runs[0].n_tasks != 8:
+        time.sleep(0.01)
+    struck.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+struck = []
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=strike, daemon=True).start()
+try:
+    get(dsk, list(dsk), num_workers=2)
+except KeyboardInterrupt:
+    assert time.monotonic() - struck[0] < 0.5
+else:
+    raise SystemExit("no interrupt")
+assert taskloom.last_run().status == "cancelled"
+assert get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2) == 3
+assert pids() == before
+""",
+    "many-runs": """
+dsk = {("x", i): (lambda x: [x], i) for i in range(20)}
+get(dsk, list(dsk), num_workers=2)
+me = psutil.Process()
+before = me.num_fds(), me.num_threads(), len(me.children())
+for _ in range(200):
+    get(dsk, list(dsk), num_workers=2)
+assert (me.num_fds(), me.num_threads(), len(me.children())) == before
+""",
+    "many-threads": """
+answers = []
+def compute(n):
+    dsk = {("x", i): (lambda x: x + n, i) for i in range(20)}
+    answers.append(get(dsk, list(dsk), num_workers=2) == [i + n for i in range(20)])
+threads = [threading.Thread(target=compute, args=(n,)) for n in range(50)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert answers == [True] * 50
+""",
+    "nested": """
+def inner(x):
+    return sum(taskloom.multiprocessing.get({"abc"[i]: (abs, x) for i in range(3)}, ["a", "b", "c"])), os.getpid()
+answers = get({("x", i): (inner, i) for i in range(4)}, [("x", i) for i in range(4)], num_workers=2)
+assert [answer for answer, _ in answers] == [0, 3, 6, 9]
+assert {pid for _, pid in answers} <= pids()
+""",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault(fault: str) -> None:
+    assert check_child(f"{PRELUDE}\n{FAULTS[fault]}\ncheck()\n") == "fine\n"
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_task_whose_worker_dies_runs_again(death: str) -> None:
+    program = f"""
+def task(i):
+    if i == 7 and once("died"):
+        {DEATHS[death]}
+    return [i]
+dsk = {{("x", i): (task, i) for i in range(30)}}
+dsk["sum"] = (lambda *lists: sum(map(sum, lists)), *dsk)
+with contextlib.redirect_stderr(io.StringIO()):
+    assert get(dsk, "sum", num_workers=2) == 435
+run = taskloom.last_run()
+assert sorted(run.done) == list(range(31)), run.done
+check()
+"""
+    assert check_child(PRELUDE + program) == "fine\n"
+
+
+@pytest.mark.parametrize("observed", ["", ", callbacks=taskloom.Callback()"], ids=["plain", "observed"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_task_that_always_kills_its_worker(death: str, observed: str) -> None:
+    program = f"""
+def task(i):
+    print("last words", file=sys.stderr, flush=True)
+    {DEATHS[death]}
+dsk = {{"good": (abs, -1), "killer": (task, "good"), "behind": (abs, "killer")}}
+try:
+    with contextlib.redirect_stderr(io.StringIO()):
+        get(dsk, "behind", num_workers=2, retries=2{observed})
+except taskloom.WorkerDied as error:
+    assert "'killer'" in str(error) and "3 times" in str(error) and "last words" in str(error), error
+else:
+    raise SystemExit("no error")
+assert taskloom.last_run().failure.key == "killer"
+check()
+"""
+    assert check_child(PRELUDE + program) == "fine\n"
+
+
+def test_workers_die_with_their_parent() -> None:
+    program = """
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", '''
+import time, taskloom
+print(*taskloom.multiprocessing.get({"a": (__import__("os").getpid,), "b": (pow, 3, 10)}, ["a"], num_workers=2))
+taskloom.multiprocessing.get({"a": (lambda: sum(range(10**11)),)}, "a", num_workers=2)
+'''], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+pid = int(child.stdout.readline())
+children = psutil.Process(child.pid).children()
+assert pid in {worker.pid for worker in children}
+child.kill()
+child.wait()
+child.stdout.close()
+gone, alive = psutil.wait_procs(children, timeout=1)
+assert not [worker for worker in alive if worker.status() != "zombie"], alive
+print("fine")
+"""
+    assert check_child(PRELUDE + program) == "fine\n"

@@ -1,0 +1,121 @@
+"""What only the processes engine has: output, initializers, data between workers, limits."""
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+import taskloom
+
+from .cases import Get, processes
+
+
+@pytest.fixture
+def get() -> Iterator[Get]:
+    with processes(2) as get:
+        yield get
+
+
+def test_print_reaches_the_caller_in_order(get: Get) -> None:
+    out, err = io.StringIO(), io.StringIO()
+
+    def task(i: int) -> None:
+        print("line", i)
+        print("warning", i, file=sys.stderr)
+
+    dsk: dict[Any, Any] = {("x", 0): (task, 0)}
+    dsk |= {("x", i): (lambda _, i=i, task=task: task(i), ("x", i - 1)) for i in range(1, 50)}
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        get(dsk, ("x", 49))
+    assert out.getvalue() == "".join(f"line {i}\n" for i in range(50))
+    assert err.getvalue() == "".join(f"warning {i}\n" for i in range(50))
+
+
+def test_an_error_has_the_frames_of_the_user_and_its_inputs(get: Get) -> None:
+    def inner(x: int) -> float:
+        return 1 / x
+
+    def users_function(x: int) -> float:
+        return inner(x)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        get({"zero": (abs, 0), "bad": (users_function, "zero")}, "bad")
+    frames = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-2:] == ["users_function", "inner"]
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    assert run.failure.inputs == (0,)
+    with pytest.raises(ZeroDivisionError):
+        run.failure.replay()
+
+
+def test_an_initializer_reaches_every_worker_and_does_not_linger(get: Get) -> None:
+    def initialize(value: str) -> None:
+        os.environ["TASKLOOM_TEST"] = value
+
+    def read(i: int) -> str:
+        sleep(0.01)
+        return os.environ.get("TASKLOOM_TEST", "")
+
+    dsk = {("x", i): (read, i) for i in range(20)}
+    assert set(get(dsk, list(dsk), initializer=initialize, initargs=("set",))) == {"set"}
+    assert set(get(dsk, list(dsk))) == {""}
+
+
+def test_an_initializer_that_raises(get: Get) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        get({"a": (sleep, 0.2)}, "a", initializer=int, initargs=("x",))
+    assert get({"a": (abs, -1)}, "a") == 1
+
+
+def test_arrays_move_between_workers_and_may_be_written_to(get: Get) -> None:
+    def make(value: float) -> Any:
+        sleep(0.03)  # so that each worker makes one
+        return np.full(200_000, value)
+
+    def add(a: Any, b: Any) -> Any:
+        a += 1  # its own pages
+        b += 1
+        return float(a.sum() + b.sum())
+
+    dsk = {"a": (make, 1.0), "b": (make, 2.0), "c": (add, "a", "b")}
+    for _ in range(3):
+        assert get(dsk, "c") == 5 * 200_000
+    run = taskloom.last_run()
+    assert run is not None
+    assert len(run.transfers) == 1
+
+
+def test_a_reduction_larger_than_the_limit_finishes(get: Get) -> None:
+    def make(i: int) -> Any:
+        return np.full(500_000, float(i))
+
+    dsk: dict[Any, Any] = {("x", i): (make, i) for i in range(20)}
+    dsk |= {("sum", i): (np.sum, ("x", i)) for i in range(20)}
+    dsk["total"] = (sum, [("sum", i) for i in range(20)])
+    assert get(dsk, "total", memory_limit=6_000_000) == 190 * 500_000
+
+
+def test_long_tasks_are_shared_out_and_workers_stay(get: Get) -> None:
+    def task(i: int) -> int:
+        sleep(0.02)
+        return os.getpid()
+
+    dsk = {("x", i): (task, i) for i in range(10)}
+    pids = set(get(dsk, list(dsk)))
+    assert len(pids) == 2
+    assert set(get(dsk, list(dsk))) == pids
+
+
+@pytest.mark.parametrize("option", [{"retries": -1}, {"memory_limit": 0}, {"context": "thread"}])
+def test_values_that_cannot_be(get: Get, option: dict[str, Any]) -> None:
+    with pytest.raises(taskloom.ConfigError):
+        get({"a": (abs, -1)}, "a", **option)
