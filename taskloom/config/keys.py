@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
 
@@ -91,6 +90,7 @@ KEYS = {
             "a number of bytes above 0",
             lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
             "Bytes of results from which on no further data is produced before some is used; None: 70% of the memory.",
+            label="Memory limit",
         ),
         Key(
             "notebook.progress",
@@ -132,6 +132,8 @@ def known_name(key: object, where: str = "") -> str:
     members = [known for known in KEYS if known.startswith(f"{name}.")]
     if members:
         raise ConfigError(f"{where}{key!r} is a section, not a setting. It holds {', '.join(members)}.")
+    from difflib import get_close_matches  # a slow import that few need
+
     near = get_close_matches(name, KEYS, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"{where}there is no setting {key!r}.{hint} The settings are {', '.join(KEYS)}.")

@@ -37,7 +37,16 @@ class ProcessesEngine(Engine):
     name = "processes"
     names = ("processes", "multiprocessing")
     summary = "Several tasks at a time in worker processes: for Python code that computes, and keeps the lock."
+    cost = "Takes 2 to 6 µs per task; what goes from one worker to another is copied once."
+    advice = (
+        ("Pure Python that computes", "each worker has an interpreter lock of its own"),
+        ("Code that may crash", "a worker that dies is replaced, and its task is tried again"),
+    )
+    settings = ("num_workers", "multiprocessing.memory_limit")
     options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
+
+    def unavailable(self) -> str:
+        return "" if sys.platform == "linux" else "It runs on Linux only so far."
 
     def run(
         self,
