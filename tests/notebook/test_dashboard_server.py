@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,6 +64,17 @@ def get(address: str, **headers: str) -> tuple[int, str]:
 
 def socket_address(link: str) -> str:
     return link.replace("http:", "ws:").replace("/?", "/ws?")
+
+
+@asynccontextmanager
+async def opened(link: str, **headers: str) -> AsyncIterator[WebSocketClientConnection]:
+    page = await websocket_connect(HTTPRequest(socket_address(link), headers=headers))
+    try:
+        yield page
+    finally:
+        page.close()
+        while await asyncio.wait_for(asyncio.ensure_future(page.read_message()), DEADLINE) is not None:
+            pass
 
 
 async def next_message(socket: WebSocketClientConnection) -> dict[str, Any]:
@@ -138,24 +150,20 @@ def test_pages_follow_runs(link: str) -> None:
     """Two pages, one with BokehJS of its own, get the document, then what changes, to the end of a run."""
 
     async def follow() -> None:
-        address = socket_address(link)
-        origin = {"Origin": f"http://{urlsplit(link).netloc}"}
-        pages = [await websocket_connect(HTTPRequest(address, headers=origin)) for _ in range(2)]
-        for page, library in zip(pages, (True, False), strict=True):
-            await page.write_message(json.dumps({"type": "ready", "library": library}))
-            message = await next_message(page)
-            while message["type"] == "patch":  # the first page, which hears of the second
+        origin = f"http://{urlsplit(link).netloc}"
+        async with opened(link, Origin=origin) as first, opened(link, Origin=origin) as second:
+            for page, library in ((first, True), (second, False)):
+                await page.write_message(json.dumps({"type": "ready", "library": library}))
                 message = await next_message(page)
-            assert message["type"] == "document"
-            assert json.loads(message["document"])["roots"]
-            assert [b"Bokeh" in buffer for buffer in message["received"]] == [True] * library
-        graph = {("<img src=x onerror=alert(1)>", i): (abs, -i) for i in range(5)}
-        await asyncio.to_thread(taskloom.get, graph, list(graph))
-        for page in pages:
-            while "5/5 tasks · finished" not in (message := await next_message(page))["headline"]:
-                assert message["type"] == "patch"
-            assert not message["state"]["running"]
-            page.close()
+                assert message["type"] == "document"
+                assert json.loads(message["document"])["roots"]
+                assert [b"Bokeh" in buffer for buffer in message["received"]] == [True] * library
+            graph = {("<img src=x onerror=alert(1)>", i): (abs, -i) for i in range(5)}
+            await asyncio.to_thread(taskloom.get, graph, list(graph))
+            for page in (first, second):
+                while "5/5 tasks · finished" not in (message := await next_message(page))["headline"]:
+                    assert message["type"] == "patch"
+                assert not message["state"]["running"]
 
     asyncio.run(follow())
 
@@ -172,21 +180,21 @@ def test_a_page_stops_a_run(link: str) -> None:
             taskloom.get({"a": (wait, 1), "b": (abs, "a")}, "b")
 
     async def stop() -> None:
-        page = await websocket_connect(socket_address(link))
-        run = asyncio.create_task(asyncio.to_thread(compute))
-        assert await asyncio.to_thread(begun.wait, DEADLINE)
-        await page.write_message(json.dumps({"type": "ready", "library": False}))
-        while not (await next_message(page))["state"]["running"]:
-            pass
-        await page.write_message("no JSON")
-        await page.write_message(json.dumps({"type": "stop"}))
-        record = taskloom.last_run()
-        assert record is not None
-        while not record.stopped:
-            await asyncio.sleep(0.01)
-        stopped.set()
-        await run
-        page.close()
+        async with opened(link) as page:
+            computing = asyncio.create_task(asyncio.to_thread(compute))
+            assert await asyncio.to_thread(begun.wait, DEADLINE)
+            await page.write_message(json.dumps({"type": "ready", "library": False}))
+            while not (await next_message(page))["state"]["running"]:
+                pass
+            await page.write_message("no JSON")
+            await page.write_message(json.dumps({"type": "stop"}))
+            run = taskloom.last_run()
+            assert run is not None
+            async with asyncio.timeout(DEADLINE):
+                while not run.stopped:
+                    await asyncio.sleep(0.01)
+            stopped.set()
+            await computing
 
     asyncio.run(stop())
 
@@ -194,15 +202,15 @@ def test_a_page_stops_a_run(link: str) -> None:
 def test_nothing_is_left(link: str, shell: InteractiveShell) -> None:
     from taskloom.bus.event_bus import bus
 
-    async def leave_open() -> object:
-        page = await websocket_connect(socket_address(link))
-        await page.write_message(json.dumps({"type": "ready", "library": False}))
-        await next_message(page)
-        await asyncio.to_thread(shell.extension_manager.unload_extension, "taskloom")
-        return await asyncio.wait_for(asyncio.ensure_future(page.read_message()), DEADLINE)
+    async def leave_open() -> int | None:
+        async with opened(link) as page:
+            await page.write_message(json.dumps({"type": "ready", "library": False}))
+            await next_message(page)
+            await asyncio.to_thread(shell.extension_manager.unload_extension, "taskloom")
+        return page.close_code
 
     port = urlsplit(link).port
-    assert asyncio.run(leave_open()) is None  # the end of the connection
+    assert asyncio.run(leave_open()) == 1001  # the page is told
     assert "taskloom-dashboard" not in {thread.name for thread in threading.enumerate()}
     assert not [c for c in psutil.Process().net_connections() if c.laddr.port == port and c.status == "LISTEN"]
     assert "ServedDashboard" not in {type(each.listener).__name__ for each in bus.subscriptions}
