@@ -61,6 +61,7 @@ MAY_USE = {
     "pyinstrument": "notebook",
     "psutil": "bus engines diagnostics",
     "tblib": "engines",
+    "tornado": "views",
     "traitlets": "notebook",
 }
 
@@ -220,6 +221,7 @@ def test_core_dependencies_are_those_the_package_imports() -> None:
         "traitlets": "ipywidgets",
         "distributed": "dask",
         "jinja2": "bokeh",
+        "tornado": "bokeh",
     }
     needed = {of_extras.get(name, name) for name in used - {"taskloom"}} - optional
     assert names(project["dependencies"]) == needed, "pyproject.toml left, imports right"

@@ -41,6 +41,15 @@ def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
+def _is_link(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and value.startswith(("http://", "https://", "/"))
+        and "{port}" in value
+        and "{token}" in value
+    )
+
+
 _START_METHODS = ("spawn", "forkserver", "fork")
 
 KEYS = {
@@ -105,6 +114,13 @@ KEYS = {
             "a number of seconds, at least 0",
             _is_seconds,
             "How long a run must last before its bar appears, in seconds.",
+        ),
+        Key(
+            "notebook.dashboard_link",
+            None,
+            "an address that starts with 'http://', 'https://' or '/' and has {port} and {token} in it",
+            _is_link,
+            "Where a browser finds what %dashboard --serve serves, through a proxy; None: on this computer.",
         ),
     )
 }

@@ -12,6 +12,7 @@ from taskloom import bus
 from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
+    from taskloom.notebook.dashboard_server import DashboardServer
     from taskloom.notebook.live_output import LiveOutputs
 
 MOST_OPEN = 3  # dashboards that follow runs: each costs time in every run
@@ -35,25 +36,43 @@ class DashboardMagic:
         self._shell = shell
         self._outputs = outputs
         self._open: list[tuple[_Open, bus.Subscription]] = []
+        self._server: DashboardServer | None = None
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.dashboard, "line", "dashboard")
 
     def close(self) -> None:
-        """Turn the dashboards into pictures, and take the magic away."""
+        """Turn the dashboards into pictures, end the server, and take the magic away."""
         self._shell.magics_manager.magics["line"].pop("dashboard", None)
         self._close_all_but(0)
+        if self._server is not None:
+            self._server.close()
 
     def dashboard(self, line: str) -> None:
         """Show what runs do while they do it: tasks by worker, progress, CPU and memory, and a profile.
 
         ::
 
-            %dashboard       in this cell: the last run, and then each one that follows
+            %dashboard           in this cell: the last run, and then each one that follows
+            %dashboard --serve   the same in a browser tab: prints its link, which only this computer answers
 
         It can be opened before, during or after a run.
         """
-        if line.strip():
-            raise UsageError(f"%dashboard takes nothing behind it, not {line.strip()!r}.")
+        match line.split():
+            case []:
+                self._show()
+            case ["--serve"]:
+                self._serve()
+            case _:
+                raise UsageError(f"%dashboard takes --serve or nothing behind it, not {line.strip()!r}.")
+
+    def _serve(self) -> None:
+        from taskloom.notebook.dashboard_server import DashboardServer  # Bokeh takes a while
+
+        if self._server is None:
+            self._server = DashboardServer()
+        print(f"Dashboard: {self._server.link}")
+
+    def _show(self) -> None:
         if self._outputs is None:
             print(headline(bus.last_run()))
             return

@@ -34,7 +34,12 @@ def widget_source(name: str, suffix: str) -> str:
     >>> "taskloom-progress" in widget_source("progress", "css")
     True
     """
-    return f"{_read(SHARED, suffix)}\n{_read(name, suffix)}"
+    return page_source(name, suffix=suffix)
+
+
+def page_source(*names: str, suffix: str) -> str:
+    """Read the parts of a page of its own, in this order, behind what all widgets share."""
+    return "\n".join(_read(name, suffix) for name in (SHARED, *names))
 
 
 def _read(name: str, suffix: str) -> str:
