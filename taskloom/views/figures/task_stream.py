@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE = "taskloom-task-stream"
 NEW_BARS = 100  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
-AT_ONCE = 1000  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
+AT_ONCE = 500  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
 WORKER_LENGTH = 16  # characters
 WAIT_COLOR = "#B0B0B0"  # transfers: time in which a worker computes nothing
 
