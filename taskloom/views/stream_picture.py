@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 WIDTH, ROW, LEFT, FOOT = 900, 24, 130, 24  # pixels
-MOST_BARS = 1_500
+MOST_BARS = 600  # one and a half pixels each
 MOST_ROWS = 32  # workers
 INK = "#808080"  # stands on light and on dark pages
 

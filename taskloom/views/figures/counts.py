@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXACT_TASKS = 2_000  # of a larger run that goes on, ready and waiting tasks are not told apart: it would slow it
 MOST_READ = 60_000  # a larger run keeps, once it has ended, what was seen while it went on
+SAMPLED = 10_000  # of more tasks, every second, third, ... stands for its neighbours
 MOST_POINTS = 400
 LINES = {"running": NAME_COLORS[0], "ready": NAME_COLORS[1], "waiting": NAME_COLORS[3], "not started": "#8C8C8C"}
 
@@ -70,12 +71,13 @@ def _history(run: Run) -> dict[str, list[float | None]]:
     width = length / cells or 1.0
     changes = {"ready": [0] * (cells + 2), "started": [0] * (cells + 2), "stopped": [0] * (cells + 2)}
     columns = {"ready": run.ready, "started": run.tasks.start, "stopped": run.tasks.stop}
+    step = -(-len(run.start) // SAMPLED) or 1
     for name, times in columns.items():
         change = changes[name]
-        for time in times:
+        for time in list(times)[::step]:
             # 0.0 is "not yet" for what starts and ends, and "from the beginning" for what is ready
             if time == time and (time or name == "ready"):
-                change[min(cells, max(0, int(time / width)))] += 1
+                change[min(cells, max(0, int(time / width)))] += step
     ready = started = stopped = 0
     rows: dict[str, list[float | None]] = {"time": [], **{name: [] for name in LINES}}
     total = len(run.start)
@@ -86,6 +88,6 @@ def _history(run: Run) -> dict[str, list[float | None]]:
         rows["time"].append(min(length, cell * width))
         rows["running"].append(max(0, started - stopped))
         rows["ready"].append(max(0, ready - started))
-        rows["waiting"].append(total - ready)
+        rows["waiting"].append(max(0, total - ready))
         rows["not started"].append(None)
     return rows

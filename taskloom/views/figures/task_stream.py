@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE = "taskloom-task-stream"
 NEW_BARS = 100  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
+AT_ONCE = 500  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
 WORKER_LENGTH = 16  # characters
 WAIT_COLOR = "#B0B0B0"  # transfers: time in which a worker computes nothing
 
@@ -64,9 +65,9 @@ class TaskStream:
 
     def follow(self, run: Run) -> None:
         """Show another run."""
-        self._run, self._bars, self._seen, self._ended = run, Bars(run), 0, False
+        self._run, self._bars, self._ended = run, Bars(run), run.status != "running"
         self._redraw(run)
-        self.update()
+        self._draw_running(run)
 
     def update(self) -> None:
         """Add what happened since the last call."""
@@ -84,6 +85,9 @@ class TaskStream:
                 self._redraw(run)
             else:
                 self._done.stream(columns(bars))
+        self._draw_running(run)
+
+    def _draw_running(self, run: Run) -> None:
         replace(self._running, columns(self._bars.running()))
         self._name_rows(run)
 
@@ -92,6 +96,7 @@ class TaskStream:
         self._seen = last = len(run.done)
         workers = max(1, len(run.workers))
         most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
+        most = min(most, max(AT_ONCE, int(AT_ONCE * run.duration)))
         bars: list[Bar] = self._bars.finished(0, last, most or 1)
         if run.status != "running":
             bars += self._bars.unfinished()[: self._most]
