@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from taskloom.bus.columns import Tasks
 from taskloom.bus.run_graph import RunGraph
-from taskloom.graph import Key, Plan, task_name
+from taskloom.graph import Key, Plan, short_key, task_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,5 +338,5 @@ class Run:
 
         text = f"<Run {self.id}: {self.engine}, {self.n_done:,}/{self.n_tasks:,} tasks, {self.status}"
         if self.failure is not None:
-            text += f" at {self.failure.key!r}"
+            text += f" at {short_key(self.failure.key)}"
         return f"{text}, {seconds(self.duration)}>"

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from taskloom.bus.run import Run
 
 
+LONGEST_NAME = 60  # characters of a task name that a printed summary shows
+
+
 @dataclass(frozen=True, slots=True)
 class NameSummary:
     """The tasks of one name; times in seconds, those of tasks that failed or were cancelled included.
@@ -51,10 +54,10 @@ class Summary:
     critical_path: float
 
     def __str__(self) -> str:
-        width = max([len(row.name) for row in self.by_name] + [4])
+        width = min(max([len(row.name) for row in self.by_name] + [4]), LONGEST_NAME)
         lines = [self.title, f"{'name':{width}}  {'done':>15}  {'total':>9}  {'p50':>9}  {'max':>9}"]
         lines += [
-            f"{row.name:{width}}  {f'{row.done:,}/{row.count:,}':>15}  "
+            f"{row.name:{width}.{width}}  {f'{row.done:,}/{row.count:,}':>15}  "
             f"{seconds(row.total):>9}  {seconds(row.p50):>9}  {seconds(row.max):>9}"
             for row in self.by_name
         ]

@@ -16,7 +16,7 @@ from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError
-from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task
+from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
 
@@ -192,14 +192,11 @@ def _explain(error: BaseException, run: Run) -> None:
     if failure is None or failure.exception is not error:
         return
     worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
-    note = f"taskloom: task {_short(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
+    note = (
+        f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
+    )
     if run.parent is None:
         note += f"\nRun it again in this thread, with the inputs it had: {how_to_replay[-1]}"
     with suppress(Exception):  # an exception of the user's own making may refuse attributes
         if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
             error.add_note(note)
-
-
-def _short(key: object) -> str:
-    text = repr(key)
-    return text if len(text) <= 200 else f"{text[:150]} ... {text[-40:]}"

@@ -3,7 +3,18 @@
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.recipe import Recipe, evaluate
-from taskloom.graph.task import Graph, Key, Task, apply, function_name, identity, is_task, nearest_keys, task_name
+from taskloom.graph.task import (
+    Graph,
+    Key,
+    Task,
+    apply,
+    function_name,
+    identity,
+    is_task,
+    nearest_keys,
+    short_key,
+    task_name,
+)
 from taskloom.graph.task_graph import dependencies
 
 __all__ = [
@@ -24,5 +35,6 @@ __all__ = [
     "is_task",
     "nearest_keys",
     "order",
+    "short_key",
     "task_name",
 ]

@@ -107,3 +107,13 @@ def function_name(function: object) -> str:
             break
         function = inner
     return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def short_key(key: object) -> str:
+    """A key as text for messages: of a very long one the beginning and the end.
+
+    >>> short_key(("x", 0)), len(short_key("x" * 1_000_000))
+    ("('x', 0)", 195)
+    """
+    text = repr(key)
+    return text if len(text) <= 200 else f"{text[:150]} ... {text[-40:]}"

@@ -101,17 +101,18 @@ class LiveDashboard:
             self._ready = True
             wanted = bool(content.get("library"))
             message = {"type": "document", "library": wanted, "document": self._page.document()}
-            self._output.send({**message, "headline": self._headline()}, [library()] if wanted else None)
+            self._output.send({**message, **self._about()}, [library()] if wanted else None)
 
     def _send_changes(self) -> None:
         changes = self._page.patch()
         if changes is not None and self._ready:
             patch, ids, buffers = changes
-            message = {"type": "patch", "patch": patch, "buffers": ids, "headline": self._headline()}
+            message = {"type": "patch", "patch": patch, "buffers": ids, **self._about()}
             self._output.send(message, buffers)
 
-    def _headline(self) -> str:
-        return headline(self._dashboard.run)
+    def _about(self) -> dict[str, Any]:
+        run = self._dashboard.run
+        return {"headline": headline(run), "run": None if run is None else run.id}
 
     def _picture(self) -> MimeBundle:
         self._pictured = monotonic()

@@ -60,6 +60,11 @@ async function showDocument(Bokeh, content, el) {
   const unfollow = followTheme(() => applyTheme(bokehDocument, el));
   return {
     patch: (patch, buffers) => bokehDocument.apply_json_patch(JSON.parse(patch), buffers),
+    reset: () => {
+      for (const root of bokehDocument.all_roots) {
+        for (const part of root.references()) if (part.type === "Figure") part.reset.emit();
+      }
+    },
     remove: () => {
       unfollow();
       bokehDocument.clear();
@@ -76,6 +81,7 @@ function render({ model, el }) {
   setText(note, "Loading…");
 
   let shown; // a promise of the document
+  let run; // the number of the run that is shown
   let gone = false;
   let queue = Promise.resolve(); // messages are handled in the order in which they came
   const handle = async (content, buffers) => {
@@ -84,9 +90,12 @@ function render({ model, el }) {
       const Bokeh = content.library ? await loadBokeh(buffers[0]) : await window[LIBRARY];
       if (!Bokeh || gone) return;
       shown = await showDocument(Bokeh, content, page);
+      run = content.run;
       setText(note, content.headline);
     } else if (content.type === "patch" && shown) {
       shown.patch(content.patch, readBuffers(content.buffers, buffers));
+      if (content.run !== run) shown.reset(); // zoomed into the run before, it would show nothing of this one
+      run = content.run;
       setText(note, content.headline);
     }
   };
@@ -96,7 +105,7 @@ function render({ model, el }) {
     });
   };
   model.on("msg:custom", receive);
-  model.send({ type: "ready", library: !window[LIBRARY] });
+  ask(model, { type: "ready", library: !window[LIBRARY] });
   return () => {
     gone = true;
     model.off("msg:custom", receive);

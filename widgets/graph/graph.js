@@ -35,15 +35,6 @@ function found(boxes, text) {
   return boxes.flatMap(([key], number) => (key.toLowerCase().includes(wanted) ? [number] : []));
 }
 
-/** Sends the kernel a question; without a kernel, as after its restart, what is on the page is all there is. */
-function ask(model, question) {
-  try {
-    model.send(question);
-  } catch {
-    // the widget's comm has ended
-  }
-}
-
 function shape(tag, attributes, parent) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

@@ -37,6 +37,16 @@ function interruptKernel(model) {
   kernel?.interrupt?.().catch(() => {});
 }
 
+/** Sends the kernel a message, and says whether it could: after a restart what is on the page is all there is. */
+function ask(model, message) {
+  try {
+    model.send(message);
+    return true;
+  } catch {
+    return false; // the widget's comm has ended
+  }
+}
+
 /** A button that stops what the view follows, there while it runs. Gives the function that takes its listeners away. */
 function addStopButton(model, parent) {
   const stop = element("button", "taskloom-stop", parent);
@@ -44,7 +54,7 @@ function addStopButton(model, parent) {
   let timer;
   stop.addEventListener("click", () => {
     stop.disabled = true;
-    model.send({ type: "stop" });
+    ask(model, { type: "stop" });
     timer = setTimeout(() => {
       if (model.get("running") && !model.get("stopping")) interruptKernel(model);
     }, STOP_TIMEOUT);

@@ -1,12 +1,17 @@
 // The scheduler selector. The kernel sends a finished state (notebook/selector.py: SelectorState) and keeps it; this file
 // puts it on the page and sends what was chosen.
 
+/** Asks for a choice. Where nobody hears it, the form says so and shows what it showed before. */
+function choose(model, message) {
+  if (!ask(model, message)) model.set("error_text", "The kernel is gone or was restarted: run this cell again.");
+}
+
 function createEngine(parent, model, group) {
   const row = element("label", "taskloom-scheduler-engine", parent);
   const radio = element("input", "taskloom-scheduler-radio", row);
   radio.type = "radio";
   radio.name = group;
-  radio.addEventListener("change", () => model.send({ type: "choose", engine: radio.value }));
+  radio.addEventListener("change", () => choose(model, { type: "choose", engine: radio.value }));
   element("span", "taskloom-scheduler-name", row);
   const about = element("span", "taskloom-scheduler-about", row);
   element("span", "taskloom-scheduler-summary", about);
@@ -38,7 +43,7 @@ function createSetting(parent, model, { choices }) {
     option.value = choice;
     option.textContent = choice;
   }
-  control.addEventListener("change", () => model.send({ type: "set", name: row.dataset.name, value: control.value }));
+  control.addEventListener("change", () => choose(model, { type: "set", name: row.dataset.name, value: control.value }));
   element("span", "taskloom-scheduler-source", row);
   return row;
 }
@@ -95,7 +100,7 @@ function build(el, model) {
   undo.type = "button";
   undo.textContent = "Undo";
   undo.title = "Take back what was chosen last";
-  undo.addEventListener("click", () => model.send({ type: "undo" }));
+  undo.addEventListener("click", () => choose(model, { type: "undo" }));
   const engines = element("div", "taskloom-scheduler-engines", root);
   engines.setAttribute("role", "radiogroup");
   engines.setAttribute("aria-label", "Scheduler");
@@ -137,7 +142,7 @@ function render({ model, el }) {
 export default {
   initialize({ model }) {
     initialize({ model });
-    if (model.get("running")) model.send({ type: "ready" });
+    if (model.get("running")) ask(model, { type: "ready" });
   },
   render,
 };
