@@ -74,7 +74,7 @@ def _history(run: Run) -> dict[str, list[float | None]]:
     step = -(-len(run.start) // SAMPLED) or 1
     for name, times in columns.items():
         change = changes[name]
-        for time in list(times)[::step]:
+        for time in times[::step]:
             # 0.0 is "not yet" for what starts and ends, and "from the beginning" for what is ready
             if time == time and (time or name == "ready"):
                 change[min(cells, max(0, int(time / width)))] += step

@@ -57,7 +57,7 @@ class TaskStream:
         add_hover(self.root, [moved], transfer="@what")
         self.root.ygrid.visible = False
         self._run: Run | None = None
-        self._seen = 0  # tasks of the run's `done` that are drawn
+        self._seen = 0  # tasks that are done and drawn
 
     def _add_bars(self, source: ColumnDataSource, alpha: float) -> Any:
         # The line keeps the shortest task visible.
