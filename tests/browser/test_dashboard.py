@@ -57,6 +57,28 @@ def test_opened_late_shows_the_last_run(notebook: Notebook) -> None:
     assert notebook.page.evaluate(BARS) == 6
 
 
+ZOOM = """(end) => {
+    const streams = Bokeh.documents.flatMap((page) => page.all_roots).flatMap((root) => [...root.references()])
+        .filter((model) => model.type === "Figure" && model.title.text === "Tasks by worker");
+    const range = streams.at(-1).x_range;
+    if (end) {
+        range.have_updated_interactively = true;
+        range.setv({ start: end - 1, end });
+    }
+    return range.start;
+}"""
+
+
+def test_a_new_run_is_shown_whole_whatever_part_of_the_one_before_was_looked_at(notebook: Notebook) -> None:
+    dashboard = open_dashboard(notebook)
+    notebook.run("sleep_all(3, 0.01)")
+    dashboard.get_by_text("6/6 tasks · finished").wait_for()
+    assert notebook.page.evaluate(ZOOM, 100) == 99
+    notebook.run("sleep_all(4, 0.01)")
+    dashboard.get_by_text("8/8 tasks · finished").wait_for()
+    until(lambda: notebook.page.evaluate(ZOOM) < 1, "the new run's time")
+
+
 def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:
     dashboard = open_dashboard(notebook)
     cell = notebook.start("sleep_all(2000, 0.05)")
