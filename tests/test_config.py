@@ -124,12 +124,13 @@ def test_setting_a_key_again_and_again_takes_no_memory():
         gc.collect()
         return sys.getallocatedblocks()
 
-    for _ in range(100):
-        config.set(num_workers=2)
-    before = blocks()
-    for _ in range(5_000):
-        config.set(num_workers=2)
-    assert blocks() - before < 1_000
+    def growth() -> int:
+        before = blocks()
+        for _ in range(5_000):
+            config.set(num_workers=2)
+        return blocks() - before
+
+    assert min(growth() for _ in range(3)) < 1_000  # something else may take memory just now
 
 
 def test_none_means_the_default():
