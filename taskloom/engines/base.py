@@ -15,7 +15,7 @@ from taskloom.bus.run_graph import RunGraph
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
-from taskloom.errors import ConfigError
+from taskloom.errors import ConfigError, WorkerDied
 from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
@@ -195,7 +195,7 @@ def _explain(error: BaseException, run: Run) -> None:
     note = (
         f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
     )
-    if run.parent is None:
+    if run.parent is None and not isinstance(error, WorkerDied):  # it would take this process with it
         note += f"\nRun it again in this thread, with the inputs it had: {how_to_replay[-1]}"
     with suppress(Exception):  # an exception of the user's own making may refuse attributes
         if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again

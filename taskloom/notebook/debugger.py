@@ -11,6 +11,7 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus
+from taskloom.errors import WorkerDied
 from taskloom.notebook.replayed_task import ReplayedTask
 from taskloom.views.labels import error_label, key_label
 
@@ -108,6 +109,8 @@ def _failed_elsewhere(error: BaseException | None) -> ReplayedTask | None:
         return None
     failure = run.failure
     if failure.function is None or failure.worker >= len(run.workers):
+        return None
+    if isinstance(error, WorkerDied):  # it would take this process with it
         return None
     if run.workers[failure.worker].pid == os.getpid():
         return None

@@ -16,9 +16,12 @@ def profile(task: ReplayedTask) -> None:
     try:
         import pyinstrument
     except ImportError:
+        profiler = None
+    else:
+        profiler = pyinstrument.Profiler()
+    if profiler is None:
         _profile_calls(task)
         return
-    profiler = pyinstrument.Profiler()
     try:
         with profiler:
             task()
