@@ -126,10 +126,10 @@ class LiveOutput:
 
     def _change(self, traits: dict[str, Any]) -> None:
         if self._widget is not None:
-            _set(self._widget, traits)
+            set_traits(self._widget, traits)
 
     def _finish(self, widget: LiveWidget, picture: MimeBundle, traits: dict[str, Any]) -> None:
-        _set(widget, {**traits, "picture": picture, "running": False, "stopping": False})
+        set_traits(widget, {**traits, "picture": picture, "running": False, "stopping": False})
         cells = self._outputs.cells
         cells.update(
             cells.newest, self._id, picture
@@ -145,7 +145,7 @@ class LiveOutput:
             self._on_message(content, buffers)
 
 
-def _set(widget: LiveWidget, traits: Mapping[str, Any]) -> None:
+def set_traits(widget: LiveWidget, traits: Mapping[str, Any]) -> None:
     """Change several traits with one message."""
     with widget.hold_sync():
         for name, value in traits.items():

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from taskloom.notebook.cells import MimeBundle
-from taskloom.notebook.live_output import WIDGET_MIME, LiveOutputs, LiveWidget, answer_on_subshell
+from taskloom.notebook.live_output import WIDGET_MIME, LiveOutputs, LiveWidget, answer_on_subshell, set_traits
 
 
 class StandingOutput:
@@ -58,9 +58,7 @@ class StandingOutput:
         self._outputs.retire(self._widget)
 
     def _change(self, traits: dict[str, Any]) -> None:
-        with self._widget.hold_sync():
-            for name, value in traits.items():
-                setattr(self._widget, name, value)
+        set_traits(self._widget, traits)
 
     def _receive(self, widget: LiveWidget, content: dict[str, Any], _buffers: list[Any]) -> None:
         if content.get("type") != "ready":

@@ -1,10 +1,9 @@
 """The dashboard as a person sees it, in JupyterLab."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from .lab import Lab, Notebook
+from .test_progress import until
 
 SLEEP = """
 import time, taskloom
@@ -19,15 +18,6 @@ BARS = """() => {
         [...root.references()]).filter((model) => model.name === "taskloom-task-stream");
     return find().map((source) => source.data.key.length).at(-1) ?? 0;
 }"""
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
-    """Wait until `condition()` is true, and return what it returned."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-    return value
 
 
 def open_dashboard(notebook: Notebook) -> Any:
