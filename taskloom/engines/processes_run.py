@@ -12,10 +12,9 @@ from typing import Any
 from taskloom.engines.measure import LONG
 from taskloom.engines.processes_hand import Hand
 from taskloom.engines.processes_parts import describe
-from taskloom.engines.processes_queues import FIRST_LOOK, IN_TRANSIT, LARGE, Queues
+from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
 from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
-from taskloom.engines.worker.page import RUN
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerProcess
 from taskloom.errors import SerializationError, WorkerDied
@@ -104,6 +103,8 @@ class ProcessesRun(Queues):
             self._on_returned(hand, *fields)
         elif kind == "data":
             self._on_data(fields[0], parcels[0])
+        elif kind == "missing":
+            self._on_missing(hand, *fields)
         elif kind == "no_data":
             slot = fields[0]
             if slot in self.waiting:
@@ -131,7 +132,6 @@ class ProcessesRun(Queues):
         hand.left -= n
         spent = sum(stops) - sum(starts)
         self.mean = spent / n if not self.mean else (self.mean + spent / n) / 2
-        again = self.attempts  # only where a worker died some tasks are done for the second time
         if tasks[-1] - tasks[0] == n - 1 and self.stock is None:
             run.start[tasks[0] : tasks[0] + n], run.stop[tasks[0] : tasks[0] + n] = starts, stops
         else:
@@ -140,9 +140,10 @@ class ProcessesRun(Queues):
         if hand.number:
             for task in tasks:
                 run.worker[task] = hand.number
+        again = self.again
         if again:
-            counted = set(run.done)
-            run.done.extend([task for task in tasks if task not in counted])
+            run.done.extend([task for task in tasks if task not in again])
+            again.difference_update(tasks)
         else:
             run.done.extend(tasks)
         results, here = self.results, self.here
@@ -217,7 +218,7 @@ class ProcessesRun(Queues):
         stock = self.stock
         assert stock is not None
         position = hand.running()
-        begun = worker.page[RUN] == self.number and hand.reported <= position < len(hand.queue)
+        begun = worker.is_busy(self.number) and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
         last_lines = list(worker.last_lines)
         self.run.workers[hand.number].left = self.run.duration
@@ -234,14 +235,11 @@ class ProcessesRun(Queues):
                 raise WorkerDied(_no_start(fate, last_lines))
         for other in self.hands:  # what waits for data is planned anew
             other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])
-        for waiting in self.waiting.values():
-            for task, _ in waiting:
-                if stock.place[task] == IN_TRANSIT:
-                    stock.place[task] = NOWHERE
+        for task in self.transit:
+            stock.place[task] = NOWHERE
+        self.transit.clear()
         self.waiting.clear()
-        kept = {slot for slot in range(len(self.plan)) if self.here[slot] or slot in self.parcels}
-        again = stock.lose(hand.index, kept, self.plan.requested)
-        self.left += len(again)
+        self._make_again(hand.index)
         workers = self.pool.ensure(len(self.hands))
         known = {other.worker for other in self.hands}
         fresh = next(worker for worker in workers if worker not in known)

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
+from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.errors import ConfigError
 
@@ -79,6 +79,10 @@ class WorkerProcess:
         self.output = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
         for file in self.output:
             os.set_blocking(file, False)
+
+    def is_busy(self, run: int) -> bool:
+        """Whether it is inside a task of the run, or between two."""
+        return self.page[RUN] == run and self.page[STARTED] != NOTHING
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message of work; it waits here while the worker's socket is full."""
@@ -282,16 +286,16 @@ class WorkerPool:
         for worker in self.workers:
             worker.page[CANCELLED] = run
         for worker in self.workers:
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 self._until_idle(worker, min(deadline, monotonic() + 0.15))
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
             worker.send("end", run)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
-        while worker.page[RUN] != NOTHING and worker.fate() is None:
+        while worker.page[STARTED] != NOTHING and worker.fate() is None:
             left = deadline - monotonic()
             if left <= 0:
                 return
