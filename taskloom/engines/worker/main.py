@@ -78,7 +78,7 @@ class Worker:
                 getattr(self, f"_{kind}")(*fields, parcels)
             except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
                 pass
-            self.page[RUN] = self.page[POSITION] = NOTHING
+            self.page[RUN] = NOTHING
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -142,6 +142,7 @@ class Worker:
         slots = self.slots
         if slots.run != run:
             slots = self.slots = Slots(run, size, constants)
+            self.page[POSITION] = NOTHING
         for chunk in chunks:
             slots.learn(chunk, parcels)
         slots.drop(dropped)

@@ -10,7 +10,7 @@ NEVER = 1e300
 
 # The words of the page: the first three are written by the worker, the others by its parent.
 RUN = 0  # the number of the run, NOTHING while the worker is idle
-POSITION = 1  # of what it runs, in its queue
+POSITION = 1  # of what it began last, in its queue
 STARTED = 2  # when that began
 LIMIT = 3  # it must begin nothing from this position on
 CANCELLED = 4  # it must begin nothing of the run with this number or older ones
