@@ -10,7 +10,7 @@ from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.processes_hand import Hand, Running
-from taskloom.engines.processes_parts import Parts
+from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
 from taskloom.engines.worker.page import LIMIT, NEVER, STARTED
 from taskloom.engines.worker.parcel import Parcel
@@ -40,15 +40,16 @@ class Queues:
         self.plan = plan
         self.run = run
         self.pool = pool
+        self.size = len(plan)
         self.number = pool.next_run()
         self.retries = retries
         self.memory_limit = memory_limit
         self.parts = Parts(plan)
         self.results = plan.results()
-        self.here = bytearray(len(plan))  # per task whether its value is in `results`
+        self.here = bytearray(self.size)  # per task whether its value is in `results`
         self.parcels: dict[int, Parcel] = {}
-        self.left = len(plan)
-        self.done = bytearray(len(plan))
+        self.left = self.size
+        self.done = bytearray(self.size)
         self.stock: Stock | None = None
         self.waiting: dict[int, list[tuple[int, Hand]]] = {}  # tasks by a result that has been sent for
         self.transit: dict[int, Hand] = {}  # where the tasks go that wait for one
@@ -57,7 +58,8 @@ class Queues:
         self.mean = 0.0  # seconds that a task takes
         self.held = 0.0  # bytes of large results
         self.look = FIRST_LOOK
-        self.hands = [self._hand(worker, index) for index, worker in enumerate(pool.ensure(num_workers))]
+        self.num_workers = num_workers
+        self.hands = [self._hand(pool.ensure(num_workers)[0], 0)]  # the others join when stock is taken
         self.run.current = Running(self.hands, run)
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
@@ -107,12 +109,12 @@ class Queues:
             self._ask_for_reports()
         if self.stock is None:
             hand = self.hands[0]
-            if looked and len(self.hands) > 1 and self._is_worth_sharing(hand):
+            if looked and self.num_workers > 1 and self._is_worth_sharing(hand):
                 self._share()
             else:
                 end = len(hand.queue)
-                if end < len(self.plan) and end - hand.reported < self.parts.size:
-                    tasks = range(end, min(end + self.parts.size, len(self.plan)))
+                if end < self.size and end - hand.reported < SIZE:
+                    tasks = range(end, min(end + SIZE, self.size))
                     hand.queue += tasks
                     hand.left += len(tasks)
                     self._send(hand, tasks, {}, [])
@@ -135,12 +137,15 @@ class Queues:
         return self.left > 1 and (now > FIRST_LOOK / 2 or self.mean > WORTH_SHARING)
 
     def _share(self) -> None:
-        """Take stock."""
+        """Take stock, and have the other workers join."""
         first = self.hands[0]
-        place = [NOWHERE] * len(self.plan)
+        others = [worker for worker in self.pool.fill(self.num_workers) if worker is not first.worker]
+        for worker in others[: self.num_workers - 1]:
+            self.hands.append(self._hand(worker, len(self.hands)))
+        place = [NOWHERE] * self.size
         for task in first.queue:
             place[task] = 0
-        self.stock = Stock(self.plan, len(self.hands), self.done, place)
+        self.stock = Stock(self.plan, self.num_workers, self.done, place)
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
@@ -160,7 +165,7 @@ class Queues:
         """Give each idle worker a task, and, if there are enough for all, as many as it will do in a while."""
         stock = self.stock
         assert stock is not None
-        goal = min(self.parts.size, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
+        goal = min(SIZE, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
         idle = {hand.index for hand in self.hands if not hand.left}
         for wanted in (1, goal):
             for hand in sorted(self.hands, key=lambda hand: hand.left):
@@ -250,12 +255,11 @@ class Queues:
             raise self._fail(self.parts.culprit, error) from error.__cause__
         numbers = {slot: len(parcels) + number for number, slot in enumerate(packed)}
         parcels = [*parcels, *[self.parcels[slot] for slot in packed]]
-        plan = self.plan
         hand.worker.send(
             "batch",
             self.number,
-            len(plan),
-            len(plan.constants),
+            self.size,
+            len(self.plan.constants),
             chunks,
             hand.returns,
             hand.sent,
@@ -354,7 +358,7 @@ class Queues:
         """Plan anew what is needed and was lost with a worker, or has no place."""
         stock = self.stock
         assert stock is not None
-        kept = {*self.parcels, *compress(range(len(self.plan)), self.here)}
+        kept = {*self.parcels, *compress(range(self.size), self.here)}
         again = stock.lose(lost, kept, self.plan.requested)
         self.left += len(again)
         self.again.update(again)

@@ -71,10 +71,12 @@ class ProcessesRun(Queues):
         __tracebackhide__ = True
         # A worker writes what a task prints before it reports the task, and reports before it ends.
         for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
-            hand = next((hand for hand in self.hands if hand.worker is worker), None)
-            if hand is None or worker is None:
+            if worker is None or worker not in self.pool.workers:  # just buried
                 continue
-            if what == "work":
+            hand = next((hand for hand in self.hands if hand.worker is worker), None)
+            if hand is None:
+                self._on_idle(worker, what)
+            elif what == "work":
                 self._hear(hand, worker.receive())
             elif what == "end":
                 while (message := worker.receive()) is not None:
@@ -84,6 +86,20 @@ class ProcessesRun(Queues):
                 del text
             elif worker.fate() is None:
                 self.pool.stop_watching_output(worker, what)
+
+    def _on_idle(self, worker: WorkerProcess, what: str) -> None:
+        """Something has come from a worker that has no part in the run yet."""
+        __tracebackhide__ = True
+        if what == "end":
+            self.pool.remove(worker)
+        elif what != "work":
+            self._copy(worker, what)
+        elif (message := worker.receive()) is not None:
+            kind, fields, parcels = message
+            for parcel in parcels:
+                parcel.close()
+            if kind == "failed" and fields[0] < 0:  # the initializer
+                raise unpack_error(fields[4])
 
     def _hear(self, hand: Hand, message: tuple[str, tuple[Any, ...], list[Parcel]] | None) -> None:
         __tracebackhide__ = True
@@ -213,10 +229,6 @@ class ProcessesRun(Queues):
             return
         for name in ("stdout", "stderr"):
             self._copy(worker, name)
-        if self.stock is None:
-            self._share()
-        stock = self.stock
-        assert stock is not None
         position = hand.running()
         begun = worker.is_busy(self.number) and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
@@ -233,6 +245,10 @@ class ProcessesRun(Queues):
             self.attempts[NOWHERE] += 1
             if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
                 raise WorkerDied(_no_start(fate, last_lines))
+        if self.stock is None:
+            self._share()
+        stock = self.stock
+        assert stock is not None
         for other in self.hands:  # what waits for data is planned anew
             other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])
         for task in self.transit:
@@ -240,7 +256,7 @@ class ProcessesRun(Queues):
         self.transit.clear()
         self.waiting.clear()
         self._make_again(hand.index)
-        workers = self.pool.ensure(len(self.hands))
+        workers = self.pool.fill(self.num_workers)
         known = {other.worker for other in self.hands}
         fresh = next(worker for worker in workers if worker not in known)
         self.hands[hand.index] = self._hand(fresh, hand.index)

@@ -195,12 +195,17 @@ class WorkerPool:
         return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
-        """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
-        the thread that started them."""
-        for worker in [worker for worker in self.workers if worker.fate() is not None]:
-            self.remove(worker)
+        """Have exactly `n` workers, all alive."""
+        for worker, what in self.wait(0):
+            if worker is not None and what == "end" and worker.fate() is not None:
+                self.remove(worker)
         while len(self.workers) > n:
             self.remove(self.workers[-1])
+        return self.fill(n)
+
+    def fill(self, n: int) -> list[WorkerProcess]:
+        """Have at least `n` workers. They are started on a thread that lives as long as this process, as they die with
+        the thread that started them."""
         if len(self.workers) < n:
             if self._spawner is None or not self._spawner.is_alive():
                 self._spawner = threading.Thread(target=self._spawn, name="taskloom-spawner", daemon=True)
@@ -224,9 +229,9 @@ class WorkerPool:
             done.acquire()
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
-        for worker in self.workers:
-            if worker.pidfd not in self._files:
-                self._watch_worker(worker)
+            for worker in self.workers:
+                if worker.pidfd not in self._files:
+                    self._watch_worker(worker)
         return self.workers
 
     def _spawn(self) -> None:
@@ -234,8 +239,9 @@ class WorkerPool:
             self._jobs.get()()
 
     def remove(self, worker: WorkerProcess) -> None:
-        if worker in self.workers:
-            self.workers.remove(worker)
+        if worker not in self.workers:
+            return
+        self.workers.remove(worker)
         for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
             del self._files[file]
             with contextlib.suppress(KeyError, OSError):
