@@ -103,6 +103,7 @@ def expected(graph: dict[Any, Any], keys: list[Any]) -> list[Any]:
 
 def main(seconds: float, seed: int) -> None:
     """Run for so long."""
+    print(f"seed {seed}", flush=True)
     rng = random.Random(seed)
     counts: Counter[str] = Counter()
     deadline = time.monotonic() + seconds
