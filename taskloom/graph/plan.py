@@ -63,6 +63,11 @@ class Plan:
         slots = (args,) if isinstance(args, int) else args
         return tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
 
+    def n_args(self, task: int) -> int:
+        """How many arguments a task takes."""
+        args = self.args[task]
+        return 1 if isinstance(args, int) else len(args)
+
     def inputs(self, task: int, results: list[Any]) -> list[Any]:
         """The values of a task's arguments, given the list of results."""
         args = self.args[task]

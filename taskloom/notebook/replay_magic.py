@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus
 from taskloom.bus import Failure, Run
-from taskloom.engines.base import how_to_replay
+from taskloom.engines.base import ReplayCommands, how_to_replay
 from taskloom.graph import Plan, nearest_keys
 from taskloom.notebook import key_text
 from taskloom.notebook.profiled_task import profile
@@ -25,6 +25,7 @@ from taskloom.views.labels import key_label, one_line
 COMMAND = "%replay"
 OPTIONS = ("--step", "--profile", "--save DIR")
 
+_COMMANDS = ReplayCommands(COMMAND, f"{COMMAND} --apart")
 _PATH = r"""("[^"]+"|'[^']+'|\S+)"""
 _OPTION = rf"--(step|profile|save(?:\s+|=){_PATH})"
 _FIRST, _LAST = re.compile(rf"{_OPTION}(?:\s+|$)"), re.compile(rf"(?:^|\s){_OPTION}$")
@@ -80,14 +81,14 @@ class ReplayMagic:
         register(self.replay, "line_cell", "replay")
         set_hook: Callable[..., None] = self._shell.set_hook
         set_hook("complete_command", _complete, str_key=COMMAND)
-        how_to_replay.append(COMMAND)
+        how_to_replay.append(_COMMANDS)
 
     def close(self) -> None:
         """Take the magic away."""
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop("replay", None)
         self._shell.strdispatchers["complete_command"].strs.pop(COMMAND, None)
-        how_to_replay.remove(COMMAND)
+        how_to_replay.remove(_COMMANDS)
 
     def replay(self, line: str, cell: str | None = None) -> Any:
         """Run one task of the last run once more, alone, in this thread, under the debugger.
