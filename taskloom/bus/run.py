@@ -173,7 +173,7 @@ class Run:
         """
         if self.failure is None and not isinstance(error, KeyboardInterrupt):
             at_hand = tuple(inputs)
-            kept = (plan.functions[task], at_hand) if len(at_hand) == plan.n_args(task) else (None, ())
+            kept = (plan.functions[task], at_hand) if len(at_hand) == len(plan.slots(task)) else (None, ())
             self.failure = Failure(plan.keys[task], error, self.worker[task], 1, *kept)
             self.failed_task = task
 

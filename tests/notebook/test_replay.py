@@ -76,11 +76,12 @@ def test_a_finished_run(session: Any) -> None:
 
 
 def test_what_it_says_of_keys(failed: Any) -> None:
-    assert "has no task 'falls'. The nearest is 'fails'." in failed.run("%replay falls")
+    assert "has no task 'falls'. Did you mean 'fails'?" in failed.run("%replay falls")
     assert "'one' is data that the graph holds" in failed.run("%replay one")
     assert "has no task '[1, 2]'" in failed.run("%replay [1, 2]")
     assert len(failed.run("%replay " + "<b>" * 1000)) < 500
-    assert "no option '--stop'. There are: --step, --profile, --save DIR." in failed.run("%replay --stop")
+    options = "--step, --profile, --apart, --save DIR, --fresh, --run ID."
+    assert f"no option '--stop'. There are: {options}" in failed.run("%replay --stop")
     assert "one of --step" in failed.run("%replay --step --profile")
 
 
@@ -185,7 +186,7 @@ def test_save_writes_what_runs_outside(session: Any, tmp_path: Path, task: str) 
     session.run(GRAPH + f"taskloom.get({{'<b>\\n# a': {task}}}, '<b>\\n# a')")
     folder = tmp_path / "new" / "task"
     output = session.run(f"%replay --save {folder}")
-    assert f"python {folder}/replay.py" in output
+    assert f"It runs with:  {sys.executable} {folder}/replay.py" in output
     done = run_outside(folder / "replay.py")
     assert done.returncode == 1
     assert "x / by" in done.stderr or "ZeroDivisionError" in done.stderr
@@ -209,7 +210,7 @@ def test_save_of_a_delayed_call_that_succeeds(session: Any, tmp_path: Path) -> N
 def test_save_names_what_cannot_be_pickled(session: Any, tmp_path: Path) -> None:
     session.run("import taskloom, threading\ntaskloom.get({'a': (divmod, 1, threading.Lock())}, 'a')")
     output = session.run(f"%replay --save {tmp_path}/task")
-    assert "Input 1 of the task, of type lock, cannot be pickled" in output
+    assert "Input 1, of type lock, cannot be pickled" in output
     assert not (tmp_path / "task").exists()
 
 
