@@ -51,7 +51,7 @@ def run_apart(task: ReplayedTask) -> None:
                 process.wait()
             finally:
                 process.kill()
-    print(_ending(process.returncode))
+    print(_ending(task, process.returncode), end="")
 
 
 def _with_source(line: str) -> str:
@@ -63,14 +63,17 @@ def _with_source(line: str) -> str:
     return f"{line.rstrip()}\n    {source}\n" if source else line
 
 
-def _ending(code: int) -> str:
+def _ending(task: ReplayedTask, code: int) -> str:
+    """How the process ended, as far as the output does not tell."""
+    if code == 0 and task.number == task.run.failed_task:
+        return f"Not reproducible: {key_label(task.key)} succeeds there. Its first failure stands.\n"
     if code == 0:
-        return "Not reproducible: it came to its end there. The first failure stands."
+        return ""
     if code > 0:
-        return f"Its process ended with exit code {code}."
+        return f"Its process ended with exit code {code}.\n"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    where = " Python was at the lines above, the newest first." if name != "SIGKILL" else " Was the memory full?"
-    return f"Its process was killed by {name}.{where}"
+    where = " Was the memory full?" if name == "SIGKILL" else " Python was at the lines above, the newest first."
+    return f"Its process was killed by {name}.{where}\n"
