@@ -12,6 +12,7 @@ from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
 from taskloom.bus.run import Failure, Run, Status
 from taskloom.bus.run_graph import RunGraph
+from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
@@ -199,11 +200,9 @@ def _finish_all(hooks: list[Hooks], dsk: Graph, state: dict[str, Any], errored: 
 
 def _explain(error: BaseException, run: Run, failure: Failure) -> None:
     """Add a note that says which task failed where, and how to run it again."""
-    worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
-    note = (
-        f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
-    )
-    if run.parent is None:
+    name = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
+    note = f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {name!r}."
+    if run.parent is None and not worker.inside:  # else it is a part of the task that failed
         note += _advice(error)
     if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
         error.add_note(note)

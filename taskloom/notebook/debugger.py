@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from traceback import walk_tb
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -54,6 +55,8 @@ class TaskDebugger(_Pdb):  # type: ignore[misc]
     def interaction(self, frame: FrameType | None, tb_or_exc: Any) -> None:
         """Ask for commands until there are enough."""
         error = tb_or_exc if isinstance(tb_or_exc, BaseException) else getattr(sys, "last_value", None)
+        if frame is None and self.shell.call_pdb and _stopped_by_hand(error):
+            return  # who stops a run wants no prompt; %debug asks for one
         elsewhere = None if frame is not None else _failed_elsewhere(error)
         if elsewhere is not None:
             again = _fail_again(elsewhere, error)
@@ -101,6 +104,12 @@ class TaskDebugger(_Pdb):  # type: ignore[misc]
 def task_debugger(base: type[Any]) -> type[TaskDebugger]:
     """The shell's own kind of debugger, taught about tasks."""
     return type("TaskDebugger", (TaskDebugger, base), {})
+
+
+def _stopped_by_hand(error: BaseException | None) -> bool:
+    """Whether a person has interrupted a run or a replay."""
+    frames = walk_tb(error.__traceback__) if isinstance(error, KeyboardInterrupt) else ()
+    return any(str(frame.f_globals.get("__name__")).startswith("taskloom.") for frame, _ in frames)
 
 
 def _failed_elsewhere(error: BaseException | None) -> Run | None:
