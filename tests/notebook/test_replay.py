@@ -361,45 +361,6 @@ def test_profile(failed: Any, installed: bool, monkeypatch: Any) -> None:
     assert "ZeroDivisionError" in failed.run("%replay --profile")
 
 
-def run_outside(script: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script where there is no taskloom."""
-    program = f"import sys, runpy; sys.modules['taskloom'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.mark.parametrize("task", ["(divide, (abs, -4), 0)", "(taskloom.graph.apply, divide, [4], {'by': 0})"])
-def test_save_writes_what_runs_outside(session: Any, tmp_path: Path, task: str) -> None:
-    session.run(GRAPH + f"taskloom.get({{'<b>\\n# a': {task}}}, '<b>\\n# a')")
-    folder = tmp_path / "new" / "task"
-    output = session.run(f"%replay --save {folder}")
-    assert f"It runs with:  {sys.executable} {folder}/replay.py" in output
-    done = run_outside(folder / "replay.py")
-    assert done.returncode == 1
-    assert "x / by" in done.stderr or "ZeroDivisionError" in done.stderr
-    assert done.stdout.startswith("Loading the task and its inputs from task.pkl ...\nRunning '<b>\\n# a'")
-    assert "python replay.py" in (folder / "README.md").read_text()
-    before = (folder / "task.pkl").read_bytes()
-    assert "exists already" in session.run(f"%replay --save {folder}")
-    assert (folder / "task.pkl").read_bytes() == before
-
-
-def test_save_of_a_delayed_call_that_succeeds(session: Any, tmp_path: Path) -> None:
-    session.run(
-        "import taskloom\ntaskloom.delayed(lambda x, y=1: x + y)([1], y=taskloom.delayed(list)((2,))).compute()"
-    )
-    (key,) = [key for key in taskloom.last_run().graph.keys if "lambda" in key]
-    session.run(f"%replay --save '{tmp_path}/a folder' {key}")
-    done = run_outside(tmp_path / "a folder" / "replay.py")
-    assert "It succeeded and returned a value of type list." in done.stdout, done.stderr
-
-
-def test_save_names_what_cannot_be_pickled(session: Any, tmp_path: Path) -> None:
-    session.run("import taskloom, threading\ntaskloom.get({'a': (divmod, 1, threading.Lock())}, 'a')")
-    output = session.run(f"%replay --save {tmp_path}/task")
-    assert "Input 1, of type lock, cannot be pickled" in output
-    assert not (tmp_path / "task").exists()
-
-
 def test_completion_of_keys(failed: Any) -> None:
     def complete(line: str) -> list[str]:
         with provisionalcompleter():
