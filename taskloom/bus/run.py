@@ -108,7 +108,7 @@ class Run:
     done : array of task numbers in the order in which they finished; it only grows.
     workers : list of `Worker`.
     samples : list of `Sample`, ten a second while the run lasts.
-    failure : `Failure` or None.
+    failure : `Failure`, or None where no task failed.
 
     Examples
     --------

@@ -26,6 +26,7 @@ if os.getppid() == int(parent):
     runpy.run_path(script, run_name="__main__")
 """
 
+_BELOW = re.compile(r'\s+File "<(frozen runpy>|string>", line \d+,? in <module>)')  # frames of that program
 _FRAME = re.compile(r'\s+File "(.+)", line (\d+),? in ')
 
 
@@ -47,7 +48,8 @@ def run_apart(task: ReplayedTask) -> None:
         ) as process:
             try:
                 for line in process.stdout or ():
-                    print(_with_source(line), end="")
+                    if not _BELOW.match(line):
+                        print(_with_source(line), end="")
                 process.wait()
             finally:
                 process.kill()

@@ -181,6 +181,7 @@ def test_apart_shows_where_a_process_died(killed: Any) -> None:
     assert "Computing the inputs of 'crash' again first: 1 task." in output
     assert "Fatal Python error: Aborted" in output
     assert "in crash\n    os.abort()\n" in output
+    assert "runpy" not in output
     assert "Its process was killed by SIGABRT. Python was at the lines above, the newest first." in output
 
 
