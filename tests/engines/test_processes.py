@@ -4,8 +4,10 @@ import contextlib
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -56,6 +58,22 @@ def test_an_error_has_the_frames_of_the_user_and_its_inputs(get: Get) -> None:
     assert run.failure is not None
     assert run.failure.inputs == (0,)
     with pytest.raises(ZeroDivisionError):
+        run.failure.replay()
+
+
+def test_an_error_of_our_own_shows_no_frames_of_the_engine(get: Get) -> None:
+    with pytest.raises(taskloom.SerializationError) as raised:
+        get({"x": (abs, -1), "bad": (lambda _: threading.Lock(), "x")}, "bad")
+    assert {Path(frame.filename).name for frame in traceback.extract_tb(raised.value.__traceback__)} <= {
+        Path(__file__).name,
+        "multiprocessing.py",
+        "base.py",
+    }
+    assert "replay" not in "".join(raised.value.__notes__), "it would succeed"
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    with pytest.raises(ValueError, match="not at hand"):
         run.failure.replay()
 
 

@@ -8,11 +8,11 @@ from copyreg import _slotnames  # type: ignore[attr-defined]
 from types import FunctionType
 from typing import Any
 
+from taskloom.engines.worker.frames import pack_frames, unpack_frames
 from taskloom.engines.worker.parcel import dumps
 from taskloom.errors import SerializationError
 
 DEEPEST = 20  # exceptions in a chain
-MOST_FRAMES = 200
 _MISSING = object()
 
 
@@ -37,11 +37,13 @@ def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
     cls = type(error)
     notes = getattr(error, "__notes__", None)
     parts: dict[str, Any] = {
-        "frames": _frames(error),
+        "frames": pack_frames(error.__traceback__),
         "notes": [str(note) for note in notes] if isinstance(notes, list) else None,
         "suppress": error.__suppress_context__,
     }
     if depth:
+        if isinstance(error, BaseExceptionGroup):
+            parts["members"] = [_taken_apart(member, depth - 1) for member in error.exceptions]
         for name in ("__cause__", "__context__"):
             other = getattr(error, name)
             if other is not None:
@@ -73,36 +75,22 @@ def _put_together(parts: dict[str, Any]) -> BaseException:
         error = pickle.loads(parts["whole"])
     else:
         error = SerializationError(parts["text"])
+    _dress(error, parts)
+    return error
+
+
+def _dress(error: BaseException, parts: dict[str, Any]) -> None:
+    """Give an exception, and the members of a group, what does not belong to their values."""
     if parts.get("notes"):
         error.__dict__["__notes__"] = parts["notes"]
     for name in ("__context__", "__cause__"):
         if name in parts:
             setattr(error, name, _put_together(parts[name]))
     error.__suppress_context__ = parts["suppress"]
-    if parts["frames"] is not None:
-        from tblib import Traceback
-
-        error.__traceback__ = Traceback.from_dict(parts["frames"]).as_traceback()
-    return error
-
-
-def _frames(error: BaseException) -> dict[str, Any] | None:
-    """The frames from the user's function on, as plain data; of a very deep traceback the first ones."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("taskloom.engines.worker"):
-        trace = trace.tb_next
-    if trace is None:
-        return None
-    from tblib import Traceback
-
-    copied = last = Traceback(trace)
-    for _ in range(MOST_FRAMES):
-        if last.tb_next is None:
-            break
-        last = last.tb_next
-    last.tb_next = None
-    frames: dict[str, Any] = copied.to_dict()
-    return frames
+    error.__traceback__ = unpack_frames(parts["frames"])
+    if isinstance(error, BaseExceptionGroup):
+        for member, of_member in zip(error.exceptions, parts.get("members", ()), strict=False):
+            _dress(member, of_member)
 
 
 def _described(error: BaseException, why: BaseException) -> dict[str, Any]:
@@ -113,6 +101,6 @@ def _described(error: BaseException, why: BaseException) -> dict[str, Any]:
         text = f"{type(error).__name__}: (it cannot be shown)"
     return {
         "text": f"The task raised a {type(error).__qualname__} that cannot be pickled ({why!r}):\n{text}",
-        "frames": None,
+        "frames": [],
         "suppress": False,
     }

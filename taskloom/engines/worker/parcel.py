@@ -116,13 +116,15 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
         buffers.clear()
     import cloudpickle
 
+    from taskloom.engines.worker.pickler import dumps_by_value
+
     known = cloudpickle.list_registry_pickle_by_value()
     names = [name.decode() for name in _unimportable()]
     modules = [sys.modules[name] for name in names if name in sys.modules and name not in known]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+        return dumps_by_value(value, keep)
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
