@@ -14,10 +14,12 @@ from taskloom.notebook.live_output import WIDGET_MIME, LiveOutput, LiveOutputs, 
 from taskloom.views.graph_boxes import HEIGHT, Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
+from taskloom.views.labels import name_label
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
 
+MOST_LINKS = 50  # of a box, that arrow keys can follow to the left
 PICTURE_EVERY = 50  # ticks between the pictures that a file saved in mid-run holds
 
 
@@ -172,6 +174,7 @@ class GraphView:
                     "size": [diagram.width, diagram.height],
                     "box": [diagram.box_width, HEIGHT],
                     "edges": diagram.edges(),
+                    "inputs": [needed[:MOST_LINKS] for needed in diagram.inputs],
                     "boxes": [[b.key, b.label, b.color, b.x, b.y, len(b.tasks), b.group] for b in diagram.boxes],
                     "opened": bool(diagram.opened),
                 }
@@ -217,10 +220,14 @@ class GraphView:
         self._output.show(**self._news(), critical=self._critical())
 
     def _find(self, number: int, text: str) -> None:
-        """Open the group that holds the first task with this text in its key."""
+        """Open the group that holds the first task with this text in its key, or say why not."""
         diagram = self._diagrams[number]
         keys = diagram.graph.keys
+        note = "no task matches"
         for box in diagram.boxes:
             if box.group and any(text.lower() in key_text(keys[task]).lower() for task in box.tasks):
-                self._redraw(number, diagram.opened | {box.group})
-                return
+                if box.group not in diagram.opened:
+                    self._redraw(number, diagram.opened | {box.group})
+                    return
+                note = f"among the {len(box.tasks):,} tasks of {name_label(box.group)} that are not drawn singly"
+        self._output.send({"type": "found", "diagram": number, "note": note})

@@ -1,10 +1,15 @@
 // The live graph. The kernel sends diagrams that are laid out already (notebook/graph_widget.py: GraphView) and what has
-// changed since; this file puts them on the page, and lets a person move, zoom, search and ask.
+// changed since; this file puts them on the page, and lets a person move, zoom, search and ask, by pointer or keyboard.
 
 const STATES = ["waiting", "ready", "running", "finished", "failed"];
 const SVG = "http" + ":" + "//www.w3.org/2000/svg";
-const ZOOM = { least: 0.05, most: 3, step: 1.25 };
+const ZOOM = { least: 0.05, most: 3, step: 1.25, readable: 0.8 };
 const TALLEST = 460; // pixels of the window on the graph
+const STEPS = { ArrowLeft: [50, 0], ArrowRight: [-50, 0], ArrowUp: [0, 50], ArrowDown: [0, -50] };
+const NO_HIT = "no task matches";
+const HELP =
+  "Task graph. Arrow keys go from task to task, Enter opens a group, plus and minus zoom, 0 shows all, " +
+  "Shift with arrow keys moves the picture.";
 
 /** Each box's state and done tasks: `states` with `changes` (box, value, box, value, ...) applied. */
 function currentStates(count, states, changes) {
@@ -17,15 +22,27 @@ function currentStates(count, states, changes) {
 
 /** The view after zooming by `factor` around a point of the window, which stays where it is. */
 function zoomed(view, factor, x, y) {
-  const scale = Math.min(ZOOM.most, Math.max(ZOOM.least, view.scale * factor));
+  const least = Math.min(ZOOM.least, view.scale); // a large drawing as a whole may be smaller
+  const scale = Math.min(ZOOM.most, Math.max(least, view.scale * factor));
   const ratio = scale / view.scale;
   return { scale, x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio };
 }
 
-/** The view in which a drawing fills a window as wide as this; small drawings keep their size. */
+/** The view in which a whole drawing fills the window; small drawings keep their size. */
 function fitted([width, height], windowWidth, windowHeight) {
-  const scale = Math.min(1, Math.max(ZOOM.least, Math.min(windowWidth / width, windowHeight / height)));
+  const scale = Math.min(1, windowWidth / width, windowHeight / height);
   return { scale, x: Math.max(0, (windowWidth - width * scale) / 2), y: Math.max(0, (windowHeight - height * scale) / 2) };
+}
+
+/** The view moved as little as it takes to have a box, with some room around it, inside the window. */
+function revealed(view, { x, y, width, height }, windowWidth, windowHeight) {
+  const shift = (start, length, room) => Math.max(0, 12 - start) || Math.min(0, room - 12 - start - length);
+  const { scale } = view;
+  return {
+    scale,
+    x: view.x + shift(view.x + x * scale, width * scale, windowWidth),
+    y: view.y + shift(view.y + y * scale, height * scale, windowHeight),
+  };
 }
 
 /** The numbers of the boxes with a text in their key, as typed or in any case. */
@@ -33,6 +50,21 @@ function found(boxes, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return [];
   return boxes.flatMap(([key], number) => (key.toLowerCase().includes(wanted) ? [number] : []));
+}
+
+/** The box that an arrow key leads to, or -1: left and right along the nearest edge, up and down in the column. */
+function neighbour({ boxes, inputs }, from, key) {
+  const [x, y] = boxes[from].slice(3, 5);
+  const where = (test) => boxes.flatMap((box, number) => (test(box[3], box[4], number) ? [number] : []));
+  const orElse = (numbers, test) => (numbers.length ? numbers : where(test));
+  const choices = {
+    ArrowLeft: () => orElse(inputs[from], (left) => left < x),
+    ArrowRight: () => orElse(where((_, __, number) => inputs[number].includes(from)), (left) => left > x),
+    ArrowUp: () => where((left, top) => left === x && top < y),
+    ArrowDown: () => where((left, top) => left === x && top > y),
+  };
+  const distance = (number) => Math.hypot(boxes[number][3] - x, boxes[number][4] - y);
+  return choices[key]().reduce((best, number) => (best < 0 || distance(number) < distance(best) ? number : best), -1);
 }
 
 function shape(tag, attributes, parent) {
@@ -52,28 +84,46 @@ function addButton(parent, text, label, onClick) {
   return button;
 }
 
+/** Calls `handle` for keys pressed inside a node, and keeps those that it takes from the page. At the window, because
+    JupyterLab looks for its shortcuts at the document, before a key arrives. Gives the function that ends this. */
+function takeKeys(node, handle) {
+  const listen = (event) => {
+    if (!node.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey || !handle(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  window.addEventListener("keydown", listen, true);
+  return () => window.removeEventListener("keydown", listen, true);
+}
+
 function build(el) {
   const root = element("div", "taskloom-live taskloom-graph taskloom-graph-live", el);
   const bar = element("div", "taskloom-graph-bar", root);
   const caption = element("span", "taskloom-graph-caption", bar);
   const choices = element("span", "taskloom-graph-choices", bar);
   choices.setAttribute("role", "group");
+  choices.setAttribute("aria-label", "Which graph");
   const tools = element("span", "taskloom-graph-tools", bar);
+  const hits = element("span", "taskloom-graph-hits", tools);
+  hits.setAttribute("role", "status");
   const search = element("input", "taskloom-graph-search", tools);
   search.type = "search";
   search.placeholder = "Find a key";
-  search.setAttribute("aria-label", "Find a task by its key");
+  search.setAttribute("aria-label", "Find tasks by key; Enter goes to the next, Shift and Enter to the one before");
   const failure = element("div", "taskloom-graph-failure", root);
   failure.setAttribute("role", "alert");
   const frame = element("div", "taskloom-graph-frame", root);
-  frame.tabIndex = 0;
-  frame.setAttribute("aria-label", "Task graph: arrow keys move, plus and minus zoom, 0 shows all");
+  frame.tabIndex = -1; // a box in it can be reached instead
   frame.setAttribute("role", "application");
+  frame.setAttribute("aria-label", HELP);
   const svg = shape("svg", { width: "100%", height: "100%" }, frame);
   const stage = shape("g", {}, svg);
+  const empty = element("div", "taskloom-graph-empty", frame);
   const tip = element("div", "taskloom-graph-tip", root);
-  tip.setAttribute("role", "tooltip");
+  tip.setAttribute("aria-hidden", "true"); // it is said instead
   tip.hidden = true;
+  const said = element("div", "taskloom-graph-said", root);
+  said.setAttribute("role", "status");
   const legend = element("div", "taskloom-graph-legend", root);
   for (const state of STATES) {
     const entry = element("span", "taskloom-graph-state", legend);
@@ -84,7 +134,7 @@ function build(el) {
   element("span", "taskloom-graph-swatch", critical).dataset.state = "critical";
   setText(element("span", "", critical), "longest chain");
   const hint = element("span", "taskloom-graph-hint", legend);
-  return { root, caption, choices, tools, search, failure, frame, stage, tip, legend, critical, hint };
+  return { root, caption, choices, tools, hits, search, failure, frame, stage, empty, tip, said, legend, critical, hint };
 }
 
 /** Draws a diagram's boxes and edges anew. Gives what changes later. */
@@ -94,168 +144,290 @@ function drawDiagram(stage, diagram) {
   shape("path", { class: "taskloom-edges", d: diagram.edges }, stage);
   const chain = shape("path", { class: "taskloom-chain", d: "" }, stage);
   const boxes = diagram.boxes.map(([key, label, color, x, y, total, group], number) => {
-    const node = shape("g", { class: "taskloom-node", "data-key": key, "data-state": "waiting" }, stage);
-    node.dataset.box = String(number);
+    const role = group ? "button" : "img";
+    const attributes = { class: "taskloom-node", "data-key": key, "data-state": "", "data-box": number, role, tabindex: -1 };
+    const node = shape("g", attributes, stage);
     shape("rect", { class: "taskloom-box", x, y, width, height, rx: 5 }, node);
     const fill = group ? shape("rect", { class: "taskloom-fill", x, y, width: 0, height, rx: 5 }, node) : null;
     shape("rect", { x: x + 4, y: y + 4, width: 4, height: height - 8, rx: 2, fill: color }, node);
     shape("text", { x: x + 14, y: y + height / 2 }, node).textContent = label;
-    const count = group
-      ? shape("text", { class: "taskloom-count", x: x + width - 8, y: y + height / 2 }, node)
-      : null;
-    if (group) {
-      node.setAttribute("tabindex", "0");
-      node.setAttribute("role", "button");
-      node.setAttribute("aria-label", `${label}: ${total} tasks, open`);
-    }
-    return { node, fill, count, total, width };
+    const place = { class: "taskloom-count", x: x + width - 8, y: y + height / 2 };
+    const count = group ? shape("text", place, node) : null;
+    return { node, fill, count, key, total, width };
   });
   return { chain, boxes };
 }
 
 function recolor(drawn, values) {
-  drawn.boxes.forEach(({ node, fill, count, total, width }, number) => {
+  drawn.boxes.forEach(({ node, fill, count, key, total, width }, number) => {
     const { state, done } = values[number];
-    if (node.dataset.state !== state) node.dataset.state = state;
-    if (!count) return;
-    const text = `${done.toLocaleString("en")}/${total.toLocaleString("en")}`;
-    if (count.textContent === text) return;
-    count.textContent = text;
-    fill.setAttribute("width", String(done < total ? (width * done) / total : 0));
+    const figures = `${done.toLocaleString("en")}/${total.toLocaleString("en")}`;
+    const isNew = node.dataset.state !== state;
+    if (isNew) node.dataset.state = state;
+    if (!count) {
+      if (isNew) node.setAttribute("aria-label", `${key}, ${state}`);
+    } else if (isNew || count.textContent !== figures) {
+      count.textContent = figures;
+      fill.setAttribute("width", String(done < total ? (width * done) / total : 0));
+      node.setAttribute("aria-label", `${key}, group, ${figures} tasks done, ${state}`);
+    }
   });
+}
+
+/** The window on a drawing, which is moved and zoomed in it. */
+class Viewport {
+  constructor(frame, stage) {
+    this.frame = frame;
+    this.stage = stage;
+    this.size = [1, 1];
+    this.view = { scale: 1, x: 0, y: 0 };
+    this.fits = true; // until a person moves the view
+  }
+  get middle() {
+    return [this.frame.clientWidth / 2, this.frame.clientHeight / 2];
+  }
+  set(view) {
+    this.view = view;
+    this.stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+  }
+  moveTo(view) {
+    this.fits = false;
+    this.set(view);
+  }
+  moveBy([dx, dy], from = this.view) {
+    this.moveTo({ ...from, x: from.x + dx, y: from.y + dy });
+  }
+  zoom(factor, x = this.middle[0], y = this.middle[1]) {
+    this.moveTo(zoomed(this.view, factor, x, y));
+  }
+  /** Shows a drawing of this size whole. */
+  fit(size = this.size) {
+    this.size = size;
+    this.fits = true;
+    const width = this.frame.clientWidth;
+    if (!width) return;
+    const height = size[1] * Math.min(1, width / size[0]);
+    this.frame.style.height = `${Math.round(Math.min(TALLEST, Math.max(60, height)))}px`;
+    this.set(fitted(size, width, this.frame.clientHeight));
+  }
+  /** Brings a box into the window, large enough to read if `closer`. */
+  reveal(box, closer = false) {
+    const scale = closer ? Math.max(this.view.scale, ZOOM.readable) : this.view.scale;
+    const [x, y] = this.middle;
+    const next = closer
+      ? { scale, x: x - (box.x + box.width / 2) * scale, y: y - (box.y + box.height / 2) * scale }
+      : revealed(this.view, box, this.frame.clientWidth, this.frame.clientHeight);
+    if (next.x !== this.view.x || next.y !== this.view.y || scale !== this.view.scale) this.moveTo(next);
+  }
+}
+
+/** What is known of the box that a person points at or has gone to. */
+class Tip {
+  constructor({ root, tip, said }) {
+    this.root = root;
+    this.tip = tip;
+    this.said = said;
+    this.hide();
+  }
+  hide() {
+    this.box = -1;
+    this.node = null;
+    this.tip.hidden = true;
+    this.said.textContent = "";
+  }
+  /** Points at a box; `aloud` for those who do not see it. */
+  point(box, node, aloud) {
+    this.box = box;
+    this.node = node;
+    this.aloud = aloud;
+    this.show([node.dataset.key]);
+  }
+  show(lines) {
+    const all = [...lines, this.node.dataset.state];
+    matchChildren(this.tip, all, (parent) => element("div", "", parent), setText);
+    if (this.aloud && lines.length > 1) this.said.textContent = lines.slice(1).join(", ");
+    this.tip.hidden = false;
+    const { tip, root } = this;
+    const box = this.node.getBoundingClientRect();
+    const { left, top, width } = root.getBoundingClientRect();
+    tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
+    const below = box.bottom - top + 4;
+    const above = box.top - top - tip.offsetHeight - 4;
+    tip.style.top = `${below + tip.offsetHeight > root.clientHeight && above >= 0 ? above : below}px`;
+  }
 }
 
 function render({ model, el }) {
   const parts = build(el);
-  const { frame, stage, tip, search } = parts;
+  const { root, frame, stage, search } = parts;
+  const viewport = new Viewport(frame, stage);
+  const tip = new Tip(parts);
   let selected = 0;
   let diagram = null;
   let drawn = null;
-  let view = { scale: 1, x: 0, y: 0 };
-  let fits = true; // until a person moves the view
-  let hovered = -1;
+  let current = 0; // the box that Tab leads to
+  let hits = [];
+  let hit = -1; // which of the hits the view has gone to
+  let finding = false; // the kernel looks into groups
 
-  const move = (next, byHand = true) => {
-    view = next;
-    if (byHand) fits = false;
-    stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+  const toKernel = (message) => ask(model, { diagram: selected, ...message });
+  const boxAt = (event) => {
+    const node = event.target.closest?.(".taskloom-node");
+    return node ? Number(node.dataset.box) : -1;
   };
-  const fit = () => {
-    fits = true;
-    const width = frame.clientWidth;
-    if (!diagram || !width) return;
-    const scale = Math.min(1, width / diagram.size[0]);
-    frame.style.height = `${Math.round(Math.min(TALLEST, Math.max(60, diagram.size[1] * scale)))}px`;
-    move(fitted(diagram.size, width, frame.clientHeight), false);
+  const place = (number) => {
+    const [x, y] = diagram.boxes[number].slice(3, 5);
+    return { x, y, width: diagram.box[0], height: diagram.box[1] };
   };
-  const zoomBy = (factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) => move(zoomed(view, factor, x, y));
-  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () =>
-    ask(model, { type: "collapse", diagram: selected }),
-  );
-  addButton(parts.tools, "−", "Zoom out", () => zoomBy(1 / ZOOM.step));
-  addButton(parts.tools, "+", "Zoom in", () => zoomBy(ZOOM.step));
-  addButton(parts.tools, "Fit", "Show the whole graph", fit);
+  const open = (number) => {
+    const group = diagram.boxes[number]?.[6];
+    if (group) toKernel({ type: "open", group });
+  };
+  const setCurrent = (number) => {
+    drawn.boxes[current]?.node.setAttribute("tabindex", "-1");
+    current = number;
+    drawn.boxes[current]?.node.setAttribute("tabindex", "0");
+  };
+  const focusOn = (number) => {
+    drawn.boxes[number]?.node.focus({ preventScroll: true });
+  };
+  const point = (number, aloud) => {
+    if (number < 0) return tip.hide();
+    if (number === tip.box) return;
+    tip.point(number, drawn.boxes[number].node, aloud);
+    toKernel({ type: "tip", box: number });
+  };
+
+  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () => toKernel({ type: "collapse" }));
+  addButton(parts.tools, "−", "Zoom out", () => viewport.zoom(1 / ZOOM.step));
+  addButton(parts.tools, "+", "Zoom in", () => viewport.zoom(ZOOM.step));
+  addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
   const removeStop = addStopButton(model, parts.tools);
 
-  const markFound = () => {
-    const hits = new Set(diagram ? found(diagram.boxes, search.value) : []);
-    parts.root.classList.toggle("taskloom-searching", Boolean(search.value.trim()));
-    drawn?.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-found", hits.has(number)));
-    return [...hits];
+  const markHits = () => {
+    const wanted = Boolean(search.value.trim());
+    hits = wanted ? found(diagram.boxes, search.value) : [];
+    hit = -1;
+    root.classList.toggle("taskloom-searching", hits.length > 0);
+    const isHit = new Set(hits);
+    drawn.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-found", isHit.has(number)));
+    const closed = diagram.boxes.some((box) => box[6]);
+    parts.hits.textContent = !wanted ? "" : hits.length ? `${hits.length} found` : closed ? "Enter looks into groups" : NO_HIT;
   };
-  const goTo = (number) => {
-    const [, , , x, y] = diagram.boxes[number];
-    const scale = Math.max(view.scale, 0.8);
-    const [width, height] = diagram.box;
-    move({
-      scale,
-      x: frame.clientWidth / 2 - (x + width / 2) * scale,
-      y: frame.clientHeight / 2 - (y + height / 2) * scale,
-    });
+  const goToHit = (step) => {
+    hit = (hit < 0 && step < 0 ? hits.length - 1 : hit + step + hits.length) % hits.length;
+    parts.hits.textContent = `${hit + 1} of ${hits.length}`;
+    setCurrent(hits[hit]);
+    viewport.reveal(place(hits[hit]), true);
+    point(hits[hit], true);
   };
-  let nextHit = 0;
-  search.addEventListener("input", () => {
-    nextHit = 0;
-    markFound();
-  });
-  search.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    const hits = markFound();
-    if (hits.length) goTo(hits[nextHit++ % hits.length]);
-    else if (search.value.trim()) ask(model, { type: "find", diagram: selected, text: search.value.trim() });
+  search.addEventListener("input", () => diagram && markHits());
+  search.addEventListener("blur", () => tip.hide());
+  const searchKeys = takeKeys(search, ({ key, shiftKey }) => {
+    if (key === "Escape") tip.hide();
+    if (key !== "Enter") return false;
+    if (!diagram || !search.value.trim()) return true;
+    if (hits.length) {
+      goToHit(shiftKey ? -1 : 1);
+    } else {
+      finding = diagram.boxes.some((box) => box[6]) && toKernel({ type: "find", text: search.value.trim() });
+      parts.hits.textContent = finding ? "looking…" : NO_HIT;
+    }
+    return true;
   });
 
-  const open = (node) => {
-    const group = node && diagram.boxes[Number(node.dataset.box)][6];
-    if (group) ask(model, { type: "open", diagram: selected, group });
-  };
-  const boxAt = (event) => event.target.closest?.(".taskloom-node");
   let press = null;
   frame.addEventListener("pointerdown", (event) => {
-    if (event.button === 0) press = { x: event.clientX, y: event.clientY, view, node: boxAt(event), moved: false };
+    if (event.button !== 0) return;
+    press = { x: event.clientX, y: event.clientY, view: viewport.view, box: boxAt(event), moved: false };
   });
   const drag = (event) => {
     if (!press) return;
-    const [dx, dy] = [event.clientX - press.x, event.clientY - press.y];
-    if (!press.moved && Math.hypot(dx, dy) < 4) return;
+    const way = [event.clientX - press.x, event.clientY - press.y];
+    if (!press.moved && Math.hypot(...way) < 4) return;
     press.moved = true;
-    move({ ...press.view, x: press.view.x + dx, y: press.view.y + dy });
+    tip.hide();
+    viewport.moveBy(way, press.view);
   };
   const release = () => {
-    if (press && !press.moved) open(press.node);
+    if (press && !press.moved) open(press.box);
     press = null;
   };
   window.addEventListener("pointermove", drag);
   window.addEventListener("pointerup", release);
+  frame.addEventListener("pointermove", (event) => !press?.moved && point(boxAt(event), false));
+  frame.addEventListener("pointerleave", () => tip.hide());
   frame.addEventListener(
     "wheel",
     (event) => {
       if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
       event.preventDefault();
       const { left, top } = frame.getBoundingClientRect();
-      zoomBy(Math.exp(-event.deltaY / 300), event.clientX - left, event.clientY - top);
+      viewport.zoom(Math.exp(-event.deltaY / 300), event.clientX - left, event.clientY - top);
     },
     { passive: false },
   );
-  const steps = { ArrowLeft: [50, 0], ArrowRight: [-50, 0], ArrowUp: [0, 50], ArrowDown: [0, -50] };
-  frame.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (steps[event.key]) move({ ...view, x: view.x + steps[event.key][0], y: view.y + steps[event.key][1] });
-    else if (event.key === "+" || event.key === "=") zoomBy(ZOOM.step);
-    else if (event.key === "-") zoomBy(1 / ZOOM.step);
-    else if (event.key === "0") fit();
-    else if (event.key === "Enter") open(boxAt(event));
-    else return;
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has other plans with these keys
+
+  frame.addEventListener("focusin", (event) => {
+    const number = boxAt(event);
+    if (number < 0) return;
+    setCurrent(number);
+    if (!event.target.matches(":focus-visible")) return; // gone to by pointer: it is in sight
+    viewport.reveal(place(number));
+    point(number, true);
+  });
+  frame.addEventListener("focusout", () => tip.hide());
+  const keys = {
+    "+": () => viewport.zoom(ZOOM.step),
+    "=": () => viewport.zoom(ZOOM.step),
+    "-": () => viewport.zoom(1 / ZOOM.step),
+    0: () => viewport.fit(),
+    Enter: (event) => open(boxAt(event)),
+    " ": (event) => open(boxAt(event)),
+    Escape: () => tip.hide(),
+  };
+  const frameKeys = takeKeys(frame, (event) => {
+    const { key, shiftKey } = event;
+    if (!diagram?.boxes.length || !(key in STEPS || key in keys)) return false;
+    if (key in keys) keys[key](event);
+    else if (shiftKey) viewport.moveBy(STEPS[key]);
+    else focusOn(boxAt(event) < 0 ? current : neighbour(diagram, current, key));
+    return true;
   });
 
-  const showTip = (lines) => {
-    tip.hidden = hovered < 0;
-    if (tip.hidden) return;
-    matchChildren(tip, lines, (parent) => element("div", "", parent), setText);
-    const box = drawn.boxes[hovered].node.getBoundingClientRect();
-    const { left, top, width } = parts.root.getBoundingClientRect();
-    tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
-    const below = box.bottom - top + 4;
-    const above = box.top - top - tip.offsetHeight - 4;
-    tip.style.top = `${below + tip.offsetHeight > parts.root.clientHeight && above >= 0 ? above : below}px`;
-  };
-  const hover = (event) => {
-    const node = boxAt(event);
-    const number = node ? Number(node.dataset.box) : -1;
-    if (number === hovered) return;
-    hovered = number;
-    if (node) ask(model, { type: "tip", diagram: selected, box: number });
-    showTip(node ? [diagram.boxes[number][0], node.dataset.state] : []);
-  };
-  frame.addEventListener("pointerover", hover);
-  frame.addEventListener("pointerleave", hover);
   const receive = (message) => {
-    if (message.type !== "tip" || message.diagram !== selected || message.box !== hovered) return;
-    showTip([...message.lines, drawn.boxes[hovered].node.dataset.state]);
+    if (message.diagram !== selected) return;
+    if (message.type === "tip" && message.box === tip.box) tip.show(message.lines);
+    if (message.type === "found" && finding) {
+      finding = false;
+      parts.hits.textContent = message.note;
+    }
   };
   model.on("msg:custom", receive);
+
+  /** Puts another diagram in the place of the one that is shown. Who was on a box goes to the first one that is new:
+      the first of the group that was opened. */
+  const change = (next) => {
+    const hadFocus = frame.contains(document.activeElement) || document.activeElement === collapse;
+    const before = new Set(diagram?.boxes.map(([key]) => key));
+    const key = diagram?.boxes[current]?.[0];
+    diagram = next;
+    tip.hide();
+    drawn = drawDiagram(stage, diagram);
+    const isNew = diagram.boxes.findIndex((box) => !before.has(box[0]));
+    current = Math.max(0, isNew >= 0 ? isNew : diagram.boxes.findIndex((box) => box[0] === key));
+    setCurrent(current);
+    collapse.hidden = !diagram.opened;
+    setText(parts.hint, diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "");
+    setText(parts.empty, diagram.boxes.length ? "" : "The graph is empty: there is no task in it.");
+    viewport.fit(diagram.size);
+    markHits();
+    if (hadFocus) focusOn(current);
+    if (finding && hits.length) {
+      finding = false;
+      goToHit(1);
+    }
+  };
 
   const update = () => {
     const diagrams = model.get("diagrams");
@@ -283,16 +455,7 @@ function render({ model, el }) {
       },
     );
     const shown = diagrams[selected];
-    if (shown && shown !== diagram) {
-      diagram = shown;
-      hovered = -1;
-      tip.hidden = true;
-      drawn = drawDiagram(stage, diagram);
-      collapse.hidden = !diagram.opened;
-      setText(parts.hint, diagram.tasks ? (diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "") : "No tasks");
-      fit();
-      markFound();
-    }
+    if (shown && shown !== diagram) change(shown);
     if (!diagram) return;
     const follows = selected === 0;
     recolor(drawn, currentStates(diagram.boxes.length, follows ? model.get("states") : [], follows ? model.get("changes") : []));
@@ -303,11 +466,13 @@ function render({ model, el }) {
     drawn.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-critical", critical.has(number)));
   };
   const unfollow = follow(model, update);
-  const resized = new ResizeObserver(() => fits && fit());
+  const resized = new ResizeObserver(() => viewport.fits && viewport.fit());
   resized.observe(frame);
   return () => {
     removeStop();
     unfollow();
+    searchKeys();
+    frameKeys();
     resized.disconnect();
     model.off("msg:custom", receive);
     window.removeEventListener("pointermove", drag);
