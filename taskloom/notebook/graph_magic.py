@@ -113,7 +113,7 @@ class GraphMagic:
             self._leave(follower, [], save)
             raise
         follower.end_of_cell()
-        if not follower.views and not graphs:
+        if not follower.saw_run and not graphs:
             graphs = _graphs_of(value, options.optimized)
         drawn = []
         if graphs:
@@ -121,8 +121,8 @@ class GraphMagic:
             drawn[0].rest()
             value = None  # the drawing stands for it
         self._leave(follower, drawn, save)
-        if options.no_run and not graphs:
-            print("The cell computes nothing and ends with no collection: there is no graph to draw.")
+        if not follower.saw_run and not graphs:
+            print("%%graph: this cell computes nothing and ends with no collection, so there is no graph to draw.")
         return value
 
     def _leave(self, follower: RunFollower, drawn: list[View], save: str | None) -> None:
@@ -132,10 +132,8 @@ class GraphMagic:
         self._over.extend(views)
         self._keep(KEPT_LIVE)
         if follower.left_out:
-            print(
-                f"{follower.left_out:,} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
-                f"of up to {MOST_TASKS:,} tasks each."
-            )
+            what = "1 more run is" if follower.left_out == 1 else f"{follower.left_out:,} more runs are"
+            print(f"{what} not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, of up to {MOST_TASKS:,} tasks each.")
         if save is not None:
             _save([picture for view in views for picture in view.pictures()], save)
 
@@ -175,6 +173,11 @@ class RunFollower:
         self.views: list[View] = []
         self.left_out = 0
         self._subscription = bus.subscribe(self)
+
+    @property
+    def saw_run(self) -> bool:
+        """Whether the cell started one, drawn or not."""
+        return bool(self.views) or self.left_out > 0
 
     @property
     def active(self) -> bool:

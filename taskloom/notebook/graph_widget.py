@@ -11,8 +11,9 @@ import traitlets
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import WIDGET_MIME, LiveOutput, LiveOutputs, LiveWidget
-from taskloom.views.graph_boxes import HEIGHT, Diagram, key_text
+from taskloom.views.graph_boxes import Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
+from taskloom.views.graph_places import HEIGHT
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
 from taskloom.views.labels import name_label
 

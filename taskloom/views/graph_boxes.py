@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from typing import Any, NamedTuple
 
 from taskloom.bus import RunGraph
 from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
 from taskloom.views.graph_layout import columns
+from taskloom.views.graph_places import Places
 from taskloom.views.labels import name_label, one_line
 from taskloom.views.palette import colors_by_name, name_colors
 
@@ -15,7 +17,6 @@ COLLAPSE_ABOVE = 300  # tasks: larger graphs are drawn a box per name
 MOST_GROUPS = 200  # names with a box of their own; the tasks of all others share one
 MOST_MEMBERS = 1000  # boxes that an opened group becomes; its other tasks share one more
 MOST_EDGES = 6000  # curves: where there are more nobody can follow one
-ROW, COLUMN_GAP, SUBCOLUMN_GAP, HEIGHT, MARGIN = 34, 56, 14, 24, 14  # all lengths are in pixels
 CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
 KEY_LENGTH = 200  # characters of a key that a drawing keeps
 LABEL_LENGTH = 24
@@ -73,7 +74,8 @@ class Diagram:
         counts = [len(f"{len(tasks):,}") * 2 + 3 if group else 0 for group, tasks in members]
         longest = max([len(label) + extra for label, extra in zip(labels, counts, strict=True)], default=0)
         self.box_width = max(48, int(longest * CHARACTER) + 22)
-        corners, self.width, self.height = _corners(columns(_forward(self.inputs)), self.box_width)
+        self._places = Places(columns(_forward(self.inputs)), self.box_width)
+        self.width, self.height = self._places.width, self._places.height
         self.boxes = [
             Box(
                 group or key_text(graph.keys[tasks[0]]),
@@ -81,13 +83,13 @@ class Diagram:
                 colors[names[tasks[0]]],
                 tasks,
                 group,
-                *corners[number],
+                *self._places.corner(number),
             )
             for number, (group, tasks) in enumerate(members)
         ]
 
     def edges(self) -> str:
-        """All edges in one SVG path, as curves that leave and arrive level."""
+        """All edges in one SVG path."""
         return self._path((box, other) for box, needed in enumerate(self.inputs) for other in needed)
 
     def chain(self, tasks: list[int]) -> tuple[list[int], str]:
@@ -97,16 +99,8 @@ class Diagram:
         pairs = dict.fromkeys((self.box_of[task], self.box_of[other]) for task, other in steps)
         return boxes, self._path((box, other) for box, other in pairs if box != other)
 
-    def _path(self, pairs: Any) -> str:
-        curves: list[str] = []
-        for box, other in pairs:
-            if len(curves) == MOST_EDGES:
-                break
-            start, above = self.boxes[other].x + self.box_width, self.boxes[other].y + HEIGHT // 2
-            end, below = self.boxes[box].x, self.boxes[box].y + HEIGHT // 2
-            bend = max(20, (end - start) // 2)
-            curves.append(f"M{start} {above}C{start + bend} {above} {end - bend} {below} {end} {below}")
-        return "".join(curves)
+    def _path(self, pairs: Iterable[tuple[int, int]]) -> str:
+        return "".join([self._places.edge(other, box) for box, other in islice(pairs, MOST_EDGES)])
 
 
 def read_graph(dsk: Mapping[Any, Any]) -> RunGraph:
@@ -220,24 +214,3 @@ def _forward(inputs: list[list[int]]) -> list[list[int]]:
                 state[box] = 2
                 todo.pop()
     return kept
-
-
-def _corners(layers: list[list[int]], width: int) -> tuple[dict[int, tuple[int, int]], int, int]:
-    """Where the boxes stand, and how large the drawing is. Tall columns are folded into several."""
-    n = sum(map(len, layers))
-    tallest = max(16, int(1.5 * n**0.5))  # rows: so that no drawing is a thin line
-    rows = max([min(tallest, len(layer)) for layer in layers], default=1)
-    corners: dict[int, tuple[int, int]] = {}
-    x = MARGIN
-    for layer in layers:
-        folds = -(-len(layer) // tallest)
-        height = -(-len(layer) // folds)
-        for place, box in enumerate(layer):
-            fold, row = divmod(place, height)
-            in_fold = min(height, len(layer) - fold * height)
-            corners[box] = (
-                x + fold * (width + SUBCOLUMN_GAP),
-                MARGIN + int((row + (rows - in_fold) / 2) * ROW),
-            )
-        x += folds * (width + SUBCOLUMN_GAP) - SUBCOLUMN_GAP + COLUMN_GAP
-    return corners, max(x - COLUMN_GAP, width + MARGIN) + MARGIN, rows * ROW - (ROW - HEIGHT) + 2 * MARGIN

@@ -103,8 +103,11 @@ def test_no_run_draws_what_would_run(shell: InteractiveShell, capsys: pytest.Cap
     assert capsys.readouterr().out == "Graph of Not run · 1 tasks\n"
     assert "done" not in shell.user_ns
     assert taskloom.last_run() is runs
-    shell.run_cell_magic("graph", "--no-run", "x = 1")
-    assert "no graph to draw" in capsys.readouterr().out
+    for option in ("--no-run", ""):
+        assert shell.run_cell_magic("graph", option, "x = 1\nx") == 1
+        assert "no graph to draw" in capsys.readouterr().out
+    shell.run_cell_magic("graph", "", "import taskloom\ntaskloom.get({}, [])")
+    assert "the graph is empty" in capsys.readouterr().out
     assert shell.run_cell_magic("graph", "", "from taskloom import delayed\ndelayed(abs)(-1).compute()") == 1
 
 
