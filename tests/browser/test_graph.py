@@ -117,20 +117,88 @@ def test_a_collection_before_and_after_optimisation(notebook: Notebook) -> None:
     photograph(cell, "collection")
 
 
-def test_search_zoom_and_keyboard(notebook: Notebook) -> None:
+def test_search_counts_its_hits_and_zoom(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.run("%%graph\nrun(5, 0.01)")
     cell.locator(".taskloom-graph-live").wait_for()
-    search = cell.locator(".taskloom-graph-search")
-    search.fill("('clean', 3)")
-    assert cell.locator(".taskloom-found").count() == 1
-    search.press("Enter")
     stage = cell.locator(".taskloom-graph-frame svg > g")
-    moved = stage.get_attribute("transform")
-    cell.locator(".taskloom-graph-frame").press("+")
-    assert stage.get_attribute("transform") != moved
+    whole = stage.get_attribute("transform")
+    search, hits = cell.locator(".taskloom-graph-search"), cell.locator(".taskloom-graph-hits")
+    search.fill("CLEAN")
+    assert hits.inner_text() == "5 found"
+    said = []
+    for key in ("Enter", "Enter", "Shift+Enter", "Shift+Enter"):
+        search.press(key)
+        said.append(hits.inner_text())
+    assert said == ["1 of 5", "2 of 5", "1 of 5", "5 of 5"]
+    until(lambda: "took" in cell.locator(".taskloom-graph-tip").inner_text(), "the tip of the hit")
     photograph(cell, "search")
+    search.fill("nowhere")
+    assert hits.inner_text() == "no task matches"
+    assert cell.locator(".taskloom-found").count() == 0
     search.fill("")
+    assert hits.inner_text() == ""
+    cell.get_by_role("button", name="Show the whole graph").click()
+    assert stage.get_attribute("transform") == whole
+    cell.locator(".taskloom-graph-frame").press("+")
+    assert stage.get_attribute("transform") != whole
+
+
+def test_keyboard_goes_from_task_to_task_and_is_told_of_each(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph\nrun(5, 0.01)")
+    until(lambda: states(cell) == ["finished"] * 11, "the graph")
+    cell.get_by_role("button", name="Show the whole graph").focus()
+    notebook.page.keyboard.press("Tab")
+    focused = cell.locator(".taskloom-node:focus")
+    assert cell.locator('.taskloom-node[tabindex="0"]').count() == 1
+    for key, name in (
+        ("ArrowRight", "('clean', "),
+        ("ArrowRight", "total"),
+        ("ArrowLeft", "('clean', 2)"),  # the one in the middle is nearest
+        ("ArrowLeft", "('load', 2)"),
+    ):
+        notebook.page.keyboard.press(key)
+        until(lambda name=name: focused.get_attribute("aria-label").startswith(name), name)
+    notebook.page.keyboard.press("ArrowDown")
+    assert focused.get_attribute("aria-label") != "('load', 2), finished"
+    until(lambda: "took" in cell.locator(".taskloom-graph-said").text_content(), "what is said of the task")
+    tip = cell.locator(".taskloom-graph-tip")
+    assert tip.is_visible()
+    outline = focused.locator(".taskloom-box").evaluate("box => getComputedStyle(box).strokeWidth")
+    assert outline == "3px"
+    photograph(cell, "keyboard")
+    notebook.page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    notebook.page.keyboard.press("Space")
+    notebook.page.keyboard.press("Enter")
+    assert focused.count() == 1
+    assert notebook.page.evaluate("jupyterapp.shell.currentWidget.content.mode") == "command"
+
+
+def test_a_group_opened_by_keyboard_keeps_the_focus(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph --layers\nrun(5, 0.01)")
+    until(lambda: states(cell) == ["finished"] * 3, "the graph")
+    focused = cell.locator(".taskloom-node:focus")
+    for group, key, count in (("load", "Space", 7), ("clean", "Enter", 11)):
+        cell.locator(f'.taskloom-node[data-key="{group}"]').press(key)
+        until(lambda count=count: len(states(cell)) == count, "the group's tasks")
+        assert focused.get_attribute("data-key").startswith(f"('{group}', ")
+        top = cell.locator(f""".taskloom-node[data-key^="('{group}'"] .taskloom-box""")
+        assert focused.locator(".taskloom-box").get_attribute("y") == str(
+            min(int(box.get_attribute("y")) for box in top.all())
+        )
+    collapse = cell.get_by_role("button", name="Collapse")
+    collapse.press("Enter")
+    until(lambda: len(states(cell)) == 3, "the groups")
+    assert focused.count() == 1
+
+
+def test_an_empty_graph_says_so(notebook: Notebook) -> None:
+    cell = notebook.run("%%graph\nimport taskloom\ntaskloom.get({}, [])")
+    until(lambda: "The graph is empty" in cell.locator(".taskloom-graph-frame").inner_text(), "the words")
+    photograph(cell, "empty")
 
 
 def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> None:
@@ -163,8 +231,8 @@ def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> N
     opened.save()
     assert "widget-view" not in json.dumps(json.loads(opened.file.read_text())["cells"][-1])
     opened.reload()
-    picture = cell.locator(".taskloom-graph img")
-    until(lambda: picture.count() == 1 and "61/61" in picture.get_attribute("alt"), "the run's end")
+    cell.locator(".taskloom-graph-live").get_by_text("61/61").wait_for()
+    until(lambda: states(cell) == ["finished"] * 61, "the run's end")
 
 
 def test_after_a_restart_the_graph_is_still_there_and_nothing_complains(lab: Lab, notebook: Notebook) -> None:
@@ -173,10 +241,8 @@ def test_after_a_restart_the_graph_is_still_there_and_nothing_complains(lab: Lab
     opened.run(SETUP)
     cell = opened.run("%%graph --layers\nrun(4, 0.02)")
     until(lambda: states(cell) == ["finished"] * 3, "the graph")
-    opened.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    opened.page.wait_for_function(
-        "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-    )
+    opened.restart()
+    cell.get_by_text("The kernel ended or was restarted").wait_for()
     for node in cell.locator(".taskloom-node").all():
         node.click()
     assert states(cell) == ["finished"] * 3

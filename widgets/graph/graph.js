@@ -303,6 +303,7 @@ function render({ model, el }) {
   addButton(parts.tools, "+", "Zoom in", () => viewport.zoom(ZOOM.step));
   addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
   const removeStop = addStopButton(model, parts.tools);
+  const removeLoss = noteLoss(model, parts.root);
 
   const markHits = () => {
     const wanted = Boolean(search.value.trim());
@@ -414,8 +415,9 @@ function render({ model, el }) {
     diagram = next;
     tip.hide();
     drawn = drawDiagram(stage, diagram);
-    const isNew = diagram.boxes.findIndex((box) => !before.has(box[0]));
-    current = Math.max(0, isNew >= 0 ? isNew : diagram.boxes.findIndex((box) => box[0] === key));
+    const fresh = diagram.boxes.flatMap(([key, , , x, y], number) => (before.has(key) ? [] : [{ number, x, y }]));
+    const [first] = fresh.sort((one, other) => one.x - other.x || one.y - other.y);
+    current = first ? first.number : Math.max(0, diagram.boxes.findIndex((box) => box[0] === key));
     setCurrent(current);
     collapse.hidden = !diagram.opened;
     setText(parts.hint, diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "");
@@ -470,6 +472,7 @@ function render({ model, el }) {
   resized.observe(frame);
   return () => {
     removeStop();
+    removeLoss();
     unfollow();
     searchKeys();
     frameKeys();
@@ -480,15 +483,4 @@ function render({ model, el }) {
   };
 }
 
-/** Lets a graph stay when its run is over: the page tells the kernel that it saves a picture in the widget's place. */
-function initializeGraph({ model }) {
-  initialize({ model });
-  const notebook = model.widget_manager?.context?.model;
-  if (typeof notebook?.toJSON !== "function") return;
-  follow(model, () => {
-    if (!model.get("running")) unfinished(notebook).set(model.get("output_id"), model.get("picture"));
-  });
-  ask(model, { type: "ready" });
-}
-
-export default { initialize: initializeGraph, render };
+export default { initialize, render };

@@ -3,12 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FakeModel, FakeNotebook, ID, load, sourceOf } from "../fakes.mjs";
+import { load, sourceOf } from "../fakes.mjs";
 
 const source = await sourceOf("graph");
-const graph = await load(source + "\nexport { currentStates, zoomed, fitted, found };");
-
-const VIEW = "application/vnd.jupyter.widget-view+json";
+const graph = await load(source + "\nexport { currentStates, zoomed, fitted, revealed, found, neighbour };");
 
 test("a box's value is five times its done tasks, plus its state", () => {
   assert.deepEqual(graph.currentStates(3, [0, 1, 5 * 7 + 2], []), [
@@ -33,6 +31,7 @@ test("zooming keeps the point under the pointer, within limits", () => {
   assert.deepEqual(view, { scale: 2, x: -90, y: -80 });
   assert.equal(graph.zoomed(view, 1000, 0, 0).scale, 3);
   assert.equal(graph.zoomed(view, 1e-9, 0, 0).scale, 0.05);
+  assert.equal(graph.zoomed({ scale: 0.01, x: 0, y: 0 }, 0.5, 0, 0).scale, 0.01, "no smaller than a large drawing as a whole");
 });
 
 test("a drawing fits its window, and a small one stays small, in the middle", () => {
@@ -40,24 +39,26 @@ test("a drawing fits its window, and a small one stays small, in the middle", ()
   assert.deepEqual(graph.fitted([200, 100], 1000, 300), { scale: 1, x: 400, y: 100 });
 });
 
+test("a box is brought into the window, and the view stays where it is there already", () => {
+  const box = { x: 500, y: 10, width: 50, height: 24 };
+  assert.deepEqual(graph.revealed({ scale: 1, x: 0, y: 0 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
+  assert.deepEqual(graph.revealed({ scale: 1, x: -262, y: 2 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
+});
+
+test("arrow keys follow edges sideways, and go to the next box of a column", () => {
+  const at = (x, y) => ["", "", "", x, y];
+  const boxes = [at(0, 0), at(0, 34), at(0, 68), at(100, 0), at(100, 34)];
+  const diagram = { boxes, inputs: [[], [], [], [2, 1], []] };
+  const go = (key) => [0, 1, 2, 3, 4].map((from) => graph.neighbour(diagram, from, `Arrow${key}`));
+  assert.deepEqual(go("Down"), [1, 2, -1, 4, -1]);
+  assert.deepEqual(go("Up"), [-1, 0, 1, -1, 3]);
+  assert.deepEqual(go("Left"), [-1, -1, -1, 1, 1], "along the nearest edge, or to the nearest box");
+  assert.deepEqual(go("Right"), [3, 3, 3, -1, -1]);
+});
+
 test("search looks for text in keys, in any case, and for nothing finds nothing", () => {
   const boxes = [["('Load', 1)"], ["clean"], ["<img>"]];
   assert.deepEqual(graph.found(boxes, " load "), [0]);
   assert.deepEqual(graph.found(boxes, "<IMG"), [2]);
   assert.deepEqual(graph.found(boxes, "  "), []);
-});
-
-test("a page that saves a picture for the widget says so, also when the run is over", () => {
-  const notebook = new FakeNotebook({ [VIEW]: { model_id: ID } });
-  const model = new FakeModel({}, notebook);
-  graph.default.initialize({ model });
-  assert.deepEqual(model.sent, [{ type: "ready" }]);
-  model.change({ running: false, picture: { "text/html": "all" } });
-  assert.deepEqual(notebook.toJSON().cells[1].outputs[0].data, { "text/html": "all" });
-});
-
-test("a front end that keeps its notebook elsewhere promises nothing", () => {
-  const model = new FakeModel({}, {});
-  graph.default.initialize({ model });
-  assert.deepEqual(model.sent, []);
 });
