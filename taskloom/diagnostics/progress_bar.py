@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from taskloom.bus import current_run
 from taskloom.diagnostics.base import Diagnostic
-from taskloom.views.progress import Progress, ProgressState, progress_state
+from taskloom.views.progress import Progress, ProgressState, filled, progress_state
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -158,15 +158,13 @@ def bar_line(state: ProgressState, width: int, longest: int) -> str:
     >>> bar_line(progress_state(taskloom.last_run()), 10, 80)
     '[##########] | 100% Completed | 1/1 · 0.0 s'
     """
-    done, total = state["done"], state["total"]
-    percent = 100 * done // total if total else 100
+    percent = filled(state, 100)
     if state["status"] == "running":
         percent = min(percent, 99)
     texts = [f"{state['count_text']} · {state['time_text']}", state["failure_text"], state["note_text"]]
     rest = f" | {percent:3}% Completed | {'  '.join(filter(None, texts))}"
     width = max(min(width, NARROWEST), min(width, longest - len(rest) - 2))
-    filled = width * done // total if total else width
-    line = f"[{'#' * filled:{width}}]{rest}"
+    line = f"[{'#' * filled(state, width):{width}}]{rest}"
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

@@ -65,11 +65,13 @@ class GraphMagic:
     shell : InteractiveShell
     outputs : LiveOutputs or None
         In a Jupyter kernel graphs are widgets, elsewhere a line of text.
+    leave_out : callable
+        Told of each run that a widget shows, which needs no progress bar beside it.
     """
 
-    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None) -> None:
+    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> None:
         self._shell = shell
-        self._new_view = _drawing(outputs)
+        self._new_view = _drawing(outputs, leave_out)
         self._over: deque[View] = deque()
         self._followers: list[RunFollower] = []
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
@@ -317,11 +319,16 @@ class TextView:
         ]
 
 
-def _drawing(outputs: LiveOutputs | None) -> NewView:
+def _drawing(outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> NewView:
     """How graphs are drawn."""
     if outputs is None:
         return TextView
 
     from taskloom.notebook.graph_widget import GraphView
 
-    return lambda graphs, run, collapsed: GraphView(outputs, graphs, run, collapsed)
+    def new_view(graphs: dict[str, RunGraph], run: Run | None, collapsed: bool | None) -> View:
+        if run is not None:
+            leave_out(run)
+        return GraphView(outputs, graphs, run, collapsed)
+
+    return new_view

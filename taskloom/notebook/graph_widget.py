@@ -16,6 +16,7 @@ from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_
 from taskloom.views.graph_places import HEIGHT
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
 from taskloom.views.labels import name_label
+from taskloom.views.pace import Pace
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
@@ -67,6 +68,7 @@ class GraphView:
         self._kept = self._diagrams[:]  # what pictures show: no group is open
         self._kept_states = self._states = self._new_states()
         self._sent: list[int] | None = None  # the last whole `states`
+        self._pace = Pace()
         self._ticks = 0
         self._picture: MimeBundle = {}  # the newest
         self._closed = False
@@ -121,7 +123,7 @@ class GraphView:
             return {}
         progress = self._states.look()
         values = [done * len(STATES) + state for state, done in zip(progress["states"], progress["done"], strict=True)]
-        texts = {"caption": caption(self._run), "failure": failure_text(self._run)}
+        texts = {"caption": caption(self._run, self._pace), "failure": failure_text(self._run)}
         if self._sent is not None:
             pairs = enumerate(zip(self._sent, values, strict=True))
             changes = [part for box, (old, new) in pairs if old != new for part in (box, new)]

@@ -57,7 +57,7 @@ class ProgressBars:
     def run_started(self, run: Run) -> None:
         """Remember the run; no bar yet."""
         with self._lock:
-            if self._closed:
+            if self._closed or run.id in self._followed:
                 return
             if run.parent is None:
                 wanted = config.get("notebook.progress")
@@ -68,6 +68,11 @@ class ProgressBars:
                 self._follow(run, None)  # a task of a run that is over is being replayed
             else:
                 self._early.setdefault(run.parent, []).append(run)
+
+    def leave_out(self, run: Run) -> None:
+        """Draw no bar for a run that another view shows from its start."""
+        with self._lock:
+            self._followed[run.id] = None
 
     def _follow(self, run: Run, followed: _Followed | None) -> None:
         self._followed[run.id] = followed

@@ -41,8 +41,10 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     first = until(lambda: states(cell).count("finished"), "a finished task")
     assert "running" in states(cell)
     until(lambda: states(cell).count("finished") > first, "more finished tasks")
+    until(lambda: "left" in cell.locator(".taskloom-graph-caption").inner_text(), "the estimated time")
     photograph(cell, "running")
     assert notebook.is_busy(cell)
+    assert cell.locator("button.taskloom-stop").count() == 1, "the graph's, and none of a progress bar"
     notebook.wait(cell)
     until(lambda: states(cell) == ["finished"] * 25, "the whole graph, explorable")
     until(lambda: cell.locator(".taskloom-critical").count() >= 3, "the longest chain")
@@ -52,6 +54,7 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     until(lambda: "took" in tip.inner_text(), "the tip")
     assert "function wait" in tip.inner_text()
     assert "('clean', 0)" in tip.inner_text()
+    assert cell.locator(".taskloom-progress").count() == 0
     photograph(cell, "over")
 
 
@@ -198,6 +201,11 @@ def test_a_group_opened_by_keyboard_keeps_the_focus(notebook: Notebook) -> None:
 def test_an_empty_graph_says_so(notebook: Notebook) -> None:
     cell = notebook.run("%%graph\nimport taskloom\ntaskloom.get({}, [])")
     until(lambda: "The graph is empty" in cell.locator(".taskloom-graph-frame").inner_text(), "the words")
+    words, frame = (
+        cell.locator(".taskloom-graph-empty").bounding_box(),
+        cell.locator(".taskloom-graph-frame").bounding_box(),
+    )
+    assert frame["y"] < words["y"] < words["y"] + words["height"] < frame["y"] + frame["height"]
     photograph(cell, "empty")
 
 

@@ -149,6 +149,23 @@ def test_nested_runs_of_a_run_without_a_bar_have_none(recorder: Recorder) -> Non
     assert not recorder.bars
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_run_that_another_view_shows_has_no_bar(recorder: Recorder, told_first: bool) -> None:
+    run = recorder.start(told=told_first)
+    recorder.listener.leave_out(run)
+    if not told_first:
+        recorder.listener.run_started(run)
+    nested = recorder.start(inside=run)
+    for either in (run, nested):
+        recorder.after(either, 1)
+    for either in (nested, run):
+        recorder.end(either)
+    assert not any(bar.drawn or bar.left for bar in recorder.bars)
+    other = recorder.start()
+    recorder.after(other, 1)
+    assert recorder.bars[-1].drawn
+
+
 def test_closing_leaves_a_line_and_draws_no_more(recorder: Recorder) -> None:
     run = recorder.start()
     recorder.after(run, 1)
