@@ -7,6 +7,7 @@ import sys
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, TextIO
+from weakref import WeakSet
 
 from taskloom.bus import current_run
 from taskloom.diagnostics.base import Diagnostic
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 TICK = 0.1  # seconds between two calls of the bus
 NARROWEST = 10  # characters: a bar shrinks to that before text is cut
 WIDEST_LINE = 160  # characters, where the output has no width of its own
+
+_on_screen: WeakSet[ProgressBar] = WeakSet()  # bars that are registered and write where a person looks
 
 
 class ProgressBar(Diagnostic):
@@ -70,6 +73,8 @@ class ProgressBar(Diagnostic):
         """Show every run that starts from now on, in any thread."""
         if self._attached is None:
             self._line = _Line(_shown(self._out))
+            if self._out is None:
+                _on_screen.add(self)
             outer = current_run.get()
             self._around = None if outer is None else outer.id
         super().register()
@@ -83,6 +88,7 @@ class ProgressBar(Diagnostic):
             It is not registered.
         """
         super().unregister()
+        _on_screen.discard(self)
         with self._lock:
             self._followed.clear()
             self._owner = None
@@ -117,8 +123,17 @@ class ProgressBar(Diagnostic):
                 self._line.draw(progress_state(run), self._width)
                 self._line.end()
 
+    def follows(self, run: Run) -> bool:
+        """Whether the run is one of those that this bar shows now."""
+        return run.id in self._followed
+
     def _watches(self, run: Run) -> bool:
         return run.parent in (None, self._around) and super()._watches(run)
+
+
+def is_on_screen(run: Run) -> bool:
+    """Whether somebody has asked for a `ProgressBar` that shows this run, so that it needs no other."""
+    return any(bar.follows(run) for bar in list(_on_screen))
 
 
 class _Line:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from taskloom import config
 from taskloom.bus import runs
+from taskloom.diagnostics.progress_bar import is_on_screen
 from taskloom.views.progress import NestedCount, Progress, ProgressState
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class ProgressBars:
     Notes
     -----
     A bar appears when its run lasts longer than the setting ``notebook.progress_delay``, so that short runs leave no
-    output. The setting ``notebook.progress`` is asked when a run starts.
+    output, and gives way to a `taskloom.diagnostics.ProgressBar` that somebody has asked for. The
+    setting ``notebook.progress`` is asked when a run starts.
     """
 
     def __init__(self, new_bar: NewBar) -> None:
@@ -135,7 +137,7 @@ class _Followed:
             self._bar.finish(self._state())
 
     def update(self) -> None:
-        if self._drawn or self.run.duration >= self._delay:
+        if self._drawn or (self.run.duration >= self._delay and not is_on_screen(self.run)):
             self._drawn = True
             self._bar.draw(self._state())
 
