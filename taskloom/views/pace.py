@@ -24,9 +24,11 @@ class Estimate(NamedTuple):
     def left_text(self) -> str:
         """The time that is left, once it is known well enough to be of use.
 
-        >>> Estimate(12, 10, 14, "").left_text, Estimate(60, 2, 2400, "").left_text
-        ('about 10–14 s left', '')
+        >>> [Estimate(0, low, high, "").left_text for low, high in ((10, 14), (2, 2400), (0.3, 0.7))]
+        ['about 10–14 s left', '', 'less than 1 s left']
         """
+        if self.high < 1:
+            return "less than 1 s left"
         return f"about {duration_range(self.low, self.high)} left" if self.high <= VAGUE * self.low else ""
 
 

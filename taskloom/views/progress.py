@@ -252,7 +252,7 @@ def filled(state: ProgressState, length: int) -> int:
 
 
 def static_html(state: ProgressState) -> str:
-    """Draw a bar as one line of HTML that needs neither script nor style sheet, and is safe whatever the keys are.
+    """Draw a bar as a line of HTML that needs neither script nor style sheet, and is safe whatever the keys are.
 
     Parameters
     ----------
@@ -278,9 +278,9 @@ def static_html(state: ProgressState) -> str:
     mark = {"finished": "✓ ", "failed": "✗ ", "cancelled": "■ "}.get(state["status"], "")
     parts = [
         f"<span style='{_BAR}'>{_segments(state)}</span>",
-        f"<b style='{_GAP}{_RED if failure else ''}'>{mark}{state['count_text']}</b>",
-        _text(duration(state["elapsed"]) if running else state["time_text"]),
-        _text(state["engine"], _MUTED),
+        f"<b style='{_WHOLE}{_GAP}{_RED if failure else ''}'>{mark}{state['count_text']}</b>",
+        _text(duration(state["elapsed"]) if running else state["time_text"], _WHOLE),
+        _text(state["engine"], _WHOLE + _MUTED),
         _text(failure, _RED),
         _text(_SAVED_TOO_EARLY if running else state["note_text"], _MUTED),
     ]
@@ -291,10 +291,10 @@ def static_html(state: ProgressState) -> str:
 
 
 _SAVED_TOO_EARLY = "was still running when this was saved: taskloom.last_run() says how it ended"
-_LINE = "font-size:13px;line-height:20px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;"
+_LINE = "font-size:13px;line-height:20px;max-height:60px;overflow:hidden;overflow-wrap:anywhere;"  # three rows at most
 _GAP = "margin-right:12px;"
 _MUTED = "opacity:0.7;"
-_WHOLE = "display:inline-block;"  # the ellipsis at the line's end replaces all of it
+_WHOLE = "white-space:nowrap;"  # a narrow cell breaks the line in front of it
 _RED = f"color:{FAILED_COLOR};"
 _BAR = (
     "display:inline-block;width:120px;height:8px;margin-right:12px;border-radius:4px;overflow:hidden;"

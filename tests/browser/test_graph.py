@@ -1,12 +1,10 @@
 """The live graph as a person sees it, in JupyterLab."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 from .lab import Lab, Notebook
-from .test_progress import until
+from .test_progress import photograph, until
 
 SETUP = """
 import time, taskloom
@@ -27,13 +25,6 @@ def states(cell: Any) -> list[str]:
     return list(nodes.evaluate_all("nodes => nodes.map((node) => node.dataset.state)"))
 
 
-def photograph(cell: Any, name: str) -> None:
-    """Keep a picture where somebody wants to look at it."""
-    folder = os.environ.get("SCREENSHOTS_FOLDER")
-    if folder:
-        Path(folder, f"graph-{name}.png").write_bytes(cell.screenshot())
-
-
 def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.start("%%graph\nrun(12, 0.15)")
@@ -42,7 +33,7 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     assert "running" in states(cell)
     until(lambda: states(cell).count("finished") > first, "more finished tasks")
     until(lambda: "left" in cell.locator(".taskloom-graph-caption").inner_text(), "the estimated time")
-    photograph(cell, "running")
+    photograph(cell, "graph-running")
     assert notebook.is_busy(cell)
     assert cell.locator("button.taskloom-stop").count() == 1, "the graph's, and none of a progress bar"
     notebook.wait(cell)
@@ -55,7 +46,7 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     assert "function wait" in tip.inner_text()
     assert "('clean', 0)" in tip.inner_text()
     assert cell.locator(".taskloom-progress").count() == 0
-    photograph(cell, "over")
+    photograph(cell, "graph-over")
 
 
 def test_stop(notebook: Notebook) -> None:
@@ -76,7 +67,7 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     member = cell.locator(""".taskloom-node[data-key="('clean', 7)"]""")
     member.wait_for()
     assert notebook.is_busy(cell)
-    photograph(cell, "opened")
+    photograph(cell, "graph-opened")
     cell.get_by_role("button", name="Collapse").click()
     member.wait_for(state="detached")
     search = cell.locator(".taskloom-graph-search")
@@ -100,7 +91,7 @@ def test_failure_and_hostile_keys(notebook: Notebook) -> None:
     )
     assert "ValueError: <img src=x" in cell.locator(".taskloom-graph-failure").inner_text()
     assert cell.locator(".taskloom-graph-live img").count() == 0
-    photograph(cell, "failed")
+    photograph(cell, "graph-failed")
 
 
 def test_a_collection_before_and_after_optimisation(notebook: Notebook) -> None:
@@ -117,7 +108,7 @@ def test_a_collection_before_and_after_optimisation(notebook: Notebook) -> None:
     assert before.get_attribute("aria-pressed") == "true"
     cell.get_by_role("button", name="After optimisation").click()
     assert before.get_attribute("aria-pressed") == "false"
-    photograph(cell, "collection")
+    photograph(cell, "graph-collection")
 
 
 def test_search_counts_its_hits_and_zoom(notebook: Notebook) -> None:
@@ -135,7 +126,7 @@ def test_search_counts_its_hits_and_zoom(notebook: Notebook) -> None:
         said.append(hits.inner_text())
     assert said == ["1 of 5", "2 of 5", "1 of 5", "5 of 5"]
     until(lambda: "took" in cell.locator(".taskloom-graph-tip").inner_text(), "the tip of the hit")
-    photograph(cell, "search")
+    photograph(cell, "graph-search")
     search.fill("nowhere")
     assert hits.inner_text() == "no task matches"
     assert cell.locator(".taskloom-found").count() == 0
@@ -170,7 +161,7 @@ def test_keyboard_goes_from_task_to_task_and_is_told_of_each(notebook: Notebook)
     assert tip.is_visible()
     outline = focused.locator(".taskloom-box").evaluate("box => getComputedStyle(box).strokeWidth")
     assert outline == "3px"
-    photograph(cell, "keyboard")
+    photograph(cell, "graph-keyboard")
     notebook.page.keyboard.press("Escape")
     assert tip.is_hidden()
     notebook.page.keyboard.press("Space")
@@ -206,7 +197,7 @@ def test_an_empty_graph_says_so(notebook: Notebook) -> None:
         cell.locator(".taskloom-graph-frame").bounding_box(),
     )
     assert frame["y"] < words["y"] < words["y"] + words["height"] < frame["y"] + frame["height"]
-    photograph(cell, "empty")
+    photograph(cell, "graph-empty")
 
 
 def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> None:
@@ -227,7 +218,7 @@ def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> Non
     picture.wait_for()
     until(lambda: picture.evaluate("image => image.naturalWidth") > 100, "the picture")
     assert "model not found" not in reopened.page.locator(".jp-Notebook").inner_text()
-    photograph(reopened.page.locator(".jp-CodeCell").last, "reopened")
+    photograph(reopened.page.locator(".jp-CodeCell").last, "graph-reopened")
 
 
 def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> None:
@@ -272,8 +263,8 @@ def test_dark_theme(lab: Lab, notebook: Notebook) -> None:
     dark.run(SETUP)
     cell = dark.start("%%graph\nrun(12, 0.1)")
     until(lambda: "finished" in states(cell), "a finished task")
-    photograph(cell, "dark")
+    photograph(cell, "graph-dark")
     box = cell.locator('[data-state="finished"] .taskloom-box').first
     assert box.evaluate("box => getComputedStyle(box).fill") == "rgb(18, 56, 44)"
     dark.wait(cell)
-    photograph(cell, "dark-over")
+    photograph(cell, "graph-dark-over")
