@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import sqrt
+from math import ceil, sqrt
 from typing import NamedTuple
 
 from taskloom.views.labels import duration_range, rate
@@ -24,11 +24,11 @@ class Estimate(NamedTuple):
     def left_text(self) -> str:
         """The time that is left, once it is known well enough to be of use.
 
-        >>> [Estimate(0, low, high, "").left_text for low, high in ((10, 14), (2, 2400), (0.3, 0.7))]
-        ['about 10–14 s left', '', 'less than 1 s left']
+        >>> [Estimate(0, low, high, "").left_text for low, high in ((10, 14), (2, 2400), (0.3, 1.7))]
+        ['about 10–14 s left', '', 'less than 2 s left']
         """
-        if self.high < 1:
-            return "less than 1 s left"
+        if self.low < 1 and self.high <= VAGUE:
+            return f"less than {ceil(self.high)} s left"
         return f"about {duration_range(self.low, self.high)} left" if self.high <= VAGUE * self.low else ""
 
 

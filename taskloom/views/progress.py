@@ -295,7 +295,7 @@ _LINE = "font-size:13px;line-height:20px;max-height:60px;overflow:hidden;overflo
 _GAP = "margin-right:12px;"
 _MUTED = "opacity:0.7;"
 _WHOLE = "white-space:nowrap;"  # a narrow cell breaks the line in front of it
-_RED = f"color:{FAILED_COLOR};"
+_RED = f"color:{FAILED_COLOR};color:color-mix(in srgb,{FAILED_COLOR} 85%,currentcolor);"  # reads in light and dark
 _BAR = (
     "display:inline-block;width:120px;height:8px;margin-right:12px;border-radius:4px;overflow:hidden;"
     "vertical-align:middle;background-color:rgba(128,128,128,0.25);font-size:0;line-height:0;"
