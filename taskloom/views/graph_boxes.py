@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from taskloom.bus import RunGraph
@@ -21,6 +22,7 @@ CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
 KEY_LENGTH = 200  # characters of a key that a drawing keeps
 LABEL_LENGTH = 24
 OTHERS = "other names"
+NONE_OPENED: Mapping[str, int] = MappingProxyType({})
 
 
 class Box(NamedTuple):
@@ -41,7 +43,8 @@ class Diagram:
     Parameters
     ----------
     graph : RunGraph
-    opened : names whose tasks have boxes of their own though the graph is collapsed.
+    opened : names whose tasks have boxes of their own though the graph is collapsed, up to 1000 of each: from which
+        place in the graph's order on.
     collapsed : a box per name; by default where there are more than 300 tasks.
 
     Attributes
@@ -58,12 +61,13 @@ class Diagram:
     (['a', 'b'], [[], [0]])
     """
 
-    def __init__(self, graph: RunGraph, opened: Set[str] = frozenset(), collapsed: bool | None = None) -> None:
+    def __init__(self, graph: RunGraph, opened: Mapping[str, int] = NONE_OPENED, collapsed: bool | None = None) -> None:
         self.graph = graph
         self.opened = opened
         self.collapsed = len(graph) > COLLAPSE_ABOVE if collapsed is None else collapsed
         names = list(map(task_name, graph.keys))
-        members = _members(names, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
+        self._groups = _groups(names) if self.collapsed else {}
+        members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
         colors = name_colors([*colors_by_name(graph.keys), *names])
         self.box_of = [0] * len(graph)
         for number, (_, tasks) in enumerate(members):
@@ -87,6 +91,17 @@ class Diagram:
             )
             for number, (group, tasks) in enumerate(members)
         ]
+
+    def opening(self, group: str) -> Mapping[str, int]:
+        """What is opened after a click on a group's box: where some of its tasks have boxes already, the next ones."""
+        first = self.opened[group] + MOST_MEMBERS if group in self.opened else 0
+        return {**self.opened, group: first if first < len(self._groups[group]) else 0}
+
+    def opening_at(self, task: int) -> Mapping[str, int]:
+        """What has to be opened for a task to have a box of its own."""
+        group = self.boxes[self.box_of[task]].group
+        place = self._groups[group].index(task)
+        return {**self.opened, group: place - place % MOST_MEMBERS}
 
     def edges(self) -> str:
         """All edges in one SVG path."""
@@ -156,23 +171,29 @@ def _group_label(group: str) -> str:
     return one_line(name_label(group), LABEL_LENGTH).strip() or "?"
 
 
-def _members(names: list[str], opened: Set[str]) -> list[tuple[str, list[int]]]:
-    """The tasks of each box, and the name of the group that it stands for."""
-    tasks_of: dict[str, list[int]] = {}
+def _groups(names: list[str]) -> dict[str, list[int]]:
+    """The tasks of each name; of the rarest names together where there are too many names."""
+    groups: dict[str, list[int]] = {}
     for task, name in enumerate(names):
-        tasks_of.setdefault(name, []).append(task)
-    if len(tasks_of) > MOST_GROUPS:
-        largest = sorted(tasks_of, key=lambda name: len(tasks_of[name]), reverse=True)
-        others = [task for name in largest[MOST_GROUPS - 1 :] for task in tasks_of.pop(name)]
-        tasks_of[OTHERS] = tasks_of.get(OTHERS, []) + others
+        groups.setdefault(name, []).append(task)
+    if len(groups) > MOST_GROUPS:
+        largest = sorted(groups, key=lambda name: len(groups[name]), reverse=True)
+        others = [task for name in largest[MOST_GROUPS - 1 :] for task in groups.pop(name)]
+        groups[OTHERS] = groups.get(OTHERS, []) + others
+    return groups
+
+
+def _members(groups: dict[str, list[int]], opened: Mapping[str, int]) -> list[tuple[str, list[int]]]:
+    """The tasks of each box, and the name of the group that it stands for."""
     boxes: list[tuple[str, list[int]]] = []
-    for name, tasks in tasks_of.items():
+    for name, tasks in groups.items():
         if len(tasks) == 1:
             boxes.append(("", tasks))
         elif name in opened:
-            boxes += [("", [task]) for task in tasks[:MOST_MEMBERS]]
-            if len(tasks) > MOST_MEMBERS:
-                boxes.append((name, tasks[MOST_MEMBERS:]))
+            first, after = opened[name], opened[name] + MOST_MEMBERS
+            boxes += [("", [task]) for task in tasks[first:after]]
+            if others := tasks[:first] + tasks[after:]:
+                boxes.append((name, others))
         else:
             boxes.append((name, tasks))
     return boxes

@@ -77,6 +77,34 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     notebook.interrupt()
 
 
+def test_a_task_of_a_group_too_large_to_draw_is_found(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph\nrun(1200, 0)")
+    until(lambda: states(cell) == ["finished"] * 3, "the graph")
+    search, hits = cell.locator(".taskloom-graph-search"), cell.locator(".taskloom-graph-hits")
+    for key in ("('clean', 0)", "('clean', 1199)"):  # one of them is not among the first thousand
+        search.fill(key)
+        assert hits.inner_text() == "Enter looks into groups"
+        search.press("Enter")
+        until(lambda: hits.inner_text() == "1 of 1", "the task")
+        assert cell.locator(".taskloom-found").get_attribute("data-key") == key
+    assert cell.locator('.taskloom-node[data-key="clean"] .taskloom-count').text_content() in ("200/200", "1,000/1,000")
+    search.fill("nowhere")
+    search.press("Enter")
+    until(lambda: hits.inner_text() == "no task matches", "the answer")
+
+
+def test_a_cell_that_awaits(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.start("%%graph\nimport asyncio\nawait asyncio.to_thread(run, 30, 0.1)")
+    first = until(lambda: states(cell).count("finished"), "a finished task")
+    until(lambda: states(cell).count("finished") > first, "more finished tasks")
+    assert notebook.is_busy(cell)
+    cell.locator(".taskloom-graph-live button.taskloom-stop").click()
+    notebook.wait(cell)
+    until(lambda: "stopped" in cell.locator(".taskloom-graph-caption").inner_text(), "the caption")
+
+
 def test_failure_and_hostile_keys(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.run(

@@ -162,9 +162,16 @@ def test_a_small_graph_is_collapsed_on_demand() -> None:
 
 def test_an_opened_group_is_its_tasks_as_far_as_a_page_bears() -> None:
     graph = read_graph(pipeline(MOST_MEMBERS + 5))
-    boxes = Diagram(graph, opened=frozenset({"clean"})).boxes
-    assert len(boxes) == 1 + MOST_MEMBERS + 1 + 1
-    assert [len(box.tasks) for box in boxes if box.group] == [MOST_MEMBERS + 5, 5]
+    diagram = Diagram(graph, opened={"clean": 0})
+    assert len(diagram.boxes) == 1 + MOST_MEMBERS + 1 + 1
+    assert [len(box.tasks) for box in diagram.boxes if box.group] == [MOST_MEMBERS + 5, 5]
+    last = graph.keys.index(("clean", MOST_MEMBERS + 4))
+    assert diagram.opening("clean") == diagram.opening_at(last) == {"clean": MOST_MEMBERS}
+    diagram = Diagram(graph, opened=diagram.opening("clean"))
+    assert [len(box.tasks) for box in diagram.boxes if box.group] == [MOST_MEMBERS + 5, MOST_MEMBERS]
+    assert diagram.boxes[diagram.box_of[last]].tasks == [last]
+    assert diagram.opening("clean") == {"clean": 0}
+    assert diagram.opening("load") == {"clean": MOST_MEMBERS, "load": 0}
 
 
 def test_more_names_than_a_page_bears_share_a_box() -> None:

@@ -1,11 +1,8 @@
 // The live graph. The kernel sends diagrams that are laid out already (notebook/graph_widget.py: GraphView) and what has
-// changed since; this file puts them on the page, and lets a person move, zoom, search and ask, by pointer or keyboard.
+// changed since; this file puts them on the page, and lets a person search and ask, by pointer or keyboard. The window
+// on a diagram, in which it is moved and zoomed, is a part of its own (viewport.js).
 
 const STATES = ["waiting", "ready", "running", "finished", "failed"];
-const SVG = "http" + ":" + "//www.w3.org/2000/svg";
-const ZOOM = { least: 0.05, most: 3, step: 1.25, readable: 0.8 };
-const TALLEST = 460; // pixels of the window on the graph
-const STEPS = { ArrowLeft: [50, 0], ArrowRight: [-50, 0], ArrowUp: [0, 50], ArrowDown: [0, -50] };
 const NO_HIT = "no task matches";
 const HELP =
   "Task graph. Arrow keys go from task to task, Enter opens a group, plus and minus zoom, 0 shows all, " +
@@ -18,31 +15,6 @@ function currentStates(count, states, changes) {
     if (changes[index] < count) values[changes[index]] = changes[index + 1];
   }
   return values.map((value) => ({ state: STATES[value % STATES.length], done: Math.floor(value / STATES.length) }));
-}
-
-/** The view after zooming by `factor` around a point of the window, which stays where it is. */
-function zoomed(view, factor, x, y) {
-  const least = Math.min(ZOOM.least, view.scale); // a large drawing as a whole may be smaller
-  const scale = Math.min(ZOOM.most, Math.max(least, view.scale * factor));
-  const ratio = scale / view.scale;
-  return { scale, x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio };
-}
-
-/** The view in which a whole drawing fills the window; small drawings keep their size. */
-function fitted([width, height], windowWidth, windowHeight) {
-  const scale = Math.min(1, windowWidth / width, windowHeight / height);
-  return { scale, x: Math.max(0, (windowWidth - width * scale) / 2), y: Math.max(0, (windowHeight - height * scale) / 2) };
-}
-
-/** The view moved as little as it takes to have a box, with some room around it, inside the window. */
-function revealed(view, { x, y, width, height }, windowWidth, windowHeight) {
-  const shift = (start, length, room) => Math.max(0, 12 - start) || Math.min(0, room - 12 - start - length);
-  const { scale } = view;
-  return {
-    scale,
-    x: view.x + shift(view.x + x * scale, width * scale, windowWidth),
-    y: view.y + shift(view.y + y * scale, height * scale, windowHeight),
-  };
 }
 
 /** The numbers of the boxes with a text in their key, as typed or in any case. */
@@ -67,13 +39,6 @@ function neighbour({ boxes, inputs }, from, key) {
   return choices[key]().reduce((best, number) => (best < 0 || distance(number) < distance(best) ? number : best), -1);
 }
 
-function shape(tag, attributes, parent) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  parent.append(node);
-  return node;
-}
-
 function addButton(parent, text, label, onClick) {
   const button = element("button", "taskloom-graph-button", parent);
   button.type = "button";
@@ -82,18 +47,6 @@ function addButton(parent, text, label, onClick) {
   setText(button, text);
   button.addEventListener("click", onClick);
   return button;
-}
-
-/** Calls `handle` for keys pressed inside a node, and keeps those that it takes from the page. At the window, because
-    JupyterLab looks for its shortcuts at the document, before a key arrives. Gives the function that ends this. */
-function takeKeys(node, handle) {
-  const listen = (event) => {
-    if (!node.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey || !handle(event)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  window.addEventListener("keydown", listen, true);
-  return () => window.removeEventListener("keydown", listen, true);
 }
 
 function build(el) {
@@ -112,7 +65,7 @@ function build(el) {
   search.setAttribute("aria-label", "Find tasks by key; Enter goes to the next, Shift and Enter to the one before");
   const failure = element("div", "taskloom-graph-failure", root);
   failure.setAttribute("role", "alert");
-  const frame = element("div", "taskloom-graph-frame", root);
+  const frame = element("div", "taskloom-viewport taskloom-graph-frame", root);
   frame.tabIndex = -1; // a box in it can be reached instead
   frame.setAttribute("role", "application");
   frame.setAttribute("aria-label", HELP);
@@ -174,53 +127,6 @@ function recolor(drawn, values) {
   });
 }
 
-/** The window on a drawing, which is moved and zoomed in it. */
-class Viewport {
-  constructor(frame, stage) {
-    this.frame = frame;
-    this.stage = stage;
-    this.size = [1, 1];
-    this.view = { scale: 1, x: 0, y: 0 };
-    this.fits = true; // until a person moves the view
-  }
-  get middle() {
-    return [this.frame.clientWidth / 2, this.frame.clientHeight / 2];
-  }
-  set(view) {
-    this.view = view;
-    this.stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
-  }
-  moveTo(view) {
-    this.fits = false;
-    this.set(view);
-  }
-  moveBy([dx, dy], from = this.view) {
-    this.moveTo({ ...from, x: from.x + dx, y: from.y + dy });
-  }
-  zoom(factor, x = this.middle[0], y = this.middle[1]) {
-    this.moveTo(zoomed(this.view, factor, x, y));
-  }
-  /** Shows a drawing of this size whole. */
-  fit(size = this.size) {
-    this.size = size;
-    this.fits = true;
-    const width = this.frame.clientWidth;
-    if (!width) return;
-    const height = size[1] * Math.min(1, width / size[0]);
-    this.frame.style.height = `${Math.round(Math.min(TALLEST, Math.max(60, height)))}px`;
-    this.set(fitted(size, width, this.frame.clientHeight));
-  }
-  /** Brings a box into the window, large enough to read if `closer`. */
-  reveal(box, closer = false) {
-    const scale = closer ? Math.max(this.view.scale, ZOOM.readable) : this.view.scale;
-    const [x, y] = this.middle;
-    const next = closer
-      ? { scale, x: x - (box.x + box.width / 2) * scale, y: y - (box.y + box.height / 2) * scale }
-      : revealed(this.view, box, this.frame.clientWidth, this.frame.clientHeight);
-    if (next.x !== this.view.x || next.y !== this.view.y || scale !== this.view.scale) this.moveTo(next);
-  }
-}
-
 /** What is known of the box that a person points at or has gone to. */
 class Tip {
   constructor({ root, tip, said }) {
@@ -271,8 +177,8 @@ function render({ model, el }) {
   let finding = false; // the kernel looks into groups
 
   const toKernel = (message) => ask(model, { diagram: selected, ...message });
-  const boxAt = (event) => {
-    const node = event.target.closest?.(".taskloom-node");
+  const boxOf = (target) => {
+    const node = target.closest?.(".taskloom-node");
     return node ? Number(node.dataset.box) : -1;
   };
   const place = (number) => {
@@ -299,8 +205,8 @@ function render({ model, el }) {
   };
 
   const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () => toKernel({ type: "collapse" }));
-  addButton(parts.tools, "−", "Zoom out", () => viewport.zoom(1 / ZOOM.step));
-  addButton(parts.tools, "+", "Zoom in", () => viewport.zoom(ZOOM.step));
+  addButton(parts.tools, "−", "Zoom out", () => viewport.zoomOut());
+  addButton(parts.tools, "+", "Zoom in", () => viewport.zoomIn());
   addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
   const removeStop = addStopButton(model, parts.tools);
   const removeLoss = noteLoss(model, parts.root);
@@ -319,7 +225,7 @@ function render({ model, el }) {
     hit = (hit < 0 && step < 0 ? hits.length - 1 : hit + step + hits.length) % hits.length;
     parts.hits.textContent = `${hit + 1} of ${hits.length}`;
     setCurrent(hits[hit]);
-    viewport.reveal(place(hits[hit]), true);
+    viewport.goTo(place(hits[hit]));
     point(hits[hit], true);
   };
   search.addEventListener("input", () => diagram && markHits());
@@ -337,40 +243,13 @@ function render({ model, el }) {
     return true;
   });
 
-  let press = null;
-  frame.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    press = { x: event.clientX, y: event.clientY, view: viewport.view, box: boxAt(event), moved: false };
-  });
-  const drag = (event) => {
-    if (!press) return;
-    const way = [event.clientX - press.x, event.clientY - press.y];
-    if (!press.moved && Math.hypot(...way) < 4) return;
-    press.moved = true;
-    tip.hide();
-    viewport.moveBy(way, press.view);
-  };
-  const release = () => {
-    if (press && !press.moved) open(press.box);
-    press = null;
-  };
-  window.addEventListener("pointermove", drag);
-  window.addEventListener("pointerup", release);
-  frame.addEventListener("pointermove", (event) => !press?.moved && point(boxAt(event), false));
+  viewport.onPress = (target) => open(boxOf(target));
+  viewport.onDrag = () => tip.hide();
+  frame.addEventListener("pointermove", ({ target }) => !viewport.dragging && point(boxOf(target), false));
   frame.addEventListener("pointerleave", () => tip.hide());
-  frame.addEventListener(
-    "wheel",
-    (event) => {
-      if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
-      event.preventDefault();
-      const { left, top } = frame.getBoundingClientRect();
-      viewport.zoom(Math.exp(-event.deltaY / 300), event.clientX - left, event.clientY - top);
-    },
-    { passive: false },
-  );
 
   frame.addEventListener("focusin", (event) => {
-    const number = boxAt(event);
+    const number = boxOf(event.target);
     if (number < 0) return;
     setCurrent(number);
     if (!event.target.matches(":focus-visible")) return; // gone to by pointer: it is in sight
@@ -378,21 +257,13 @@ function render({ model, el }) {
     point(number, true);
   });
   frame.addEventListener("focusout", () => tip.hide());
-  const keys = {
-    "+": () => viewport.zoom(ZOOM.step),
-    "=": () => viewport.zoom(ZOOM.step),
-    "-": () => viewport.zoom(1 / ZOOM.step),
-    0: () => viewport.fit(),
-    Enter: (event) => open(boxAt(event)),
-    " ": (event) => open(boxAt(event)),
-    Escape: () => tip.hide(),
-  };
   const frameKeys = takeKeys(frame, (event) => {
-    const { key, shiftKey } = event;
-    if (!diagram?.boxes.length || !(key in STEPS || key in keys)) return false;
-    if (key in keys) keys[key](event);
-    else if (shiftKey) viewport.moveBy(STEPS[key]);
-    else focusOn(boxAt(event) < 0 ? current : neighbour(diagram, current, key));
+    const { key, shiftKey, target } = event;
+    if (!diagram?.boxes.length) return false;
+    if (key === "Enter" || key === " ") open(boxOf(target));
+    else if (key === "Escape") tip.hide();
+    else if (key.startsWith("Arrow") && !shiftKey) focusOn(boxOf(target) < 0 ? current : neighbour(diagram, current, key));
+    else return viewport.takeKey(key);
     return true;
   });
 
@@ -468,18 +339,14 @@ function render({ model, el }) {
     drawn.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-critical", critical.has(number)));
   };
   const unfollow = follow(model, update);
-  const resized = new ResizeObserver(() => viewport.fits && viewport.fit());
-  resized.observe(frame);
   return () => {
     removeStop();
     removeLoss();
     unfollow();
     searchKeys();
     frameKeys();
-    resized.disconnect();
+    viewport.close();
     model.off("msg:custom", receive);
-    window.removeEventListener("pointermove", drag);
-    window.removeEventListener("pointerup", release);
   };
 }
 

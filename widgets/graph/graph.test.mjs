@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import { load, sourceOf } from "../fakes.mjs";
 
-const source = await sourceOf("graph");
-const graph = await load(source + "\nexport { currentStates, zoomed, fitted, revealed, found, neighbour };");
+const source = await sourceOf("viewport", "graph");
+const graph = await load(source + "\nexport { currentStates, found, neighbour };");
 
 test("a box's value is five times its done tasks, plus its state", () => {
   assert.deepEqual(graph.currentStates(3, [0, 1, 5 * 7 + 2], []), [
@@ -24,25 +24,6 @@ test("changes alter the last whole, whose own stays for the next changes", () =>
 
 test("boxes of which nothing is known are waiting, and changes of others are no matter", () => {
   assert.deepEqual(graph.currentStates(1, [], [7, 3]), [{ state: "waiting", done: 0 }]);
-});
-
-test("zooming keeps the point under the pointer, within limits", () => {
-  const view = graph.zoomed({ scale: 1, x: 10, y: 20 }, 2, 110, 120);
-  assert.deepEqual(view, { scale: 2, x: -90, y: -80 });
-  assert.equal(graph.zoomed(view, 1000, 0, 0).scale, 3);
-  assert.equal(graph.zoomed(view, 1e-9, 0, 0).scale, 0.05);
-  assert.equal(graph.zoomed({ scale: 0.01, x: 0, y: 0 }, 0.5, 0, 0).scale, 0.01, "no smaller than a large drawing as a whole");
-});
-
-test("a drawing fits its window, and a small one stays small, in the middle", () => {
-  assert.deepEqual(graph.fitted([2000, 400], 1000, 300), { scale: 0.5, x: 0, y: 50 });
-  assert.deepEqual(graph.fitted([200, 100], 1000, 300), { scale: 1, x: 400, y: 100 });
-});
-
-test("a box is brought into the window, and the view stays where it is there already", () => {
-  const box = { x: 500, y: 10, width: 50, height: 24 };
-  assert.deepEqual(graph.revealed({ scale: 1, x: 0, y: 0 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
-  assert.deepEqual(graph.revealed({ scale: 1, x: -262, y: 2 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
 });
 
 test("arrow keys follow edges sideways, and go to the next box of a column", () => {
