@@ -2,7 +2,7 @@
 
 const SVG = "http" + ":" + "//www.w3.org/2000/svg";
 const ZOOM = { least: 0.05, most: 3, step: 1.25, readable: 0.8 };
-const TALLEST = 460; // pixels
+const HEIGHT = { least: 60, ofLarge: 240, most: 460 }; // pixels; a drawing that is shown at half its size or less is large
 const STEPS = { ArrowLeft: [50, 0], ArrowRight: [-50, 0], ArrowUp: [0, 50], ArrowDown: [0, -50] };
 
 function shape(tag, attributes, parent) {
@@ -18,6 +18,13 @@ function zoomed(view, factor, x, y) {
   const scale = Math.min(ZOOM.most, Math.max(least, view.scale * factor));
   const ratio = scale / view.scale;
   return { scale, x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio };
+}
+
+/** The height of a window of this width for a drawing. */
+function heightFor([width, height], windowWidth) {
+  const scale = Math.min(1, windowWidth / width);
+  const least = scale > 0.5 ? HEIGHT.least : HEIGHT.ofLarge;
+  return Math.round(Math.min(HEIGHT.most, Math.max(least, height * scale)));
 }
 
 /** The view in which a whole drawing fills the window; small drawings keep their size. */
@@ -135,8 +142,7 @@ class Viewport {
     this.fits = true;
     const width = this.frame.clientWidth;
     if (!width) return;
-    const height = size[1] * Math.min(1, width / size[0]);
-    this.frame.style.height = `${Math.round(Math.min(TALLEST, Math.max(60, height)))}px`;
+    this.frame.style.height = `${heightFor(size, width)}px`;
     this.set(fitted(size, width, this.frame.clientHeight));
   }
   /** Brings a box into the window. */

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { load, sourceOf } from "../fakes.mjs";
 
-const viewport = await load((await sourceOf("viewport")) + "\nexport { zoomed, fitted, revealed };");
+const viewport = await load((await sourceOf("viewport")) + "\nexport { zoomed, fitted, revealed, heightFor };");
 
 test("zooming keeps the point under the pointer, within limits", () => {
   const view = viewport.zoomed({ scale: 1, x: 10, y: 20 }, 2, 110, 120);
@@ -24,4 +24,11 @@ test("a box is brought into the window, and the view stays where it is there alr
   const box = { x: 500, y: 10, width: 50, height: 24 };
   assert.deepEqual(viewport.revealed({ scale: 1, x: 0, y: 0 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
   assert.deepEqual(viewport.revealed({ scale: 1, x: -262, y: 2 }, box, 300, 200), { scale: 1, x: -262, y: 2 });
+});
+
+test("a window is as high as its drawing needs, and gives a large one room to move in", () => {
+  assert.equal(viewport.heightFor([900, 300], 900), 300);
+  assert.equal(viewport.heightFor([200, 20], 900), 60);
+  assert.equal(viewport.heightFor([900, 9000], 900), 460);
+  assert.equal(viewport.heightFor([5000, 500], 900), 240);
 });
