@@ -81,10 +81,11 @@ class GraphMagic:
 
         Boxes are tasks, coloured by what they are doing; with more than 300 tasks a box stands for all tasks of one
         name, and a click opens it. Drag to move, Ctrl and the wheel or + and - to zoom; point at a box to read more.
-        When the run is over, the chain of tasks that took longest is marked.
+        By keyboard Tab leads to a box, arrow keys to the next, and Enter opens a group. When the run is over, the chain
+        of tasks that took longest is marked.
 
-        As ``%graph`` in a cell's first line it does the same for the rest of the cell, which may then be one that
-        another magic runs. A ``%%graph`` cell that awaits something at its top level is taken as such.
+        As ``%graph`` in a cell's first line it does the same for the rest of the cell; a ``%%graph`` cell that awaits
+        something at its top level is run that way.
         """
         __tracebackhide__ = True
         options = parse(self.graph, line)

@@ -189,6 +189,7 @@ def test_keyboard_goes_from_task_to_task_and_is_told_of_each(notebook: Notebook)
     assert tip.is_visible()
     outline = focused.locator(".taskloom-box").evaluate("box => getComputedStyle(box).strokeWidth")
     assert outline == "3px"
+    assert "Arrow keys" in cell.locator(".taskloom-graph-hint").inner_text()
     photograph(cell, "graph-keyboard")
     notebook.page.keyboard.press("Escape")
     assert tip.is_hidden()

@@ -4,6 +4,7 @@
 
 const STATES = ["waiting", "ready", "running", "finished", "failed"];
 const NO_HIT = "no task matches";
+const KEYS = "Arrow keys: next task · Enter: open a group · + − 0: zoom · Esc: hide the note";
 const HELP =
   "Task graph. Arrow keys go from task to task, Enter opens a group, plus and minus zoom, 0 shows all, " +
   "Shift with arrow keys moves the picture.";
@@ -185,6 +186,10 @@ function render({ model, el }) {
     const [x, y] = diagram.boxes[number].slice(3, 5);
     return { x, y, width: diagram.box[0], height: diagram.box[1] };
   };
+  const showHint = (byKeyboard) => {
+    const groups = diagram?.boxes.some((box) => box[6]);
+    setText(parts.hint, byKeyboard ? KEYS : groups ? "Click a group to open it" : "");
+  };
   const open = (number) => {
     const group = diagram.boxes[number]?.[6];
     if (group) toKernel({ type: "open", group });
@@ -255,8 +260,12 @@ function render({ model, el }) {
     if (!event.target.matches(":focus-visible")) return; // gone to by pointer: it is in sight
     viewport.reveal(place(number));
     point(number, true);
+    showHint(true);
   });
-  frame.addEventListener("focusout", () => tip.hide());
+  frame.addEventListener("focusout", () => {
+    tip.hide();
+    showHint(false);
+  });
   const frameKeys = takeKeys(frame, (event) => {
     const { key, shiftKey, target } = event;
     if (!diagram?.boxes.length) return false;
@@ -291,7 +300,7 @@ function render({ model, el }) {
     current = first ? first.number : Math.max(0, diagram.boxes.findIndex((box) => box[0] === key));
     setCurrent(current);
     collapse.hidden = !diagram.opened;
-    setText(parts.hint, diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "");
+    showHint(false);
     setText(parts.empty, diagram.boxes.length ? "" : "The graph is empty: there is no task in it.");
     viewport.fit(diagram.size);
     markHits();
