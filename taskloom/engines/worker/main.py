@@ -78,7 +78,7 @@ class Worker:
                 getattr(self, f"_{kind}")(*fields, parcels)
             except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
                 pass
-            self.page[RUN] = self.page[POSITION] = NOTHING
+            self.page[STARTED] = NOTHING
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Worker:
         size: int,
         constants: int,
         chunks: list[tuple[Any, ...]],
-        seen: float,
+        returns: int,
         first: int,
         tasks: Sequence[int],
         remote: dict[int, Any],
@@ -138,7 +138,10 @@ class Worker:
         dropped: list[int],
         parcels: list[Parcel],
     ) -> None:
-        """Run tasks one after the other, until one fails or the parent wants the others back."""
+        """Run tasks one after the other, until one fails or must go back, and the others with it.
+
+        What was sent before the parent knew that tasks went back is not run: it may build on those.
+        """
         slots = self.slots
         if slots.run != run:
             slots = self.slots = Slots(run, size, constants)
@@ -148,17 +151,24 @@ class Worker:
         slots.results.update(remote)
         for slot, number in packed.items():
             slots.packed[slot] = parcels[number]
-        self.page[RUN] = run
+        if returns != slots.returns:
+            return
+        if self.page[RUN] != run:
+            self.page[POSITION] = NOTHING
+            self.page[RUN] = run
         with self.reporting:
             self.times, self.tasks, self.first, self.reported = [], tasks, first, first
-        position = first
         try:
-            self._run(slots, seen)
+            self._run(slots)
         except BaseException as error:
             self.in_task = False
             position = int(self.page[POSITION])
+            task = tasks[position - first]
             self._report()
-            self._fail(run, tasks[position - first], error)
+            if missing := slots.missing(task):  # after a death: what the parent believes to be here is not
+                self._return(position, missing)
+            else:
+                self._fail(run, task, error)
         else:
             self._report()
 
@@ -166,9 +176,14 @@ class Worker:
         self._flush_output()
         self._send("failed", run, task, self.page[STARTED], perf_counter(), pack_error(error))
 
+    def _return(self, position: int, missing: Sequence[int] = ()) -> None:
+        """Give back what stands from a position on."""
+        self.slots.returns += 1
+        self._send("returned", self.slots.run, position, missing)
+
     # -- the hot loop ---------------------------------------------------------------------------------------------
 
-    def _run(self, slots: Slots, seen: float) -> None:
+    def _run(self, slots: Slots) -> None:
         page, clock, times = self.page, perf_counter, self.times
         run, packed = slots.run, slots.packed
         codes, functions, args, uses, results = slots.codes, slots.functions, slots.args, slots.uses, slots.results
@@ -178,10 +193,10 @@ class Worker:
         for position, task in enumerate(self.tasks, self.first):
             page[STARTED] = start
             page[POSITION] = position
-            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
+            if position >= page[LIMIT] or page[CANCELLED] >= run:
                 self.in_task = False
                 self._report()
-                self._send("returned", run, position)
+                self._return(position)
                 return
             function = functions[codes[task]]
             if function is None:
@@ -268,6 +283,9 @@ class Worker:
 
     def _fetch(self, run: int, slot: int) -> None:
         """Send a copy of a result."""
+        if slot not in self.slots.results:
+            self._send("missing", run, slot)
+            return
         try:
             parcel = self.slots.parcel(slot)
         except BaseException as error:

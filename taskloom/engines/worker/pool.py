@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
+from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.errors import ConfigError
 
@@ -79,6 +79,10 @@ class WorkerProcess:
         self.output = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
         for file in self.output:
             os.set_blocking(file, False)
+
+    def is_busy(self, run: int) -> bool:
+        """Whether it is inside a task of the run, or between two."""
+        return self.page[RUN] == run and self.page[STARTED] != NOTHING
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message of work; it waits here while the worker's socket is full."""
@@ -191,12 +195,17 @@ class WorkerPool:
         return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
-        """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
-        the thread that started them."""
-        for worker in [worker for worker in self.workers if worker.fate() is not None]:
-            self.remove(worker)
+        """Have exactly `n` workers, all alive."""
+        for worker, what in self.wait(0):
+            if worker is not None and what == "end" and worker.fate() is not None:
+                self.remove(worker)
         while len(self.workers) > n:
             self.remove(self.workers[-1])
+        return self.fill(n)
+
+    def fill(self, n: int) -> list[WorkerProcess]:
+        """Have at least `n` workers. They are started on a thread that lives as long as this process, as they die with
+        the thread that started them."""
         if len(self.workers) < n:
             if self._spawner is None or not self._spawner.is_alive():
                 self._spawner = threading.Thread(target=self._spawn, name="taskloom-spawner", daemon=True)
@@ -220,9 +229,9 @@ class WorkerPool:
             done.acquire()
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
-        for worker in self.workers:
-            if worker.pidfd not in self._files:
-                self._watch_worker(worker)
+            for worker in self.workers:
+                if worker.pidfd not in self._files:
+                    self._watch_worker(worker)
         return self.workers
 
     def _spawn(self) -> None:
@@ -230,8 +239,9 @@ class WorkerPool:
             self._jobs.get()()
 
     def remove(self, worker: WorkerProcess) -> None:
-        if worker in self.workers:
-            self.workers.remove(worker)
+        if worker not in self.workers:
+            return
+        self.workers.remove(worker)
         for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
             del self._files[file]
             with contextlib.suppress(KeyError, OSError):
@@ -282,16 +292,16 @@ class WorkerPool:
         for worker in self.workers:
             worker.page[CANCELLED] = run
         for worker in self.workers:
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 self._until_idle(worker, min(deadline, monotonic() + 0.15))
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
             worker.send("end", run)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
-        while worker.page[RUN] != NOTHING and worker.fate() is None:
+        while worker.page[STARTED] != NOTHING and worker.fate() is None:
             left = deadline - monotonic()
             if left <= 0:
                 return

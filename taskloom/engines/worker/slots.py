@@ -21,6 +21,7 @@ class Slots:
 
     def __init__(self, run: float, size: int, constants: int) -> None:
         self.run = run
+        self.returns = 0  # how often a batch was given back unfinished
         self.codes = [0] * size  # per task the number of its function
         self.args: list[Any] = [()] * size
         self.uses = [0] * size + [ENDLESS] * constants  # per slot how many uses are left; constants from the end
@@ -62,8 +63,14 @@ class Slots:
             self.results.pop(slot, None)
             self.packed.pop(slot, None)
 
+    def missing(self, task: int) -> list[int]:
+        """The inputs of a task that are not here."""
+        arg = self.args[task]
+        slots = (arg,) if arg.__class__ is int else arg
+        return [slot for slot in slots if slot not in self.results and slot not in self.packed]
+
     def parcel(self, slot: int) -> Parcel:
-        """A copy of the result in this slot, for somebody else."""
+        """A copy of the result in this slot, for somebody else; raises `KeyError` if it is not here."""
         return Parcel.of(self.results[slot])
 
     def look_over(
