@@ -65,10 +65,9 @@ def _put_together(parts: dict[str, Any]) -> BaseException:
     if "raw" in parts:
         cls, args, state, slots = pickle.loads(parts["raw"])
         error = cls.__new__(cls, *args)
-        error.args = args
         error.__dict__.update(state)
-        for name, value in slots.items():
-            object.__setattr__(error, name, value)
+        for name, value in {"args": args, **slots}.items():
+            object.__setattr__(error, name, value)  # its own may refuse, as a frozen dataclass does
     elif "whole" in parts:
         error = pickle.loads(parts["whole"])
     else:
@@ -77,12 +76,12 @@ def _put_together(parts: dict[str, Any]) -> BaseException:
         error.__dict__["__notes__"] = parts["notes"]
     for name in ("__context__", "__cause__"):
         if name in parts:
-            setattr(error, name, _put_together(parts[name]))
-    error.__suppress_context__ = parts["suppress"]
+            object.__setattr__(error, name, _put_together(parts[name]))
+    object.__setattr__(error, "__suppress_context__", parts["suppress"])
     if parts["frames"] is not None:
         from tblib import Traceback
 
-        error.__traceback__ = Traceback.from_dict(parts["frames"]).as_traceback()
+        error = error.with_traceback(Traceback.from_dict(parts["frames"]).as_traceback())
     return error
 
 

@@ -26,7 +26,7 @@ REPORT_EVERY = 0.0002  # seconds
 def start(work: int, data: int, page: int, parent: int) -> None:
     """Be a worker, on these descriptors, until the parent is gone."""
     worker.inside = True
-    _die_with(parent)
+    die_with(parent)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(OSError, ValueError):
         Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page)).serve()
@@ -36,7 +36,7 @@ def start(work: int, data: int, page: int, parent: int) -> None:
     os._exit(0)  # whatever threads the tasks left
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel end this process when the thread that started it ends."""
     if sys.platform == "linux":
         import ctypes
@@ -82,8 +82,10 @@ class Worker:
 
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def _setup(self, path: list[str], directory: str, parcels: list[Parcel]) -> None:
+    def _setup(self, path: list[str], directory: str, environment: dict[str, str], parcels: list[Parcel]) -> None:
         sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
         with contextlib.suppress(OSError):
             os.chdir(directory)
 
