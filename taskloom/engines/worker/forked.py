@@ -14,6 +14,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
+from taskloom.bus.callback import Callback
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.main import die_with, start
 
@@ -31,6 +32,7 @@ def become_worker(work: int, data: int, page: int, stdout: int, stderr: int, par
                 signal.signal(number, signal.SIG_DFL)
         threading.current_thread().name = "MainThread"
         _seed_apart()
+        Callback.active.clear()  # they are called in the parent
         start(work, data, page, parent)
     except BaseException:
         with contextlib.suppress(OSError):

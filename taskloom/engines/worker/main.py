@@ -16,7 +16,7 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, LIMIT, NOTHING, POSITION, RUN, STARTED, Page
+from taskloom.engines.worker.page import CANCELLED, FETCHING, LIMIT, NOTHING, PACKING, POSITION, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.slots import Slots
 
@@ -165,8 +165,12 @@ class Worker:
             self._report()
 
     def _fail(self, run: int, task: int, error: BaseException) -> None:
+        stop = perf_counter()
         self._flush_output()
-        self._send("failed", run, task, self.page[STARTED], perf_counter(), pack_error(error))
+        self.page[PACKING] = task
+        packed = pack_error(error)
+        self.page[PACKING] = NOTHING
+        self._send("failed", run, task, self.page[STARTED], stop, packed)
 
     # -- the hot loop ---------------------------------------------------------------------------------------------
 
@@ -228,7 +232,7 @@ class Worker:
             first = self.reported
             times = self.times[: 2 * n]
             tasks = self.tasks[first - self.first : first - self.first + n]
-            values, sizes, failed = self.slots.look_over(tasks)
+            values, sizes, failed = self.slots.look_over(tasks, self.page)
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
@@ -270,6 +274,7 @@ class Worker:
 
     def _fetch(self, run: int, slot: int) -> None:
         """Send a copy of a result."""
+        self.page[FETCHING] = slot
         try:
             parcel = self.slots.parcel(slot)
         except BaseException as error:
@@ -277,3 +282,5 @@ class Worker:
         else:
             self._send("data", run, slot, parcels=[parcel])
             parcel.close()
+        finally:
+            self.page[FETCHING] = NOTHING

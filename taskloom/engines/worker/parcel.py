@@ -115,12 +115,14 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
         buffers.clear()
     import cloudpickle
 
+    from taskloom.engines.worker import by_value
+
     known = cloudpickle.list_registry_pickle_by_value()
     modules = [sys.modules[name] for name in _unimportable() if name in sys.modules and name not in known]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+        return by_value.dumps(value, keep)
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

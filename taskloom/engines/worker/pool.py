@@ -18,7 +18,8 @@ from typing import Any
 
 from taskloom.engines.worker.launch import LAUNCHERS, Files, Launcher, Spawn
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
+from taskloom.engines.worker.memory import kills
+from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.errors import ConfigError
 
@@ -133,6 +134,10 @@ class WorkerProcess:
                 return f"was killed by signal {-code}"
         return f"exited with code {code}"
 
+    def packing(self) -> int:
+        """The task whose result it was pickling, by the page, when somebody looked; -1 for none."""
+        return int(max(self.page[PACKING], self.page[FETCHING]))
+
     def kill(self) -> None:
         with contextlib.suppress(OSError):
             self.process.kill()
@@ -215,6 +220,7 @@ class WorkerPool:
 
             def start() -> None:
                 try:
+                    self._oom_kills = kills()
                     while len(self.workers) < n:
                         self._started += 1
                         worker = WorkerProcess(f"process-{self._started}", self._launcher)
@@ -248,6 +254,11 @@ class WorkerPool:
             with contextlib.suppress(KeyError, OSError):
                 self._poll.unregister(file)
         worker.close()
+
+    def ran_out_of_memory(self, worker: WorkerProcess) -> bool:
+        """Whether a worker that has died was killed by the kernel, as far as the kernel's count tells."""
+        before, self._oom_kills = self._oom_kills, kills()
+        return worker.process.poll() == -signal.SIGKILL and self._oom_kills > before
 
     def wake(self) -> None:
         """Have `wait` return, from any thread."""
@@ -299,6 +310,8 @@ class WorkerPool:
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
+            if patience and worker.packing() >= 0:  # in a thread that no signal reaches, and so for ever
+                worker.kill()
             worker.send("end", run)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
@@ -307,8 +320,9 @@ class WorkerPool:
             if left <= 0:
                 return
             select.select([worker.work.fileno()], [], [], min(left, 0.002))
-            while worker.receive() is not None:
-                pass
+            while (message := worker.receive()) is not None:
+                for parcel in message[2]:
+                    parcel.close()
 
     def close(self) -> None:
         """End all workers."""
