@@ -16,11 +16,20 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, FETCHING, LIMIT, NOTHING, PACKING, POSITION, RUN, STARTED, Page
+from taskloom.engines.worker.page import (
+    CANCELLED,
+    FETCHING,
+    LIMIT,
+    NOTHING,
+    PACKING,
+    POSITION,
+    REPORT,
+    RUN,
+    STARTED,
+    Page,
+)
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.slots import Slots
-
-REPORT_EVERY = 0.0002  # seconds
 
 
 def start(work: int, data: int, page: int, parent: int) -> None:
@@ -179,6 +188,7 @@ class Worker:
         run, packed = slots.run, slots.packed
         codes, functions, args, uses, results = slots.codes, slots.functions, slots.args, slots.uses, slots.results
         get_result = results.__getitem__
+        report_every = page[REPORT]
         begun = start = clock()
         self.in_task = True
         for position, task in enumerate(self.tasks, self.first):
@@ -214,7 +224,7 @@ class Worker:
             stop = clock()
             times += (start, stop)
             start = stop
-            if stop - begun > REPORT_EVERY:
+            if stop - begun > report_every:
                 self.in_task = False
                 self._report()
                 self.in_task = True

@@ -8,7 +8,7 @@ import os
 NOTHING = -1.0
 NEVER = 1e300
 
-# The words of the page: LIMIT and CANCELLED are written by the parent, the others by the worker.
+# The words of the page: LIMIT, CANCELLED and REPORT are written by the parent, the others by the worker.
 RUN = 0  # the number of the run, NOTHING while the worker is idle
 POSITION = 1  # of what it runs, in its queue
 STARTED = 2  # when that began
@@ -16,6 +16,7 @@ LIMIT = 3  # it must begin nothing from this position on
 CANCELLED = 4  # it must begin nothing of the run with this number or older ones
 PACKING = 5  # the task whose result it is pickling for the caller, or NOTHING
 FETCHING = 6  # ... or for another worker, which another thread does meanwhile
+REPORT = 7  # how many seconds it may work before it reports what it has done
 
 
 class Page:
