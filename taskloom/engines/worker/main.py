@@ -29,6 +29,7 @@ from taskloom.engines.worker.page import (
     Page,
 )
 from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.said import adopt, send_what_is_said
 from taskloom.engines.worker.slots import Slots
 
 
@@ -38,7 +39,9 @@ def start(work: int, data: int, page: int, parent: int) -> None:
     die_with(parent)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(OSError, ValueError):
-        Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page)).serve()
+        it = Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page))
+        send_what_is_said(it.say)
+        it.serve()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -97,6 +100,9 @@ class Worker:
         os.environ.update(environment)
         with contextlib.suppress(OSError):
             os.chdir(directory)
+
+    def _adopt(self, manner: bytes, parcels: list[Parcel]) -> None:
+        adopt(manner)
 
     def _initialize(self, run: int, parcels: list[Parcel]) -> None:
         try:
@@ -254,6 +260,10 @@ class Worker:
                 parcel.close()
             del self.times[: 2 * n]
             self.reported = first + n
+
+    def say(self, what: str, payload: bytes) -> None:
+        """Have the parent hear a warning or a log record."""
+        self._send("said", what, payload)
 
     def _send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         self.work.send(*encode(kind, *fields, parcels=parcels))

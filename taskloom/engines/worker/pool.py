@@ -21,6 +21,7 @@ from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.said import Manner, hear, manner, pack_manner
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
@@ -34,6 +35,7 @@ class WorkerProcess:
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
         self.pidfd = -1
+        self.manner = b""  # how it has been told to warn and log
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.work, self.data = Link(ours), Link(our_data)
@@ -99,12 +101,18 @@ class WorkerProcess:
                 os.close(file)
 
     def receive(self) -> tuple[str, tuple[Any, ...], list[Parcel]] | None:
-        """The next message that is there."""
-        try:
-            received = self.work.receive()
-        except (BlockingIOError, ConnectionError):
-            return None
-        return None if received is None else decode(*received)
+        """The next message that is there. What it has to say is heard on the way: its warnings and log records."""
+        while True:
+            try:
+                received = self.work.receive()
+            except (BlockingIOError, ConnectionError):
+                return None
+            if received is None:
+                return None
+            message = decode(*received)
+            if message[0] != "said":
+                return message
+            hear(*message[1])
 
     def read_output(self, file: int) -> str:
         """What it has written since the last time."""
@@ -178,6 +186,8 @@ class WorkerPool:
         self._context = ""
         self._launcher: Launcher = Spawn()
         self._initializer: Parcel | None = None
+        self._manner: Manner | None = None
+        self._packed_manner = b""
         self._poll = select.poll()
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -202,6 +212,8 @@ class WorkerPool:
     def next_run(self) -> int:
         """A number for a run that has the workers from now on: workers forget those with lower numbers."""
         self._runs += 1
+        if (now := manner()) != self._manner:
+            self._manner, self._packed_manner = now, pack_manner(now)
         return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
@@ -226,6 +238,7 @@ class WorkerPool:
                         worker = WorkerProcess(f"process-{self._started}", self._launcher)
                         self.workers.append(worker)
                         worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
+                        self._adopt_manner(worker)
                         if self._initializer is not None:
                             worker.send("initialize", INITIALIZER, parcels=[self._initializer])
                 except BaseException as error:
@@ -240,7 +253,14 @@ class WorkerPool:
         for worker in self.workers:
             if worker.pidfd not in self._files:
                 self._watch_worker(worker)
+            if worker.manner is not self._packed_manner:
+                self._adopt_manner(worker)
         return self.workers
+
+    def _adopt_manner(self, worker: WorkerProcess) -> None:
+        worker.manner = self._packed_manner
+        if worker.manner:
+            worker.send("adopt", worker.manner)
 
     def _spawn(self) -> None:
         while (job := self._jobs.get()) is not None:
