@@ -12,7 +12,7 @@ from taskloom.bus.run import Run
 from taskloom.engines.processes_hand import Hand, Running
 from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
-from taskloom.engines.worker.page import LIMIT, NEVER, STARTED
+from taskloom.engines.worker.page import LIMIT, NEVER, REPORT, STARTED
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
@@ -23,6 +23,7 @@ WORTH_SHARING = 4e-6  # seconds: shorter tasks are run by one worker, as it take
 WORTH_A_STEAL = 0.0005  # seconds of work in a queue
 HORIZON = 0.003  # seconds of work that a worker should have in its queue
 SETTLES = 5e-5  # seconds in which what one process writes to a page is seen by the other, and more
+REPORT_EVERY = 0.0002  # seconds
 LARGE = 65_536  # bytes: of such results the worker is told at once that they are not wanted any more
 IN_TRANSIT = -3  # the place of a task whose inputs are on their way
 
@@ -64,6 +65,7 @@ class Queues:
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
         worker.page[LIMIT] = NEVER
+        worker.page[REPORT] = 0.0 if self.attempts else REPORT_EVERY  # one may die again, with all it has not reported
         return Hand(worker, self.number, self.run.join(worker.name, worker.pid), index)
 
     def _held(self, sizes: dict[int, float]) -> None:

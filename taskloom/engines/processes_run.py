@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from taskloom.engines.measure import LONG
+from taskloom.engines.processes_deaths import died, died_idle
 from taskloom.engines.processes_hand import Hand
 from taskloom.engines.processes_parts import describe
 from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
@@ -17,7 +18,7 @@ from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerProcess
-from taskloom.errors import SerializationError, WorkerDied
+from taskloom.errors import SerializationError
 from taskloom.graph import Plan
 
 LAST_LOOK = 0.02
@@ -189,7 +190,7 @@ class ProcessesRun(Queues):
 
     def _on_failed(self, hand: Hand, task: int, start: float, stop: float, packed: bytes) -> None:
         __tracebackhide__ = True
-        error = unpack_error(packed)
+        error = unpack_error(packed, f"task {describe(self.plan.keys[task])}" if task >= 0 else "the initializer")
         run = self.run
         if task >= 0:
             run.start[task] = start
@@ -232,19 +233,22 @@ class ProcessesRun(Queues):
         position = hand.running()
         begun = worker.is_busy(self.number) and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
+        if (packing := worker.packing()) >= 0:
+            culprit = packing
         last_lines = list(worker.last_lines)
+        out_of_memory = self.pool.ran_out_of_memory(worker)
         self.run.workers[hand.number].left = self.run.duration
         self.pool.remove(worker)
         if culprit >= 0:
             tries = self.attempts[culprit] = self.attempts.get(culprit, 0) + 1
-            if tries > self.retries:
+            if tries > self.retries or out_of_memory:
                 self.run.worker[culprit] = hand.number
-                raise self._fail(culprit, _died(self.plan.keys[culprit], fate, tries, last_lines))
+                raise self._fail(culprit, died(self.plan.keys[culprit], fate, tries, last_lines, out_of_memory))
         else:
             self.attempts.setdefault(NOWHERE, 0)
             self.attempts[NOWHERE] += 1
             if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
-                raise WorkerDied(_no_start(fate, last_lines))
+                raise died_idle(fate, last_lines)
         if self.stock is None:
             self._share()
         stock = self.stock
@@ -288,16 +292,3 @@ def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> Seriali
     return SerializationError(
         f"{what} of task {describe(plan.keys[task])} cannot be pickled, so it cannot leave its worker process: {error}"
     )
-
-
-def _died(key: object, fate: str, tries: int, last_lines: list[str]) -> WorkerDied:
-    times = "once" if tries == 1 else f"{tries} times"
-    text = f"Task {describe(key)} was tried {times}, and each time its worker process died; the last one {fate}."
-    if last_lines:
-        text += "\nIts last lines on stderr:\n" + "\n".join(line[:500] for line in last_lines)
-    return WorkerDied(text)
-
-
-def _no_start(fate: str, last_lines: list[str]) -> str:
-    text = f"Worker processes die outside of any task; the last one {fate}."
-    return text + ("\nIts last lines on stderr:\n" + "\n".join(last_lines) if last_lines else "")

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskloom.engines.measure import bytes_of
 from taskloom.engines.worker.failure import pack_error
+from taskloom.engines.worker.page import NOTHING, PACKING
 from taskloom.engines.worker.parcel import Parcel, is_plain
 
 ENDLESS = 1 << 60  # uses of what is never released: constants, and what the caller asked for
@@ -74,10 +75,10 @@ class Slots:
         return Parcel.of(self.results[slot])
 
     def look_over(
-        self, tasks: Sequence[int]
+        self, tasks: Sequence[int], page: memoryview[float]
     ) -> tuple[dict[int, Any], dict[int, float], tuple[dict[int, Parcel], dict[int, bytes]]]:
         """Of tasks that are done: the small values, the sizes of others, and, of those that the caller wants, parcels
-        and the errors that packing them raised."""
+        and the errors that packing them raised. The page says which one is at work: its methods may end the process."""
         values: dict[int, Any] = {}
         sizes: dict[int, float] = {}
         parcels: dict[int, Parcel] = {}
@@ -90,6 +91,7 @@ class Slots:
             if value is None or is_plain(value):
                 values[task] = value
                 continue
+            page[PACKING] = task
             nbytes = bytes_of(value)
             sizes[task] = 0.0 if isnan(nbytes) else nbytes
             if task in requested:
@@ -97,4 +99,5 @@ class Slots:
                     parcels[task] = Parcel.of(value)
                 except BaseException as error:
                     errors[task] = pack_error(error)
+        page[PACKING] = NOTHING
         return values, sizes, (parcels, errors)
