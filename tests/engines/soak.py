@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import faulthandler
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ import psutil
 import taskloom
 
 TROUBLES = ("none", "none", "kill", "stop", "cancel", "interrupt")
+LONGEST_RUN = 20  # seconds: it hangs
 MOST_DEATHS = 2  # in one run: below the retries of a task
 
 
@@ -112,6 +114,7 @@ def main(seconds: float, seed: int) -> None:
         answer = expected(graph, keys)
         kind = rng.choice(TROUBLES)
         trouble = Trouble(rng, kind, counts)
+        faulthandler.dump_traceback_later(LONGEST_RUN, exit=True)
         try:
             trouble.start()
             begun = time.monotonic()
@@ -131,6 +134,7 @@ def main(seconds: float, seed: int) -> None:
             trouble.over.set()
         counts["runs"] += 1
         counts["tasks"] += len(graph)
+    faulthandler.cancel_dump_traceback_later()
     print(dict(counts))
 
 

@@ -75,14 +75,20 @@ def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
         slots = {name: value for name in _slotnames(cls) if (value := getattr(error, name, _MISSING)) is not _MISSING}
         parts["raw"] = dumps((cls, error.args, state, slots))
     else:
-        parts["whole"] = dumps(error)
-    pickle.loads(
-        parts.get("whole") or parts["raw"]
-    )  # what cannot be unpickled is found here, where it can be described
+        # Not the exception itself: tblib, where something has installed it, would pickle the whole traceback.
+        parts["reduced"] = dumps(error.__reduce_ex__(5))
+    _made(parts)  # what cannot be unpickled is found here, where it can be described
     return parts
 
 
 def _put_together(parts: dict[str, Any]) -> BaseException:
+    error = _made(parts)
+    _dress(error, parts)
+    return error
+
+
+def _made(parts: dict[str, Any]) -> BaseException:
+    """The exception alone."""
     error: BaseException
     if "raw" in parts:
         cls, args, state, slots = pickle.loads(parts["raw"])
@@ -90,9 +96,11 @@ def _put_together(parts: dict[str, Any]) -> BaseException:
         error.__dict__.update(state)
         for name, value in {"args": args, **slots}.items():
             object.__setattr__(error, name, value)  # its own may refuse, as a frozen dataclass does
-    else:
-        error = pickle.loads(parts["whole"])
-    _dress(error, parts)
+        return error
+    make, args, *rest = pickle.loads(parts["reduced"])
+    error = make(*args)
+    if rest and rest[0] is not None:
+        error.__setstate__(rest[0])
     return error
 
 
