@@ -146,9 +146,9 @@ class Stock:
                 for slot in inputs:
                     if self.place[slot] >= 0:
                         held[self.place[slot]] += self.sizes.get(slot, 0.0)
-                score = 2 * held[worker] - sum(held)
-                if score < -WORTH_A_MOVE and held.index(max(held)) in idle:
+                if any(held[other] > held[worker] + WORTH_A_MOVE for other in idle):
                     continue  # it will be taken there
+                score = 2 * held[worker] - sum(held)
                 if abs(score) < WORTH_A_MOVE:
                     score = 0.0
             if best == NOWHERE or score > best_score:
