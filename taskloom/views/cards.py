@@ -6,6 +6,7 @@ takes no longer for a million tasks: of many, it gives the counts that are known
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from taskloom.views.graph_picture import as_image, picture_of, svg
 from taskloom.views.headline import WORDS
 from taskloom.views.labels import error_label, key_label, name_label
 from taskloom.views.palette import FAILED_COLOR, NAME_COLORS, colors_by_name
-from taskloom.views.stream_picture import picture_html
+from taskloom.views.stream_picture import picture_svg
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
@@ -58,7 +59,7 @@ def run_card(run: Run) -> str:
         ("Parallelism", f"{summary.parallelism:.2f} tasks at a time, workers idle {summary.idle:.0%}"),
         ("Longest chain", f"{seconds(summary.critical_path)} of dependent tasks"),
     ]
-    return _card(f"Run {run.id}", _facts(facts), picture_html(run))
+    return _card(f"Run {run.id}", _facts(facts), _picture(run), _legend(run.graph))
 
 
 def runs_card(runs: Sequence[Run]) -> str:
@@ -91,15 +92,7 @@ def graph_card(graph: RunGraph) -> str:
     title = f"Graph of {_count(size, 'task')}"
     if size <= MOST_BOXES:
         return _card(title, as_image(svg(picture_of(Diagram(graph))), title) if size else "")
-    names = colors_by_name(graph.keys)
-    shown = list(names.items())[:MOST_NAMES]
-    legend = "".join(
-        f"<span style='margin-right:14px;white-space:nowrap;'><span style='color:{color};'>&#9632;</span> "
-        f"{escape(name_label(name))}</span>"
-        for name, color in shown
-    )
-    more = f" and {len(names) - len(shown):,} more names" if len(names) > len(shown) else ""
-    return _card(title, f"<div>{legend}{more}</div>", _note("%%graph or taskloom.visualize draws it."))
+    return _card(title, _legend(graph), _note("%%graph or taskloom.visualize draws it."))
 
 
 def delayed_card(key: Any, function: str, tasks: int, more: bool) -> str:
@@ -116,6 +109,23 @@ def delayed_card(key: Any, function: str, tasks: int, more: bool) -> str:
 
 def _card(title: str, *parts: str) -> str:
     return f"<div class='taskloom-card' style='{_ROOT}'><div><b>{escape(title)}</b></div>{''.join(parts)}</div>"
+
+
+def _picture(run: Run) -> str:
+    image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
+    return f"<img alt='Tasks by worker over time' style='max-width:100%;' src='data:image/svg+xml;base64,{image}'>"
+
+
+def _legend(graph: RunGraph) -> str:
+    """The task names and their colours; of a large graph a sample is looked at."""
+    names = colors_by_name(graph.keys)
+    shown = "".join(
+        f"<span style='margin-right:14px;white-space:nowrap;'><span aria-hidden='true' style='color:{color};'>"
+        f"&#9632;</span> {escape(name_label(name))}</span>"
+        for name, color in list(names.items())[:MOST_NAMES]
+    )
+    more = f"and {len(names) - MOST_NAMES:,} more names" if len(names) > MOST_NAMES else ""
+    return f"<div>{shown}{more}</div>"
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:

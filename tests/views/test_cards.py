@@ -52,7 +52,7 @@ def test_a_run_in_figures_and_as_a_picture(run: Run) -> None:
     text = text_of(html)
     for part in ("finished", "threads", "3 of 3 done", "tasks at a time", "Longest chain"):
         assert part in text
-    (picture,) = re.findall(r"base64,([^\"]+)", html)
+    (picture,) = re.findall(r"base64,([^\"']+)", html)
     assert b64decode(picture).startswith(b"<svg")
 
 
