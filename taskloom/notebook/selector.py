@@ -207,11 +207,18 @@ def _field(name: str) -> SettingField:
         name=name,
         label=key.label or name,
         value="" if setting.value is None else one_line(_value_text(name, setting.value), 40),
-        automatic=f"{usable_cpus()}, one per core" if name == "num_workers" else "automatic",
+        automatic=_automatic(name),
         choices=list(key.choices),
         source=_source_text(name, setting.source),
         summary=key.summary,
     )
+
+
+def _automatic(name: str) -> str:
+    """What an empty value means."""
+    if name == "num_workers":
+        return f"{usable_cpus()}, one per core"
+    return "70% of memory" if name == "multiprocessing.memory_limit" else "automatic"
 
 
 def _value_text(name: str, value: Any) -> str:
