@@ -47,7 +47,12 @@ __all__ = [
     "visualize",
 ]
 
-presenters["report"] = views.report
+presenters |= {
+    "report": views.report,
+    "run_card": views.run_card,
+    "runs_card": views.runs_card,
+    "graph_card": views.graph_card,
+}
 
 # Names that take longer to import, and where they are.
 _LATER = {

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from taskloom.bus.run import Run, Sample
+from taskloom.bus.run import Run, Sample, presenters
 from taskloom.bus.ticker import Clock, Ticker
 
 if TYPE_CHECKING:
@@ -329,6 +329,9 @@ class RunHistory(Sequence[Run]):
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self)) or "<no runs yet>"
+
+    def _repr_html_(self) -> str:
+        return str(presenters["runs_card"](list(self)))
 
 
 runs = RunHistory()

@@ -29,8 +29,8 @@ Status = Literal["running", "finished", "failed", "cancelled"]
 #: The run inside a task of which the current code executes, if any.
 current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 
-#: What methods of `Run` do that need a higher layer, which puts it here, by the method's name.
-presenters: dict[str, Callable[..., None]] = {}
+#: What methods of this layer do that need a higher one, which puts it here, by a name of its own.
+presenters: dict[str, Callable[..., Any]] = {}
 
 _ids = itertools.count(1)
 
@@ -344,3 +344,6 @@ class Run:
         if self.failure is not None:
             text += f" at {short_key(self.failure.key)}"
         return f"{text}, {seconds(self.duration)}>"
+
+    def _repr_html_(self) -> str:
+        return str(presenters["run_card"](self))

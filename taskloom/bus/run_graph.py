@@ -45,7 +45,12 @@ class RunGraph:
         return len(self.keys)
 
     def __repr__(self) -> str:
-        return f"<RunGraph: {len(self)} tasks>"
+        return f"<RunGraph: {len(self):,} tasks>"
+
+    def _repr_html_(self) -> str:
+        from taskloom.bus.run import presenters
+
+        return str(presenters["graph_card"](self))
 
     @property
     def functions(self) -> list[str]:

@@ -209,6 +209,11 @@ class Delayed(CollectionMethods, Operators):
     def __repr__(self) -> str:
         return f"Delayed({self._key!r})"
 
+    def _repr_html_(self) -> str:
+        from taskloom.collections.delayed_html import html_of
+
+        return html_of(self)
+
     def __dir__(self) -> list[str]:
         return dir(type(self))
 

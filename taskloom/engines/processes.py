@@ -41,7 +41,7 @@ class ProcessesEngine(Engine):
         ("Pure Python that computes", "each worker has an interpreter lock of its own"),
         ("Code that may crash", "a worker that dies is replaced, and its task is tried again"),
     )
-    settings = ("num_workers", "multiprocessing.memory_limit")
+    settings = ("num_workers", "multiprocessing.memory_limit", "multiprocessing.context")
     options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
 
     def unavailable(self) -> str:

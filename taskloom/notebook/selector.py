@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from ast import literal_eval
 from collections import deque
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from taskloom import config
-from taskloom.config.keys import KEYS
+from taskloom.config.keys import KEYS, canonical
 from taskloom.engines import ENGINES, Engine, find_engine
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
@@ -20,9 +22,11 @@ UNDOABLE = 50  # changes that can be taken back
 
 _SOURCES = {
     "set": "config.set",
-    "environment": "the environment",
     "default": "the default",
 }
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt])(i?)b", re.IGNORECASE)
 
 
 class EngineChoice(TypedDict):
@@ -122,7 +126,7 @@ class Selection:
             engines=[_AUTO_CHOICE, *map(_choice, known_engines())],
             chosen=AUTO if setting.value is None else engine.name if isinstance(setting.value, str) and engine else "",
             force_text=_force_text(setting.value, engine, fields),
-            source_text=_source_text(setting.source),
+            source_text=_source_text("scheduler", setting.source),
             settings=fields,
             advice=advice(),
             can_undo=bool(self._made),
@@ -169,14 +173,17 @@ def setting_named(option: str) -> str:
 
 
 def value_of(text: str) -> Any:
-    """A setting's value from what somebody typed: a number where it is one, None where it is empty, else text.
+    """A setting's value from what somebody typed: a number or size where it is one, None where it is empty, else text.
 
-    >>> value_of("4"), value_of("spawn"), value_of("")
-    (4, 'spawn', None)
+    >>> value_of("4"), value_of("spawn"), value_of(""), value_of("2 GiB")
+    (4, 'spawn', None, 2147483648)
     """
     stripped = text.strip()
     if not stripped or stripped == AUTO:
         return None
+    size = _SIZE.fullmatch(stripped)
+    if size:
+        return int(float(size[1]) * (1024 if size[3] else 1000) ** ("kmgt".index(size[2].lower()) + 1))
     try:
         return literal_eval(stripped)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -199,12 +206,28 @@ def _field(name: str) -> SettingField:
     return SettingField(
         name=name,
         label=key.label or name,
-        value="" if setting.value is None else one_line(str(setting.value), 40),
-        automatic=f"{usable_cpus()}, one per core" if name == "num_workers" else "automatic",
+        value="" if setting.value is None else one_line(_value_text(name, setting.value), 40),
+        automatic=_automatic(name),
         choices=list(key.choices),
-        source=_source_text(setting.source),
+        source=_source_text(name, setting.source),
         summary=key.summary,
     )
+
+
+def _automatic(name: str) -> str:
+    """What an empty value means."""
+    if name == "num_workers":
+        return f"{usable_cpus()}, one per core"
+    return "70% of memory" if name == "multiprocessing.memory_limit" else "automatic"
+
+
+def _value_text(name: str, value: Any) -> str:
+    """A value as one types it: sizes in the largest unit that says them exactly."""
+    if name.endswith("memory_limit"):
+        for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("GB", 10**9), ("MB", 10**6)):
+            if value >= factor and value % factor == 0:
+                return f"{value // factor:.0f} {unit}"
+    return str(value)
 
 
 def _force_text(scheduler: Any, engine: Engine | None, fields: list[SettingField]) -> str:
@@ -218,5 +241,15 @@ def _force_text(scheduler: Any, engine: Engine | None, fields: list[SettingField
     return " · ".join([name, *parts])
 
 
-def _source_text(source: str) -> str:
+def _source_text(name: str, source: str) -> str:
+    """Where a setting's value came from: which call, variable or file."""
+    if source == "environment":
+        return one_line(_variable_of(name), 120)
     return one_line(_SOURCES.get(source, source), 120)
+
+
+def _variable_of(name: str) -> str:
+    """The environment variable that holds a setting; a prefix, and the setting's name in one of its spellings."""
+    prefix = "TASKLOOM_"
+    variables = (variable for variable in os.environ if variable.startswith(prefix))
+    return next((text for text in variables if canonical(text.removeprefix(prefix)) == name), "the environment")

@@ -34,7 +34,7 @@ def selector_html(state: SelectorState) -> str:
     rows = "".join(
         f"<div style='{_ROW}{_FADED if engine['reason'] else ''}'>"
         f"<span style='{_MARK}'>{_mark(engine, state)}</span><b style='{_NAME}'>{escape(engine['name'])}</b> "
-        f"<span style='{_MUTED}'>{escape(_sentence(engine))}</span></div>"
+        f"<span style='{_MUTED}{_REST}'>{escape(_sentence(engine))}</span></div>"
         for engine in state["engines"]
     )
     return (
@@ -45,9 +45,10 @@ def selector_html(state: SelectorState) -> str:
 
 
 _ROOT = "font-size:13px;line-height:20px;padding:2px 0;"
-_ROW = "padding:1px 0;"
-_MARK = "display:inline-block;width:18px;"
-_NAME = "display:inline-block;min-width:72px;"
+_ROW = "padding:1px 0;display:flex;"
+_MARK = "display:inline-block;flex:0 0 18px;"
+_NAME = "display:inline-block;flex:0 0 84px;"
+_REST = "flex:1 1 0;min-width:0;"
 _MUTED = "opacity:0.7;"
 _FADED = "opacity:0.55;"
 

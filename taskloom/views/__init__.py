@@ -13,13 +13,14 @@ imported when the first one is called.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bokeh.models import Column
     from bokeh.plotting import figure
 
-    from taskloom.bus import Run
+    from taskloom.bus import Run, RunGraph
 
 
 def task_stream(run: Run) -> figure:
@@ -54,3 +55,24 @@ def report(run: Run, path: str | os.PathLike[str]) -> None:
     from taskloom.views.html_report import write
 
     write(run, path)
+
+
+def run_card(run: Run) -> str:
+    """What a notebook shows of a run, as HTML."""
+    from taskloom.views import cards
+
+    return cards.run_card(run)
+
+
+def runs_card(runs: Sequence[Run]) -> str:
+    """What a notebook shows of several runs, as HTML."""
+    from taskloom.views import cards
+
+    return cards.runs_card(runs)
+
+
+def graph_card(graph: RunGraph) -> str:
+    """What a notebook shows of a run's graph, as HTML."""
+    from taskloom.views import cards
+
+    return cards.graph_card(graph)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 SECONDS = 1000  # Playwright counts milliseconds
@@ -44,9 +44,20 @@ def start_browser() -> Iterator[Any]:
         browser.close()
 
 
+class Application(NamedTuple):
+    """A Jupyter application: its module, and where in it a notebook is open."""
+
+    module: str
+    path: str
+
+
+JUPYTERLAB = Application("jupyterlab", "doc/tree")
+NOTEBOOK = Application("notebook", "notebooks")
+
+
 @contextmanager
-def start_lab(home: Path) -> "Iterator[Lab]":
-    """Start a JupyterLab that keeps all its files in `home`."""
+def start_lab(home: Path, application: Application = JUPYTERLAB) -> "Iterator[Lab]":
+    """Start a JupyterLab, or another application, that keeps all its files in `home`."""
     notebooks = home / "notebooks"
     notebooks.mkdir()
     token = secrets.token_hex(16)
@@ -65,7 +76,8 @@ def start_lab(home: Path) -> "Iterator[Lab]":
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+                *(sys.executable, "-m", application.module),
+                *("--no-browser", "--allow-root", "--expose-app-in-browser"),
                 *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={notebooks}"),
                 *(f"--IdentityProvider.token={token}", "--LabApp.news_url=None"),
             ],
@@ -74,7 +86,7 @@ def start_lab(home: Path) -> "Iterator[Lab]":
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Lab(_address(server, home), token, notebooks, home)
+        yield Lab(_address(server, home), token, notebooks, home, application)
     finally:
         server.terminate()
         try:
@@ -111,6 +123,7 @@ class Lab:
     token: str
     folder: Path
     home: Path
+    application: Application = JUPYTERLAB
     browser: Any = None
     opened: "list[Notebook]" = field(default_factory=list)
 
@@ -140,7 +153,7 @@ class Notebook:
         self.page.on("console", self._check_console)
         self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         self.page.on("request", self._check_request)
-        self.page.goto(f"{lab.url}doc/tree/{file.name}?token={lab.token}")
+        self.page.goto(f"{lab.url}{lab.application.path}/{file.name}?token={lab.token}")
         self.page.wait_for_selector(".jp-Notebook")
 
     def _check_console(self, message: Any) -> None:

@@ -52,6 +52,19 @@ def test_keyboard_alone(notebook: Notebook, selector: Any) -> None:
     assert printed(notebook, "print(taskloom.config.get('num_workers'))") == "3"
 
 
+def test_the_processes_engine_has_a_start_method_and_a_memory_limit(notebook: Notebook, selector: Any) -> None:
+    selector.get_by_role("radio", name="processes", exact=True).click()
+    selector.get_by_role("combobox", name="Start method").select_option("forkserver")
+    until(lambda: "start method forkserver" in in_force(selector), "the start method to apply")
+    memory = selector.get_by_role("textbox", name="Memory limit")
+    memory.fill("2 GiB")
+    memory.press("Enter")
+    until(lambda: "memory limit 2 GiB" in in_force(selector), "the limit to apply")
+    assert printed(notebook, "print(taskloom.config.get('multiprocessing.memory_limit'))") == str(2 * 2**30)
+    width, room = selector.evaluate("root => [root.scrollWidth, root.clientWidth]")
+    assert width <= room, "nothing is cut off"
+
+
 def test_a_wrong_number_says_so_and_changes_nothing(notebook: Notebook, selector: Any) -> None:
     workers = selector.get_by_role("textbox", name="Workers")
     workers.fill("many")

@@ -147,6 +147,11 @@ def sent(received: list[Message], comm: str) -> list[Any]:
     ]
 
 
+def is_running(received: list[Message], comm: str) -> bool:
+    """Whether a view was told of a run, which it can stop."""
+    return any(data.get("state", {}).get("running") for data in sent(received, comm))
+
+
 def errors(received: list[Message]) -> list[str]:
     return [message["content"]["ename"] for message in received if message["msg_type"] == "error"]
 
@@ -204,6 +209,7 @@ def test_the_dashboard_moves_in_its_own_cell_and_its_stop_stops(page: Frontend) 
     assert view is not None
     page.click(view, type="ready")
     cell = page.start("sleep_all()")
+    page.until(lambda received: is_running(received, view), "the dashboard to offer its Stop")
     page.until(lambda received: len(sent(received, view)) >= UPDATES, "the dashboard to move")
     assert not is_over(page.received, cell)
     page.stop(view, cell)

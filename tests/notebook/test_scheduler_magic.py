@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,9 +152,44 @@ def test_state_is_plain_json() -> None:
 def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKLOOM_SCHEDULER", "sync")
     config.refresh()
-    assert Selection().state()["source_text"] == "the environment"
+    assert Selection().state()["source_text"] == "TASKLOOM_SCHEDULER"
     monkeypatch.delenv("TASKLOOM_SCHEDULER")
+    monkeypatch.setenv("TASKLOOM_multiprocessing__context", "fork")
     config.refresh()
+    with config.set(scheduler="processes"):
+        sources = {field["name"]: field["source"] for field in Selection().state()["settings"]}
+    assert sources["multiprocessing.context"] == "TASKLOOM_multiprocessing__context"
+    monkeypatch.delenv("TASKLOOM_multiprocessing__context")
+    config.refresh()
+
+
+def test_a_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("num_workers: 3")
+    monkeypatch.setenv("TASKLOOM_CONFIG", str(file))
+    config.refresh()
+    (workers,) = Selection().state()["settings"]
+    assert workers["source"].startswith("file /")
+    monkeypatch.delenv("TASKLOOM_CONFIG")
+    config.refresh()
+
+
+def test_the_processes_engine_offers_its_start_method_and_memory(shell: InteractiveShell) -> None:
+    shell.run_line_magic("scheduler", "processes context=forkserver memory_limit=2GiB")
+    assert config.get("multiprocessing.context") == "forkserver"
+    assert config.get("multiprocessing.memory_limit") == 2 * 2**30
+    fields = {field["name"]: field for field in Selection().state()["settings"]}
+    assert fields["multiprocessing.memory_limit"]["value"] == "2 GiB"
+    assert fields["multiprocessing.context"]["choices"] == ["spawn", "forkserver", "fork"]
+    assert "memory limit 2 GiB" in Selection().state()["force_text"]
+    assert "context=" in completions(shell, "%scheduler processes con")
+
+
+def test_undoing_a_size_shows_what_was_before(shell: InteractiveShell) -> None:
+    shell.run_line_magic("scheduler", "processes memory_limit=1.5GB")
+    assert config.get("multiprocessing.memory_limit") == 1_500_000_000
+    shell.run_line_magic("scheduler", "undo")
+    assert config.get("multiprocessing.memory_limit") is None
 
 
 def test_a_terminal_prints_what_is_in_force(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
