@@ -46,6 +46,12 @@ class Dashboard:
         )
         self.run: Run | None = None
 
+    def show(self, run: Run | None) -> None:
+        """Show a run as it is now, in any thread: follow it if it is another, else add what happened."""
+        if run is not None:
+            with run.trimming:
+                self.update() if run is self.run else self.follow(run)
+
     def follow(self, run: Run) -> None:
         """Show another run."""
         self.run = run

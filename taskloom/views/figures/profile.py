@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import TYPE_CHECKING
@@ -11,16 +11,16 @@ from bokeh.models import ColumnDataSource, FactorRange
 from bokeh.plotting import figure
 
 from taskloom.bus.summary import seconds
-from taskloom.graph import function_name
 from taskloom.views.figures.style import INK, add_hover, new_figure, replace
 from taskloom.views.labels import name_label
 from taskloom.views.palette import NAME_COLORS
+from taskloom.views.sampling import sample
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
 
 SAMPLED = 200  # tasks looked at in one update of a run that goes on
-MOST_READ = 20_000  # tasks looked at once a run has ended
+MOST_READ = 10_000  # tasks looked at once a run has ended
 TOP = 12  # functions
 
 
@@ -44,28 +44,28 @@ class FunctionTimes:
         self.times: dict[str, _Time] = {}
 
     def update(self) -> None:
-        """Read the tasks that have finished since the last call."""
+        """Read the tasks that have finished since the last call; those that did not finish, too, once the run ended."""
         run = self._run
         if self._ended:
             return
         self._ended = run.status != "running"
         if self._ended:
             self.times = {}
-            step = -(-len(run.done) // MOST_READ) or 1
-            self._add(run.done[::step], step)
-            return
+            self._seen = 0
         last = len(run.done)
-        step = -(-(last - self._seen) // SAMPLED) or 1
-        self._add(run.done[self._seen : last : step], step)
+        chosen = sample(last - self._seen, MOST_READ if self._ended else SAMPLED)
+        if chosen:
+            self._add([run.done[self._seen + index] for index in chosen], (last - self._seen) / len(chosen))
+        if self._ended:
+            self._add(run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}, 1)
         self._seen = last
 
-    def _add(self, tasks: Sequence[int], weight: int) -> None:
+    def _add(self, tasks: Iterable[int], weight: float) -> None:
         run = self._run
-        start, stop, times = run.start, run.stop, self.times
-        plan = run.graph.plan  # names of all functions would take long in a large run that has just begun
+        start, stop, function, times = run.start, run.stop, run.graph.function, self.times
         for task in tasks:
-            took = stop[task] - start[task]
-            name = run.graph.functions[task] if plan is None else function_name(plan.functions[task])
+            took = max(0.0, stop[task] - start[task])
+            name = function(task)
             time = times.get(name)
             if time is None:
                 time = times[name] = _Time()

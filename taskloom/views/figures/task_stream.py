@@ -56,6 +56,8 @@ class TaskStream:
         add_hover(self.root, bars, task="@key", name="@name", took="@took", status="@status")
         add_hover(self.root, [moved], transfer="@what")
         self.root.ygrid.visible = False
+        self._ticks = FixedTicker(ticks=[])  # one for all time: Bokeh looks through the page for each new model
+        self.root.yaxis[0].ticker = self._ticks
         self._run: Run | None = None
         self._seen = 0  # tasks that are done and drawn
 
@@ -115,10 +117,11 @@ class TaskStream:
 
     def _name_rows(self, run: Run) -> None:
         count = max(1, len(run.workers))
-        names = {row: one_line(worker.name, WORKER_LENGTH) for row, worker in enumerate(run.workers)}
+        names: dict[Any, Any] = {row: one_line(worker.name, WORKER_LENGTH) for row, worker in enumerate(run.workers)}
         axis = self.root.yaxis[0]
         if axis.major_label_overrides != names or self._rows.start != count - 0.5:
             step = -(-count // 40)
-            axis.update(ticker=FixedTicker(ticks=list(range(0, count, step))), major_label_overrides=names)
+            self._ticks.ticks = list(range(0, count, step))
+            axis.major_label_overrides = names
             self._rows.start = count - 0.5
             self.root.height = min(480, max(160, 90 + 26 * count))
