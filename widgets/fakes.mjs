@@ -51,7 +51,7 @@ export class FakeModel {
   interrupts = 0;
 
   constructor(traits, notebook) {
-    this.traits = { output_id: ID, running: true, stopping: false, picture: { "text/html": "half" }, ...traits };
+    this.traits = { output_id: ID, live: true, running: true, stopping: false, picture: { "text/html": "half" }, ...traits };
     const kernel = { interrupt: async () => void this.interrupts++ };
     this.widget_manager = { context: { sessionContext: { session: { kernel } }, model: notebook } };
   }
@@ -69,7 +69,10 @@ export class FakeModel {
   }
   change(traits) {
     Object.assign(this.traits, traits);
-    for (const listener of this.listeners.keys()) listener();
+    this.tell("change");
+  }
+  tell(event) {
+    for (const [listener, awaited] of this.listeners) if (awaited === event) listener();
   }
 }
 

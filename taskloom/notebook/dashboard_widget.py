@@ -6,8 +6,6 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import traitlets
-
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
@@ -27,7 +25,6 @@ class BokehWidget(LiveWidget):
 
     _esm = widget_source("bokeh", "js")
     _css = widget_source("bokeh", "css")
-    following = traitlets.Bool(True).tag(sync=True)  # until the extension is unloaded, however many runs come and go
 
 
 class LiveDashboard:
@@ -85,7 +82,7 @@ class LiveDashboard:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._output.finish(self._picture(), following=False)
+                self._output.finish(self._picture())
 
     def _stop(self) -> None:
         run = self._dashboard.run

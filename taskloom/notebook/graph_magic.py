@@ -319,7 +319,6 @@ def _drawing(outputs: LiveOutputs | None) -> NewView:
     if outputs is None:
         return TextView
 
-    from taskloom.notebook.graph_widget import GraphView, Pages
+    from taskloom.notebook.graph_widget import GraphView
 
-    pages = Pages()
-    return lambda graphs, run, collapsed: GraphView(outputs, pages, graphs, run, collapsed)
+    return lambda graphs, run, collapsed: GraphView(outputs, graphs, run, collapsed)

@@ -10,7 +10,7 @@ import traitlets
 
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
-from taskloom.notebook.live_output import WIDGET_MIME, LiveOutput, LiveOutputs, LiveWidget
+from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.views.graph_boxes import HEIGHT, Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
@@ -37,48 +37,12 @@ class GraphWidget(LiveWidget):
     critical: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
 
 
-class Pages:
-    """Whether a page has said that it can save pictures in the place of widgets."""
-
-    seen = False
-
-
-class GraphOutput(LiveOutput):
-    """A live output that a page may go on exploring when there is nothing more to follow.
-
-    Where no page says that it is there, as when a notebook is executed by a program, it is a picture then.
-    """
-
-    def __init__(self, outputs: LiveOutputs, stop: Any, on_message: Any, pages: Pages) -> None:
-        super().__init__(outputs, GraphWidget, stop, on_message)
-        self._pages = pages
-        self._is_picture = False
-
-    def rest(self, picture: MimeBundle, **traits: Any) -> None:
-        """Leave the widget to the page, if there is one."""
-        self.show(picture, running=False, stopping=False, **traits)
-        self._is_picture = not self._pages.seen
-        if self._is_picture:
-            self._cell.call(self._outputs.cells.update, self._cell, self._id, picture)
-
-    def page_is_there(self) -> None:
-        """Give the widget back to a page that was late: `rest` has put a picture in its place."""
-        self._pages.seen = True
-        widget = self._widget
-        if self._is_picture and widget is not None:
-            self._is_picture = False
-            view = {"version_major": 2, "version_minor": 0, "model_id": self._id}
-            text = widget.picture.get("text/plain", "")
-            self._outputs.cells.update(self._cell, self._id, {WIDGET_MIME: view, "text/plain": text})
-
-
 class GraphView:
     """Diagrams in a cell, whose groups open on click: those of graphs, or that of a run as it goes.
 
     Parameters
     ----------
     outputs : LiveOutputs
-    pages : Pages
     graphs : dict, titles and graphs.
     run : Run, optional
         Whose graph the only one is.
@@ -88,14 +52,13 @@ class GraphView:
     def __init__(
         self,
         outputs: LiveOutputs,
-        pages: Pages,
         graphs: dict[str, RunGraph],
         run: Run | None = None,
         collapsed: bool | None = None,
     ) -> None:
         self._run = run
         self._collapsed = collapsed
-        self._output = GraphOutput(outputs, self._stop, self._receive, pages)
+        self._output = LiveOutput(outputs, GraphWidget, self._stop, self._receive)
         self._titles = list(graphs)
         self._diagrams = [Diagram(graph, collapsed=collapsed) for graph in graphs.values()]
         self._kept = self._diagrams[:]  # what pictures show: no group is open
@@ -112,13 +75,14 @@ class GraphView:
             if not self._closed:
                 picture = self._new_picture() if self._ticks % PICTURE_EVERY == 0 else None
                 self._ticks += 1
-                self._output.show(picture, **self._news())
+                self._output.show(picture, running=True, **self._news())
 
     def rest(self) -> None:
         """Show all there is to know when nothing more will happen."""
         with self._lock:
             if not self._closed:
-                self._output.rest(self._new_picture(), **self._news(), critical=self._critical())
+                done = {"running": False, "stopping": False, "critical": self._critical()}
+                self._output.show(self._new_picture(), **done, **self._news())
 
     def close(self) -> None:
         """Leave a picture in the widget's place."""
@@ -198,8 +162,6 @@ class GraphView:
                 return
             number = content.get("diagram", 0)
             match content.get("type"):
-                case "ready":
-                    self._output.page_is_there()
                 case "tip":
                     lines = tip(self._diagrams[number], content["box"], self._run)
                     self._output.send({"type": "tip", "diagram": number, "box": content["box"], "lines": lines})

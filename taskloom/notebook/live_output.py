@@ -1,9 +1,10 @@
-"""Outputs that are live: a widget while there is something to follow, then a picture that stays in the saved file."""
+"""Outputs that are live: a widget for the page, and a picture for the file that is saved."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from threading import RLock
 from typing import Any
 from uuid import uuid4
 
@@ -23,11 +24,12 @@ class LiveWidget(anywidget.AnyWidget):
     """The base of live widgets, whose script and style come from `frontend.widget_source`.
 
     Its id as a widget is that of its output too: by it the page finds the output in a notebook that was saved and
-    opened again while the run lasted.
+    opened again in the meantime.
     """
 
     output_id = traitlets.Unicode().tag(sync=True)
-    running = traitlets.Bool(True).tag(sync=True)  # there is something to follow, and to stop
+    live = traitlets.Bool(True).tag(sync=True)  # until a picture takes its place for good
+    running = traitlets.Bool(False).tag(sync=True)  # there is a run to follow, and to stop
     stopping = traitlets.Bool(False).tag(sync=True)  # Stop was pressed
     picture = traitlets.Dict().tag(sync=True)  # what a file that is saved now holds in the widget's place
 
@@ -71,11 +73,14 @@ class LiveOutputs:
 class LiveOutput:
     """One live output, in the cell that is the newest when it is made. Its methods may be called in any thread.
 
+    The cell has the widget while a run lasts, whoever watches, and for as long as a page says that it is there to show
+    it. In between it has the picture: a notebook that is executed by a program, with no page, keeps that one.
+
     Parameters
     ----------
     outputs : LiveOutputs
     widget_class : subclass of `LiveWidget`
-    stop : callable
+    stop : callable, optional
         What the Stop button does.
     on_message : callable, optional
         Called as ``on_message(content, buffers)`` with whatever else the page sends.
@@ -85,7 +90,7 @@ class LiveOutput:
         self,
         outputs: LiveOutputs,
         widget_class: type[LiveWidget],
-        stop: Callable[[], None],
+        stop: Callable[[], None] | None = None,
         on_message: OnMessage | None = None,
     ) -> None:
         self._outputs = outputs
@@ -95,15 +100,19 @@ class LiveOutput:
         self._cell = outputs.cells.newest
         self._id = uuid4().hex  # of the output and the widget in it
         self._widget: LiveWidget | None = None
+        self._has_page = False
+        self._in_cell: MimeBundle | None = None
+        self._lock = RLock()  # pages answer in other threads than those that draw
 
     def show(self, picture: MimeBundle | None = None, **traits: Any) -> None:
-        """Send traits to the page, in one message; the first call puts the widget there.
+        """Send traits to the page, in one message; the first call makes the output appear, and needs a picture.
 
         `picture` is what a file that is saved now holds, which needs not be sent each time.
         """
         if picture is not None:
             traits["picture"] = picture
-        self._cell.call(self._open if self._widget is None else self._change, traits)
+        with self._lock:
+            self._cell.call(self._open if self._widget is None else self._change, traits)
 
     def send(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
         """Send the page something of the view's own."""
@@ -112,37 +121,54 @@ class LiveOutput:
 
     def finish(self, picture: MimeBundle, **traits: Any) -> None:
         """Put the picture in the widget's place: a saved widget shows nothing without its kernel."""
-        if self._widget is not None:
-            self._cell.call(self._finish, self._widget, picture, traits)
-            self._widget = None
+        with self._lock:
+            if self._widget is not None:
+                self._has_page = False
+                ended = {"picture": picture, "live": False, "running": False, "stopping": False}
+                self._cell.call(self._change, {**traits, **ended})
+                self._outputs.retire(self._widget)
+                self._widget = None
 
     def _open(self, traits: dict[str, Any]) -> None:
         self._widget = widget = self._outputs.open(self._widget_class, self._id, traits)
         answer_on_subshell(widget.comm)
         widget.on_msg(self._receive)
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._id}
-        text = widget.picture.get("text/plain", "")
-        self._outputs.cells.display(self._cell, self._id, {WIDGET_MIME: view, "text/plain": text})
+        self._in_cell = self._wanted(widget)
+        self._outputs.cells.display(self._cell, self._id, self._in_cell)
 
     def _change(self, traits: dict[str, Any]) -> None:
         if self._widget is not None:
             set_traits(self._widget, traits)
+            self._settle(self._widget)
 
-    def _finish(self, widget: LiveWidget, picture: MimeBundle, traits: dict[str, Any]) -> None:
-        set_traits(widget, {**traits, "picture": picture, "running": False, "stopping": False})
-        cells = self._outputs.cells
-        cells.update(
-            cells.newest, self._id, picture
-        )  # nobody listens any more to what is said of a cell that has ended
-        self._outputs.retire(widget)
+    def _settle(self, widget: LiveWidget) -> None:
+        """Have in the cell what belongs there now."""
+        wanted = self._wanted(widget)
+        if (WIDGET_MIME in wanted) != (WIDGET_MIME in (self._in_cell or ())) or not widget.live:
+            self._in_cell = wanted
+            cells = self._outputs.cells
+            cells.update(cells.newest, self._id, wanted)  # nobody listens to what is said of a cell that has ended
+
+    def _wanted(self, widget: LiveWidget) -> MimeBundle:
+        if not (widget.running or self._has_page):
+            return widget.picture
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._id}
+        return {WIDGET_MIME: view, "text/plain": widget.picture.get("text/plain", "")}
 
     def _receive(self, widget: LiveWidget, content: dict[str, Any], buffers: list[Any]) -> None:
-        if content.get("type") == "stop":
-            if widget.running:
-                widget.stopping = True
-                self._stop()
-        elif self._on_message is not None:
-            self._on_message(content, buffers)
+        match content.get("type"):
+            case "here":
+                with self._lock:
+                    if widget.live:
+                        self._has_page = True
+                        self._settle(widget)
+            case "stop":
+                if widget.running and self._stop is not None:
+                    widget.stopping = True
+                    self._stop()
+            case _:
+                if self._on_message is not None:
+                    self._on_message(content, buffers)
 
 
 def set_traits(widget: LiveWidget, traits: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ class NotebookBar:
 
     def draw(self, state: ProgressState) -> None:
         """Send the state to the page; the first time, put the widget there."""
-        self._output.show(_picture(state), progress=state)
+        self._output.show(_picture(state), progress=state, running=True)
 
     def finish(self, state: ProgressState) -> None:
         """Put a picture in the widget's place."""

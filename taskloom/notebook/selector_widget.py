@@ -10,10 +10,9 @@ import traitlets
 from taskloom.errors import TaskloomError
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import widget_source
-from taskloom.notebook.live_output import LiveOutputs, LiveWidget
+from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.notebook.selector import AUTO, Selection, SelectorState, value_of
 from taskloom.notebook.selector_picture import selector_html, selector_text
-from taskloom.notebook.standing_output import StandingOutput
 
 KEPT_LIVE = 4  # selectors; older ones become pictures
 
@@ -39,15 +38,16 @@ class Selectors:
     def __init__(self, selection: Selection, outputs: LiveOutputs) -> None:
         self._selection = selection
         self._outputs = outputs
-        self._live: list[StandingOutput] = []
+        self._live: list[LiveOutput] = []
 
     def open(self) -> None:
         """Put one more into the newest cell."""
         state = self._selection.state()
-        output = StandingOutput(self._outputs, SelectorWidget, _picture(state), self._receive, selector=state)
+        output = LiveOutput(self._outputs, SelectorWidget, on_message=self._receive)
+        output.show(_picture(state), selector=state)
         self._live.append(output)
         while len(self._live) > KEPT_LIVE:
-            self._live.pop(0).finish()
+            self._live.pop(0).finish(_picture(state))
 
     def update(self, error_text: str = "") -> None:
         """Show what is in force now, in all of them."""
@@ -57,10 +57,11 @@ class Selectors:
 
     def close(self) -> None:
         """Turn all into pictures."""
+        picture = _picture(self._selection.state())
         while self._live:
-            self._live.pop().finish()
+            self._live.pop().finish(picture)
 
-    def _receive(self, content: dict[str, Any]) -> None:
+    def _receive(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         action = self._actions.get(str(content.get("type")))
         if action is None:
             return

@@ -202,6 +202,12 @@ class Notebook:
             self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
             busy.wait_for(state="detached")
 
+    def restart(self) -> None:
+        """Start the kernel again."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        idle = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+        self.page.wait_for_function(idle)
+
     def save(self) -> None:
         """Write the file."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")

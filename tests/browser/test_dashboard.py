@@ -47,6 +47,19 @@ def test_opened_late_shows_the_last_run(notebook: Notebook) -> None:
     assert notebook.page.evaluate(BARS) == 6
 
 
+def test_after_a_restart_it_says_that_it_is_the_last(lab: Lab, notebook: Notebook) -> None:
+    opened = lab.open()
+    opened.run("%load_ext taskloom")
+    opened.run(SLEEP)
+    dashboard = opened.run("%dashboard")
+    dashboard.locator(".taskloom-dashboard canvas").first.wait_for()
+    opened.start("sleep_all(600, 0.05)")
+    dashboard.locator(".taskloom-stop").wait_for()
+    opened.restart()
+    dashboard.get_by_text("The kernel ended or was restarted").wait_for()
+    assert not dashboard.locator(".taskloom-stop").is_visible()
+
+
 ZOOM = """(end) => {
     const streams = Bokeh.documents.flatMap((page) => page.all_roots).flatMap((root) => [...root.references()])
         .filter((model) => model.type === "Figure" && model.title.text === "Tasks by worker");

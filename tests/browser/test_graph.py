@@ -163,8 +163,8 @@ def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> N
     opened.save()
     assert "widget-view" not in json.dumps(json.loads(opened.file.read_text())["cells"][-1])
     opened.reload()
-    picture = cell.locator(".taskloom-graph img")
-    until(lambda: picture.count() == 1 and "61/61" in picture.get_attribute("alt"), "the run's end")
+    cell.locator(".taskloom-graph-live").get_by_text("61/61").wait_for()
+    until(lambda: states(cell) == ["finished"] * 61, "the run's end")
 
 
 def test_after_a_restart_the_graph_is_still_there_and_nothing_complains(lab: Lab, notebook: Notebook) -> None:
@@ -173,10 +173,8 @@ def test_after_a_restart_the_graph_is_still_there_and_nothing_complains(lab: Lab
     opened.run(SETUP)
     cell = opened.run("%%graph --layers\nrun(4, 0.02)")
     until(lambda: states(cell) == ["finished"] * 3, "the graph")
-    opened.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    opened.page.wait_for_function(
-        "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-    )
+    opened.restart()
+    cell.get_by_text("The kernel ended or was restarted").wait_for()
     for node in cell.locator(".taskloom-node").all():
         node.click()
     assert states(cell) == ["finished"] * 3

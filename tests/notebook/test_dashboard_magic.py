@@ -65,6 +65,15 @@ def test_an_executed_notebook_keeps_a_picture(outputs: dict[str, Any]) -> None:
     assert "data:image/svg+xml;base64," in output.data["text/html"]
 
 
+def test_a_notebook_that_ends_with_the_extension_loaded_keeps_a_picture_too() -> None:
+    cells = ["%load_ext taskloom\nimport taskloom", "%dashboard", "_ = taskloom.get({'a': (abs, -1)}, 'a')"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    (output,) = notebook.cells[1].outputs
+    assert set(output.data) == {"text/html", "text/plain"}
+    assert "sync · 1/1 tasks · finished" in output.data["text/plain"]
+
+
 def test_nothing_stays_open(outputs: dict[str, Any]) -> None:
     (output,) = outputs["comms"]
     assert output.text.split() == ["0", "0"]

@@ -78,6 +78,7 @@ function render({ model, el }) {
   const note = element("span", "taskloom-bokeh-headline", line);
   const page = element("div", "taskloom-bokeh-page", root);
   const removeStop = addStopButton(model, line);
+  const removeLoss = noteLoss(model, root);
   setText(note, "Loading…");
 
   let shown; // a promise of the document
@@ -110,19 +111,9 @@ function render({ model, el }) {
     gone = true;
     model.off("msg:custom", receive);
     removeStop();
+    removeLoss();
     shown?.remove();
   };
 }
 
-/** A view that outlasts its runs is saved as a picture all its life, and not only while a run lasts. */
-function initializeLasting({ model }) {
-  const lasting = {
-    widget_manager: model.widget_manager,
-    get: (name) => model.get(name === "running" ? "following" : name),
-    on: (...args) => model.on(...args),
-    off: (...args) => model.off(...args),
-  };
-  initialize({ model: lasting });
-}
-
-export default { initialize: initializeLasting, render };
+export default { initialize, render };

@@ -156,6 +156,7 @@ function render({ model, el }) {
   addButton(parts.tools, "+", "Zoom in", () => zoomBy(ZOOM.step));
   addButton(parts.tools, "Fit", "Show the whole graph", fit);
   const removeStop = addStopButton(model, parts.tools);
+  const removeLoss = noteLoss(model, parts.root);
 
   const markFound = () => {
     const hits = new Set(diagram ? found(diagram.boxes, search.value) : []);
@@ -307,6 +308,7 @@ function render({ model, el }) {
   resized.observe(frame);
   return () => {
     removeStop();
+    removeLoss();
     unfollow();
     resized.disconnect();
     model.off("msg:custom", receive);
@@ -315,15 +317,4 @@ function render({ model, el }) {
   };
 }
 
-/** Lets a graph stay when its run is over: the page tells the kernel that it saves a picture in the widget's place. */
-function initializeGraph({ model }) {
-  initialize({ model });
-  const notebook = model.widget_manager?.context?.model;
-  if (typeof notebook?.toJSON !== "function") return;
-  follow(model, () => {
-    if (!model.get("running")) unfinished(notebook).set(model.get("output_id"), model.get("picture"));
-  });
-  ask(model, { type: "ready" });
-}
-
-export default { initialize: initializeGraph, render };
+export default { initialize, render };

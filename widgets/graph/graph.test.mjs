@@ -3,12 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FakeModel, FakeNotebook, ID, load, sourceOf } from "../fakes.mjs";
+import { load, sourceOf } from "../fakes.mjs";
 
 const source = await sourceOf("graph");
 const graph = await load(source + "\nexport { currentStates, zoomed, fitted, found };");
-
-const VIEW = "application/vnd.jupyter.widget-view+json";
 
 test("a box's value is five times its done tasks, plus its state", () => {
   assert.deepEqual(graph.currentStates(3, [0, 1, 5 * 7 + 2], []), [
@@ -45,19 +43,4 @@ test("search looks for text in keys, in any case, and for nothing finds nothing"
   assert.deepEqual(graph.found(boxes, " load "), [0]);
   assert.deepEqual(graph.found(boxes, "<IMG"), [2]);
   assert.deepEqual(graph.found(boxes, "  "), []);
-});
-
-test("a page that saves a picture for the widget says so, also when the run is over", () => {
-  const notebook = new FakeNotebook({ [VIEW]: { model_id: ID } });
-  const model = new FakeModel({}, notebook);
-  graph.default.initialize({ model });
-  assert.deepEqual(model.sent, [{ type: "ready" }]);
-  model.change({ running: false, picture: { "text/html": "all" } });
-  assert.deepEqual(notebook.toJSON().cells[1].outputs[0].data, { "text/html": "all" });
-});
-
-test("a front end that keeps its notebook elsewhere promises nothing", () => {
-  const model = new FakeModel({}, {});
-  graph.default.initialize({ model });
-  assert.deepEqual(model.sent, []);
 });

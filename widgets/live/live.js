@@ -1,6 +1,6 @@
-// What all live views share; it stands in front of each view's own script. A live view is an output of a cell that has a
-// widget while there is something to follow and a picture afterwards. Its model has the traits of LiveWidget
-// (notebook/live_output.py): output_id, running, stopping, picture. All text goes in as text, never as HTML: keys can be
+// What all live views share; it stands in front of each view's own script. A live view is an output of a cell: a widget
+// as long as the kernel follows it, and a picture in the saved file. Its model has the traits of LiveWidget
+// (notebook/live_output.py): output_id, live, running, stopping, picture. All text goes in as text, never as HTML: keys can be
 // anything. Elements are made once and then changed, never rebuilt: a rebuilt button swallows clicks.
 
 const STOP_TIMEOUT = 1000; // milliseconds
@@ -69,18 +69,31 @@ function addStopButton(model, parent) {
   };
 }
 
-// A widget shows nothing in a file that is saved in mid-run and opened again: the kernel is gone, or it is too busy to
-// answer the page. So the file gets a picture in the widget's place, with the widget's id; when the kernel answers
+/** Says so in words when the kernel has ended or was restarted: what the view shows is the last it heard. */
+function noteLoss(model, root) {
+  const note = element("div", "taskloom-lost", root);
+  note.setAttribute("role", "status");
+  note.hidden = true;
+  const lose = () => {
+    if (!model.get("live")) return;
+    root.dataset.lost = "";
+    setText(note, "The kernel ended or was restarted: this is the last it told. Run the cell again for a new view.");
+  };
+  model.on("comm_live_update", lose);
+  return () => model.off("comm_live_update", lose);
+}
+
+// A widget shows nothing in a file that is opened again: the kernel is gone, or it is too busy to answer the page. So the file gets a picture in the widget's place, with the widget's id; when the kernel answers
 // again, the page finds the picture by that id and puts the widget back, or the picture of the end. This uses what
 // JupyterLab and Notebook keep behind their widget manager; in other front ends nothing happens.
 
 const VIEW = "application/vnd.jupyter.widget-view+json";
-const UNFINISHED = Symbol.for("taskloom.unfinished");
+const PICTURES = Symbol.for("taskloom.pictures");
 
-/** The pictures of unfinished views by widget id, which the notebook saves in place of the widgets. */
-function unfinished(notebook) {
-  if (notebook[UNFINISHED]) return notebook[UNFINISHED];
-  const pictures = (notebook[UNFINISHED] = new Map());
+/** The pictures of live views by widget id, which the notebook saves in place of the widgets. */
+function picturesIn(notebook) {
+  if (notebook[PICTURES]) return notebook[PICTURES];
+  const pictures = (notebook[PICTURES] = new Map());
   const toJSON = notebook.toJSON;
   const saved = (output) => {
     const id = output.data?.[VIEW]?.model_id;
@@ -104,21 +117,28 @@ function replaceSaved(notebook, id, data, metadata) {
   }
 }
 
-function initialize({ model }) {
+/** Has the notebook save a picture in the place of a live widget, and says whether it will. */
+function savePicture(model) {
   const notebook = model.widget_manager?.context?.model;
   const isKnown = typeof notebook?.toJSON === "function" && typeof notebook.cells?.[Symbol.iterator] === "function";
-  if (!isKnown) return;
+  if (!isKnown) return false;
   const id = model.get("output_id");
-  if (model.get("running")) {
+  if (model.get("live")) {
     const view = { version_major: 2, version_minor: 0, model_id: id };
     replaceSaved(notebook, id, { [VIEW]: view }, { taskloom: id });
   }
   follow(model, () => {
-    if (model.get("running")) {
-      unfinished(notebook).set(id, model.get("picture"));
+    if (model.get("live")) {
+      picturesIn(notebook).set(id, model.get("picture"));
     } else {
-      unfinished(notebook).delete(id);
+      picturesIn(notebook).delete(id);
       replaceSaved(notebook, id, model.get("picture"), {});
     }
   });
+  return true;
+}
+
+/** Tells the kernel that it may leave the widget to the page when no run lasts: the file gets a picture all the same. */
+function initialize({ model }) {
+  if (savePicture(model) && model.get("live")) ask(model, { type: "here" });
 }

@@ -5,7 +5,7 @@ import { beforeEach, test } from "node:test";
 
 import { FakeElement, FakeModel, FakeNotebook, ID, load, sourceOf } from "../fakes.mjs";
 
-const live = await load((await sourceOf("live")) + "\nexport { initialize, addStopButton };");
+const live = await load((await sourceOf("live")) + "\nexport { initialize, addStopButton, noteLoss };");
 
 const VIEW = { "application/vnd.jupyter.widget-view+json": { model_id: ID }, "text/plain": "[###...]" };
 
@@ -66,7 +66,9 @@ test("a file saved in mid-run has a picture in the widget's place", () => {
   assert.deepEqual(outputs[1], { output_type: "stream", text: "hello" });
   assert.equal(notebook.output.data, VIEW, "the page keeps its widget");
 
-  model.change({ running: false });
+  model.change({ running: false, picture: { "text/html": "all" } });
+  assert.deepEqual(notebook.toJSON().cells[1].outputs[0].data, { "text/html": "all" }, "live, though nothing runs");
+  model.change({ live: false });
   assert.equal(notebook.toJSON().cells[1].outputs[0].data, VIEW, "from now on the kernel replaces the output");
 });
 
@@ -76,14 +78,14 @@ test("a page that was reloaded in mid-run gets its widget back, then the picture
   live.initialize({ model });
   assert.equal(notebook.output.data["application/vnd.jupyter.widget-view+json"].model_id, ID);
   assert.deepEqual(notebook.toJSON().cells[1].outputs[0].data, { "text/html": "half" });
-  model.change({ running: false, picture: { "text/html": "all" } });
+  model.change({ live: false, picture: { "text/html": "all" } });
   assert.deepEqual(notebook.output, { output_type: "display_data", data: { "text/html": "all" }, metadata: {} });
   assert.deepEqual(notebook.cells[1].outputs[1], { output_type: "stream", text: "hello" });
 });
 
 test("a page that was reloaded and heard of no end before it gets the picture of the end", () => {
   const notebook = new FakeNotebook({ "text/html": "half" }, { taskloom: ID });
-  live.initialize({ model: new FakeModel({ running: false, picture: { "text/html": "all" } }, notebook) });
+  live.initialize({ model: new FakeModel({ live: false, picture: { "text/html": "all" } }, notebook) });
   assert.deepEqual(notebook.output.data, { "text/html": "all" });
 });
 
@@ -93,5 +95,32 @@ test("a front end that keeps its notebook elsewhere is left alone", () => {
     model.widget_manager = manager;
     live.initialize({ model });
     assert.equal(model.listeners.size, 0);
+    assert.deepEqual(model.sent, []);
   }
+});
+
+test("a page that saves a picture for the widget says that it is there", () => {
+  const model = new FakeModel({}, new FakeNotebook(VIEW));
+  live.initialize({ model });
+  assert.deepEqual(model.sent, [{ type: "here" }]);
+});
+
+test("a view whose kernel is gone says so, and has nothing to stop", () => {
+  const removeNote = live.noteLoss(model, el);
+  const note = el.find("taskloom-lost");
+  assert.equal(note.hidden, true);
+  model.tell("comm_live_update");
+  assert.match(note.textContent, /kernel ended or was restarted/);
+  assert.equal(note.hidden, false);
+  assert.equal(el.dataset.lost, "");
+  removeNote();
+  cleanUp();
+  assert.equal(model.listeners.size, 0);
+});
+
+test("a picture's kernel may go", () => {
+  live.noteLoss(model, el);
+  model.change({ live: false });
+  model.tell("comm_live_update");
+  assert.equal(el.find("taskloom-lost").hidden, true);
 });

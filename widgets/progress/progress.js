@@ -57,9 +57,11 @@ function draw(parts, state) {
 function render({ model, el }) {
   const parts = build(el);
   const removeStop = addStopButton(model, parts.line);
+  const removeLoss = noteLoss(model, parts.root);
   const unfollow = follow(model, () => draw(parts, model.get("progress")));
   return () => {
     removeStop();
+    removeLoss();
     unfollow();
   };
 }

@@ -110,7 +110,7 @@ function build(el, model) {
   const details = element("details", "taskloom-scheduler-advice", root);
   element("summary", "", details).textContent = "Which one for which work?";
   const advice = element("tbody", "", element("table", "taskloom-scheduler-table", details));
-  return { force, source, undo, engines, settings, error, advice };
+  return { root, force, source, undo, engines, settings, error, advice };
 }
 
 function draw(parts, model, group) {
@@ -136,13 +136,18 @@ let groups = 0; // radio buttons of one name exclude each other, in the whole pa
 function render({ model, el }) {
   const group = `taskloom-scheduler-${model.get("output_id")}-${groups++}`;
   const parts = build(el, model);
-  return follow(model, () => draw(parts, model, group));
+  const unfollow = follow(model, () => draw(parts, model, group));
+  const removeLoss = noteLoss(model, parts.root);
+  return () => {
+    unfollow();
+    removeLoss();
+  };
 }
 
 export default {
   initialize({ model }) {
-    initialize({ model });
-    if (model.get("running")) ask(model, { type: "ready" });
+    savePicture(model);
+    if (model.get("live")) ask(model, { type: "here" }); // controls are of use on any page
   },
   render,
 };

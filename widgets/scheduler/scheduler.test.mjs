@@ -113,5 +113,5 @@ test("rows are kept, so that focus is too", () => {
 
 test("tells the kernel that a page is there", () => {
   widget.initialize({ model });
-  assert.deepEqual(model.sent, [{ type: "ready" }]);
+  assert.deepEqual(model.sent, [{ type: "here" }]);
 });
