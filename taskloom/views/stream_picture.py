@@ -31,8 +31,9 @@ def picture_html(run: Run | None) -> str:
     head = f'<div class="taskloom-dashboard" style="font-size: 13px; line-height: 20px"><div>{text}</div>'
     if run is None:
         return f"{head}</div>"
-    image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
-    state = Progress(run).state()
+    with run.trimming:
+        image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
+        state = Progress(run).state()
     mark = "" if state["exact"] else "~"
     names = "".join(
         f'<span style="margin-right: 14px; white-space: nowrap"><span style="color: {row["color"]}">&#9632;</span> '

@@ -62,13 +62,24 @@ def test_flush_draws_what_is_missing_in_the_calling_thread() -> None:
     assert len(calls) == 1
 
 
-def test_a_drawing_that_fails_is_reported_once() -> None:
-    painter = Painter(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
-    with pytest.warns(RuntimeWarning, match=r"stands still from now on:\n(?s:.*)ZeroDivisionError"):
+def test_a_drawing_that_fails_is_reported_and_is_the_last() -> None:
+    failed = threading.Semaphore(0)
+
+    def fail() -> None:
+        failed.release()
+        raise ZeroDivisionError
+
+    def wake_twice() -> None:
+        painter.wake()
+        assert failed.acquire(timeout=DEADLINE)
         painter.wake()
         painter.flush()
-        painter.close()
-    painter.flush()
+
+    painter = Painter(fail)
+    with pytest.warns(RuntimeWarning, match=r"stands still from now on:\n(?s:.*)ZeroDivisionError"):
+        wake_twice()
+    painter.close()
+    assert not failed.acquire(blocking=False)
 
 
 def test_its_thread_ends() -> None:
