@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from time import thread_time
 
-SHARE = 0.04  # of one core
+SHARE = 0.03  # of one core
 SHORTEST_REST = 0.1  # seconds
 
 

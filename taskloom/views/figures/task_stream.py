@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker, Range1d
 from bokeh.plotting import figure
 
-from taskloom.views.bars import MOST_BARS, Bar, Bars, columns
+from taskloom.views.bars import COLUMNS, MOST_BARS, Bars
 from taskloom.views.figures.style import INK, add_hover, new_figure, replace
 from taskloom.views.labels import one_line
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 SOURCE = "taskloom-task-stream"
-NEW_BARS = 100  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
+NEW_BARS = 50  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
 AT_ONCE = 500  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
 WORKER_LENGTH = 16  # characters
 WAIT_COLOR = "#B0B0B0"  # transfers: time in which a worker computes nothing
@@ -47,8 +47,8 @@ class TaskStream:
             css_classes=["taskloom-task-stream"],
             x_axis_label="Time (s)",
         )
-        self._done = ColumnDataSource(columns([]), name=SOURCE)
-        self._running = ColumnDataSource(columns([]))
+        self._done = ColumnDataSource({column: [] for column in COLUMNS}, name=SOURCE)
+        self._running = ColumnDataSource({column: [] for column in COLUMNS})
         self._moved = ColumnDataSource({"worker": [], "start": [], "stop": [], "what": []})
         bars = [self._add_bars(self._done, 1.0), self._add_bars(self._running, 0.6)]
         moved = self.root.hbar("worker", left="start", right="stop", height=0.25, source=self._moved,
@@ -87,11 +87,11 @@ class TaskStream:
             if len(self._done.data["key"]) + len(bars) > self._most:
                 self._redraw(run)
             else:
-                self._done.stream(columns(bars))
+                self._done.stream(self._bars.columns(bars))
         self._draw_running(run)
 
     def _draw_running(self, run: Run) -> None:
-        replace(self._running, columns(self._bars.running()))
+        replace(self._running, self._bars.columns(self._bars.running()))
         self._name_rows(run)
 
     def _redraw(self, run: Run) -> None:
@@ -100,10 +100,10 @@ class TaskStream:
         workers = max(1, len(run.workers))
         most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
         most = min(most, max(AT_ONCE, int(AT_ONCE * run.duration)))
-        bars: list[Bar] = self._bars.finished(0, last, most or 1)
+        bars = self._bars.finished(0, last, most or 1)
         if run.status != "running":
             bars += self._bars.unfinished()[: self._most]
-        replace(self._done, columns(bars))
+        replace(self._done, self._bars.columns(bars))
         moved = [transfer for transfer in run.transfers if hasattr(transfer, "start")][-MOST_BARS:]
         replace(
             self._moved,
