@@ -11,7 +11,7 @@ from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import Painter
+from taskloom.views.figures.painter import Painter, is_worth_drawing
 from taskloom.views.headline import headline
 from taskloom.views.stream_picture import picture_html
 
@@ -54,11 +54,10 @@ class LiveDashboard:
         """Turn to the run, unless it was started by a task of another."""
         if run.parent is None:
             self._run = run
-            self._painter.wake()
 
     def run_updated(self, run: Run) -> None:
         """Something happened."""
-        if run is self._run:
+        if run is self._run and is_worth_drawing(run):
             self._painter.wake()
 
     run_finished = run_updated

@@ -28,6 +28,7 @@ def task_stream(run: Run) -> figure:
 
     view = TaskStream()
     view.follow(run)
+    view.explain()
     return view.root
 
 

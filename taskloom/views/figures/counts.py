@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
-from taskloom.views.figures.style import add_hover, new_figure, place_legend, replace
+from taskloom.views.figures.style import add_hover, new_figure, place_legend, replace, time_range
 from taskloom.views.palette import NAME_COLORS
 from taskloom.views.sampling import sample
 
@@ -27,8 +27,8 @@ class Counts:
     """A line for each state. `root` is the figure."""
 
     def __init__(self, x_range: DataRange1d | None = None) -> None:
-        time = x_range or DataRange1d(range_padding=0)
-        self.root: figure = new_figure("Tasks by state", x_range=time, y_range=DataRange1d(start=0), height=190)
+        time = x_range or time_range()
+        self.root: figure = new_figure("Tasks by state", x_range=time, y_range=DataRange1d(start=0), height=208)
         self._source = ColumnDataSource(_no_points())
         lines = [
             self.root.line("time", name, source=self._source, line_color=color, line_width=2, legend_label=name)

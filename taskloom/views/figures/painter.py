@@ -15,9 +15,19 @@ import traceback
 import warnings
 from collections.abc import Callable
 from time import thread_time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskloom.bus import Run
 
 SHARE = 0.03  # of one core
 SHORTEST_REST = 0.1  # seconds
+YOUNG = 0.2  # seconds: most runs are over by then, and nobody could have seen them begin
+
+
+def is_worth_drawing(run: Run) -> bool:
+    """Whether a run is over, or has lasted so long that one wants to see how far it is."""
+    return run.status != "running" or run.duration > YOUNG
 
 
 class Painter:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
-from bokeh.models import ColumnDataSource, FactorRange
 from bokeh.plotting import figure
 
 from taskloom.bus.summary import seconds
-from taskloom.views.figures.style import INK, add_hover, new_figure, replace
+from taskloom.views.figures.name_bars import NameBars
 from taskloom.views.labels import name_label
 from taskloom.views.palette import NAME_COLORS
 from taskloom.views.sampling import sample
@@ -76,25 +75,12 @@ class FunctionTimes:
 
 
 class Profile:
-    """A bar for each function. `root` is the figure."""
+    """A bar for each function, the most time first. `root` is the figure."""
 
     def __init__(self) -> None:
-        self._names = FactorRange()
-        self.root: figure = new_figure(
-            "Profile: seconds in tasks by function",
-            y_range=self._names,
-            tools="",
-            active_drag=None,
-            x_axis_label="Total (s)",
-        )
-        self._source = ColumnDataSource({"name": [], "total": [], "text": [], "mean": [], "longest": [], "count": []})
-        bars = self.root.hbar("name", left=0, right="total", height=0.6, source=self._source, line_color=None,
-                              fill_color=NAME_COLORS[0])  # fmt: skip
-        self.root.text("total", "name", "text", source=self._source, x_offset=6, text_baseline="middle",
-                       text_color=INK, text_font_size="12px")  # fmt: skip
-        add_hover(self.root, [bars], function="@name", tasks="@count", mean="@mean", longest="@longest")
-        self.root.x_range.update(start=0, range_padding=0.6)
-        self.root.ygrid.visible = False
+        self._bars = NameBars("Profile: time in tasks by function", name="function", count="tasks", mean="mean",
+                              longest="longest")  # fmt: skip
+        self.root: figure = self._bars.root
         self._functions: FunctionTimes | None = None
 
     def follow(self, run: Run) -> None:
@@ -107,22 +93,19 @@ class Profile:
         if self._functions is None:
             return
         self._functions.update()
-        labelled: dict[str, _Time] = {}
-        for name, time in nlargest(TOP, self._functions.times.items(), key=lambda item: item[1].total):
-            labelled.setdefault(name_label(name), time)
-        names, times = list(labelled)[::-1], list(labelled.values())[::-1]
-        if self._names.factors != names:
-            self._names.factors = names
-            self.root.height = 90 + 26 * max(1, len(names))
-        replace(
-            self._source,
-            {
-                "name": names,
-                "total": [time.total for time in times],
-                "text": [f"{seconds(time.total)} in {time.count:,.0f}, mean {seconds(time.total / time.count)}"
-                         for time in times],
-                "mean": [seconds(time.total / time.count) for time in times],
-                "longest": [seconds(time.longest) for time in times],
-                "count": [f"{time.count:,.0f}" for time in times],
-            },
+        found = nlargest(TOP, self._functions.times.items(), key=lambda item: item[1].total)
+        names, times = [name_label(name) for name, _ in found], [time for _, time in found]
+        most = max((time.total for time in times), default=0.0) or 1.0
+        means = [seconds(time.total / time.count) for time in times]
+        counts = [f"{time.count:,.0f}" for time in times]
+        self._bars.draw(
+            names,
+            name=names,
+            share=[time.total / most for time in times],
+            color=[NAME_COLORS[0]] * len(names),
+            text=[f"{seconds(time.total)} in {count} × {mean}"
+                  for time, count, mean in zip(times, counts, means, strict=True)],
+            count=counts,
+            mean=means,
+            longest=[seconds(time.longest) for time in times],
         )  # fmt: skip

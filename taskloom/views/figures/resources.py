@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
-from taskloom.views.figures.style import CPU_COLOR, INK, MEMORY_COLOR, add_hover, new_figure, replace
+from taskloom.views.figures.style import CPU_COLOR, INK, MEMORY_COLOR, add_hover, new_figure, replace, time_range
 from taskloom.views.labels import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Resources:
     """Two figures, `cpu` and `memory`, over one time axis."""
 
     def __init__(self, x_range: DataRange1d | None = None) -> None:
-        time = x_range or DataRange1d(range_padding=0)
+        time = x_range or time_range()
         self.cpu, self._cpu = _plot("CPU (% of one core)", CPU_COLOR, time, "@y{0}%")
         self.memory, self._memory = _plot("Memory (MB)", MEMORY_COLOR, time, "@y{0,0} MB")
         self._run: Run | None = None

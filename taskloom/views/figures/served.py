@@ -19,7 +19,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import Painter
+from taskloom.views.figures.painter import Painter, is_worth_drawing
 from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
@@ -111,11 +111,10 @@ class ServedDashboard:
         """Turn to the run, unless it was started by a task of another."""
         if run.parent is None:
             self._run = run
-            self._painter.wake()
 
     def run_updated(self, run: Run) -> None:
         """Something happened."""
-        if run is self._run:
+        if run is self._run and is_worth_drawing(run):
             self._painter.wake()
 
     run_finished = run_updated
@@ -136,9 +135,13 @@ class ServedDashboard:
         self._loop.call_soon_threadsafe(self._send, message)
 
     def _message(self, attached: list[bytes], **content: object) -> Message:
-        state = {"running": self._run is not None and self._run.status == "running"}
-        described = {**content, "headline": headline(self._run), "state": state, "n_buffers": len(attached)}
-        return json.dumps(described), attached
+        run = self._run
+        about = {
+            "headline": headline(run),
+            "run": None if run is None else run.id,
+            "state": {"running": run is not None and run.status == "running"},
+        }
+        return json.dumps({**content, **about, "n_buffers": len(attached)}), attached
 
     # -- the server's thread --------------------------------------------------------------------------------------
 
