@@ -115,6 +115,24 @@ def test_a_new_run_is_shown_whole_whatever_part_of_the_one_before_was_looked_at(
     until(lambda: notebook.page.evaluate(ZOOM) < 1, "the new run's time")
 
 
+ROWS = """() => {
+    const figures = Bokeh.documents.at(-1).all_roots.flatMap((root) => [...root.references()])
+        .filter((model) => model.type === "Figure");
+    const rows = (title) => figures.find((figure) => figure.title.text === title).y_range.start + 0.5;
+    return [rows("Tasks by worker"), rows("Progress by task name")];
+}"""
+
+
+def test_all_workers_and_names_of_a_new_run_are_shown(notebook: Notebook) -> None:
+    dashboard = open_dashboard(notebook)
+    notebook.run("g = {(n, i): (time.sleep, 0.05) for n in 'abcdefgh' for i in range(4)}")
+    notebook.run("_ = taskloom.threaded.get(g, list(g), num_workers=2)")
+    dashboard.get_by_text("32/32 tasks · finished").wait_for()
+    workers, names = notebook.page.evaluate(ROWS)
+    assert workers >= 2
+    assert names == 6
+
+
 def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:
     dashboard = open_dashboard(notebook)
     cell = notebook.start("sleep_all(2000, 0.05)")

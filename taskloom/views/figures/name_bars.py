@@ -56,6 +56,6 @@ class NameBars:
             self._ticks.ticks = rows
             axis.major_label_overrides = labels
             height = max(least, len(names))
-            self._rows.start = height - 0.5
+            self._rows.update(start=height - 0.5, reset_start=height - 0.5)
             self.root.height = FRAME + ROW * height
         replace(self._source, {"row": rows, "bar": [row + BELOW for row in rows], **columns})

@@ -14,7 +14,7 @@ from taskloom.views.labels import one_line
 if TYPE_CHECKING:
     from taskloom.bus import Run, Sample
 
-STRETCH = 0.25  # seconds of which the mean is shown: the system counts CPU time in steps of 10 ms
+STRETCH = 0.5  # seconds of which the mean is shown: the system counts CPU time in steps of 10 ms
 MOST_POINTS = 300  # of a line; a longer run's stretches are longer
 
 

@@ -139,7 +139,7 @@ class TaskStream:
             step = -(-count // 40)
             self._ticks.ticks = list(range(0, count, step))
             axis.major_label_overrides = names
-            self._rows.start = count - 0.5
+            self._rows.update(start=count - 0.5, reset_start=count - 0.5)
             self.root.height = min(480, max(160, 90 + 26 * count))
 
 
