@@ -60,7 +60,6 @@ MAY_USE = {
     "pandas": "bus views",
     "pyinstrument": "notebook",
     "psutil": "bus engines diagnostics",
-    "tblib": "engines",
     "tornado": "views",
     "traitlets": "notebook",
 }

@@ -98,9 +98,10 @@ export class FakeNotebook {
 globalThis.document = { createElement: () => new FakeElement() };
 
 /** The source of a widget as the kernel sends it: with what all share in front. */
-export async function sourceOf(name) {
+export async function sourceOf(...names) {
   const read = (folder) => readFile(new URL(`${folder}/${folder}.js`, import.meta.url), "utf8");
-  return (await read("live")) + (name === "live" ? "" : `\n${await read(name)}`);
+  const parts = await Promise.all([...new Set(["live", ...names])].map(read));
+  return parts.join("\n");
 }
 
 /** What a script exports. */

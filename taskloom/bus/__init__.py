@@ -2,7 +2,7 @@
 
 from taskloom.bus.callback import Callback
 from taskloom.bus.columns import Tasks
-from taskloom.bus.event_bus import EventBus, Subscription, hold_updates, last_run, runs, subscribe
+from taskloom.bus.event_bus import EventBus, Subscription, hold_updates, last_run, runs, subscribe, witnessed_by
 from taskloom.bus.run import Failure, Run, Sample, Worker, current_run, presenters
 from taskloom.bus.run_graph import RunGraph
 
@@ -22,4 +22,5 @@ __all__ = [
     "presenters",
     "runs",
     "subscribe",
+    "witnessed_by",
 ]

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from taskloom.bus.run import Run, Sample
 from taskloom.bus.ticker import Clock, Ticker
@@ -47,6 +47,13 @@ class Subscription:
         return f"<Subscription of {self.listener!r}{'' if self in self._bus.subscriptions else ', closed'}>"
 
 
+class Witness(Protocol):
+    """Who hears of runs in the place of all listeners, see `witnessed_by`."""
+
+    def run_started(self, run: Run) -> None: ...
+    def run_finished(self, run: Run) -> None: ...
+
+
 class EventBus:
     """Tells listeners of runs, all on the ticker's thread, one call at a time."""
 
@@ -61,6 +68,8 @@ class EventBus:
         self._call: tuple[Subscription, float] | None = None  # what the ticker is calling, and since when
         self._processes: dict[int, psutil.Process] = {}
         self._holds = 0  # how many want the views to stand still
+        self._witness: Witness | None = None
+        self._private: dict[int, Witness] = {}  # runs, by their id, that only somebody else hears of
 
     # -- listeners ------------------------------------------------------------------------------------------------
 
@@ -87,14 +96,30 @@ class EventBus:
             with self._lock:
                 self._holds -= 1
 
+    @contextmanager
+    def witnessed_by(self, witness: Witness) -> Iterator[None]:
+        """Tell this witness, at once and in the thread that computes, of runs that start meanwhile, and nobody else."""
+        with self._lock:
+            before, self._witness = self._witness, witness
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._witness = before
+
     # -- engines --------------------------------------------------------------------------------------------------
 
     def started(self, run: Run) -> None:
         """Note a run: listeners hear of it at the next tick, or at its end if that comes first."""
         with self._lock:
+            witness = self._witness
+            if witness is not None:
+                self._private[run.id] = witness
             self.active.append(run)
             if run.parent is None:
                 self.runs.append(run)
+        if witness is not None:
+            witness.run_started(run)
         self._ticker.wake()
 
     def finished(self, run: Run) -> None:
@@ -102,7 +127,8 @@ class EventBus:
         with self._lock:
             if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
                 self.active.remove(run)
-        listeners = self.subscriptions
+            witness = self._private.pop(run.id, None)
+        listeners = () if witness else self.subscriptions
         told = threading.Lock()
         told.acquire()
         jobs: list[Callable[[], None]] = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
@@ -122,6 +148,8 @@ class EventBus:
             old.let_go()  # no lock is held: what goes now may have finalizers that compute
         if listeners and not self._ticker.is_current() and not told.acquire(timeout=PATIENCE):
             self._drop_who_hangs()  # unless this is a listener that computes something itself
+        if witness is not None:
+            witness.run_finished(run)
 
     def _let_go(self, old: Run) -> None:
         """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
@@ -137,11 +165,13 @@ class EventBus:
     # -- the ticker's thread --------------------------------------------------------------------------------------
 
     def _tick(self) -> bool:
-        active = list(self.active)
+        with self._lock:
+            active = list(self.active)
+            public = [run for run in active if run.id not in self._private]
         for run in active:
             self._sample(run)
         for subscription in () if self._holds else self.subscriptions:
-            for run in active:
+            for run in public:
                 if self._ticker.is_current():
                     self._tell(subscription, "run_updated", run)
         return bool(active)
@@ -263,6 +293,25 @@ def hold_updates() -> AbstractContextManager[None]:
     ...     pass
     """
     return bus.hold_updates()
+
+
+def witnessed_by(witness: Witness) -> AbstractContextManager[None]:
+    """Let one witness, and no listener, hear of the runs that start inside a ``with`` block, such as to measure them.
+
+    Its ``run_started(run)`` and ``run_finished(run)`` are called at once, in the thread that computes. No view draws
+    these runs; they are recorded as always.
+
+    >>> import taskloom
+    >>> class Witness:
+    ...     def run_started(self, run): print("started")
+    ...     def run_finished(self, run): print(run.status)
+    >>> with taskloom.bus.witnessed_by(Witness()):
+    ...     taskloom.get({"a": (abs, -1)}, "a")
+    started
+    finished
+    1
+    """
+    return bus.witnessed_by(witness)
 
 
 class RunHistory(Sequence[Run]):

@@ -109,7 +109,7 @@ class Run:
     done : array of task numbers in the order in which they finished; it only grows.
     workers : list of `Worker`.
     samples : list of `Sample`, ten a second while the run lasts.
-    failure : `Failure` or None.
+    failure : `Failure`, or None where no task failed.
 
     Examples
     --------
@@ -169,10 +169,14 @@ class Run:
         return KeyboardInterrupt(f"run {self.id} was cancelled")
 
     def fail(self, task: int, plan: Plan, error: BaseException, inputs: Iterable[Any]) -> None:
-        """Note the task that ends the run, the first one that does; an interrupt is nobody's failure."""
+        """Note the task that ends the run, the first one that does; an interrupt is nobody's failure.
+
+        Inputs that an engine cannot bring from where they were are left out, all of them.
+        """
         if self.failure is None and not isinstance(error, KeyboardInterrupt):
-            worker = self.worker[task]
-            self.failure = Failure(plan.keys[task], error, worker, 1, plan.functions[task], tuple(inputs))
+            at_hand = tuple(inputs)
+            kept = (plan.functions[task], at_hand) if len(at_hand) == len(plan.slots(task)) else (None, ())
+            self.failure = Failure(plan.keys[task], error, self.worker[task], 1, *kept)
             self.failed_task = task
 
     def end(self, status: Status, duration: float | None = None) -> None:

@@ -64,6 +64,10 @@ class Call:
             return self.func(*args)
         return self.func(*args, **{name: fill(arg, values) for name, arg in self._kwargs.items()})
 
+    def given(self) -> partial[Any]:
+        """The function with what it is called with, `Slot` objects in the places of inputs."""
+        return partial(self.func, *self._args, **self._kwargs)
+
     def __repr__(self) -> str:
         return f"<call of {function_name(self.func)}>"
 

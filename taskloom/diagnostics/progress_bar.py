@@ -7,10 +7,11 @@ import sys
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, TextIO
+from weakref import WeakSet
 
 from taskloom.bus import current_run
 from taskloom.diagnostics.base import Diagnostic
-from taskloom.views.progress import Progress, ProgressState, progress_state
+from taskloom.views.progress import Progress, ProgressState, filled, progress_state
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 TICK = 0.1  # seconds between two calls of the bus
 NARROWEST = 10  # characters: a bar shrinks to that before text is cut
 WIDEST_LINE = 160  # characters, where the output has no width of its own
+
+_on_screen: WeakSet[ProgressBar] = WeakSet()  # bars that are registered and write where a person looks
 
 
 class ProgressBar(Diagnostic):
@@ -70,6 +73,8 @@ class ProgressBar(Diagnostic):
         """Show every run that starts from now on, in any thread."""
         if self._attached is None:
             self._line = _Line(_shown(self._out))
+            if self._out is None:
+                _on_screen.add(self)
             outer = current_run.get()
             self._around = None if outer is None else outer.id
         super().register()
@@ -83,6 +88,7 @@ class ProgressBar(Diagnostic):
             It is not registered.
         """
         super().unregister()
+        _on_screen.discard(self)
         with self._lock:
             self._followed.clear()
             self._owner = None
@@ -117,8 +123,17 @@ class ProgressBar(Diagnostic):
                 self._line.draw(progress_state(run), self._width)
                 self._line.end()
 
+    def follows(self, run: Run) -> bool:
+        """Whether the run is one of those that this bar shows now."""
+        return run.id in self._followed
+
     def _watches(self, run: Run) -> bool:
         return run.parent in (None, self._around) and super()._watches(run)
+
+
+def is_on_screen(run: Run) -> bool:
+    """Whether somebody has asked for a `ProgressBar` that shows this run, so that it needs no other."""
+    return any(bar.follows(run) for bar in list(_on_screen))
 
 
 class _Line:
@@ -158,15 +173,13 @@ def bar_line(state: ProgressState, width: int, longest: int) -> str:
     >>> bar_line(progress_state(taskloom.last_run()), 10, 80)
     '[##########] | 100% Completed | 1/1 · 0.0 s'
     """
-    done, total = state["done"], state["total"]
-    percent = 100 * done // total if total else 100
+    percent = filled(state, 100)
     if state["status"] == "running":
         percent = min(percent, 99)
     texts = [f"{state['count_text']} · {state['time_text']}", state["failure_text"], state["note_text"]]
     rest = f" | {percent:3}% Completed | {'  '.join(filter(None, texts))}"
     width = max(min(width, NARROWEST), min(width, longest - len(rest) - 2))
-    filled = width * done // total if total else width
-    line = f"[{'#' * filled:{width}}]{rest}"
+    line = f"[{'#' * filled(state, width):{width}}]{rest}"
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from taskloom import config
 from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
-from taskloom.bus.run import Run, Status
+from taskloom.bus.run import Failure, Run, Status
 from taskloom.bus.run_graph import RunGraph
+from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
-from taskloom.errors import ConfigError, WorkerDied
+from taskloom.errors import ConfigError, TaskloomError, WorkerDied
 from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
@@ -23,8 +24,16 @@ _known_options = {"callbacks"}  # of all engines
 
 MANY_NOTES = 10
 
-#: What to write to run the failed task again. The last entry counts: a notebook adds its own.
-how_to_replay = ["taskloom.last_run().failure.replay()"]
+
+class ReplayCommands(NamedTuple):
+    """What to write to run a failed task again."""
+
+    here: str
+    apart: str = ""  # in a process of its own: where it would take this one with it
+
+
+#: The last entry counts: a notebook adds its own.
+how_to_replay = [ReplayCommands("taskloom.last_run().failure.replay()")]
 
 
 class Engine(ABC):
@@ -129,7 +138,10 @@ class Engine(ABC):
             raise
         except BaseException as error:
             status = "failed"
-            _explain(error, run)
+            if run.failure is not None and run.failure.exception is error:
+                with suppress(Exception):  # an exception of the user's own making may refuse attributes
+                    _explain(error, run, run.failure)
+                    _drop_own_frames(error)
             raise
         finally:
             try:
@@ -186,17 +198,35 @@ def _finish_all(hooks: list[Hooks], dsk: Graph, state: dict[str, Any], errored: 
             _finish_all(others, dsk, state, errored)
 
 
-def _explain(error: BaseException, run: Run) -> None:
+def _explain(error: BaseException, run: Run, failure: Failure) -> None:
     """Add a note that says which task failed where, and how to run it again."""
-    failure = run.failure
-    if failure is None or failure.exception is not error:
-        return
-    worker = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
-    note = (
-        f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {worker!r}."
-    )
-    if run.parent is None and not isinstance(error, WorkerDied):  # it would take this process with it
-        note += f"\nRun it again in this thread, with the inputs it had: {how_to_replay[-1]}"
-    with suppress(Exception):  # an exception of the user's own making may refuse attributes
-        if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
-            error.add_note(note)
+    name = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
+    note = f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {name!r}."
+    if run.parent is None and not worker.inside:  # else it is a part of the task that failed
+        note += _advice(error)
+    if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
+        error.add_note(note)
+
+
+def _advice(error: BaseException) -> str:
+    """How to run the task again that raised an error, as a further line, where that would tell anything."""
+    commands = how_to_replay[-1]
+    if isinstance(error, WorkerDied):
+        return f"\nRun it again in a process of its own, and see where that ends: {commands.apart}" * bool(
+            commands.apart
+        )
+    if isinstance(error, TaskloomError):
+        return ""
+    return f"\nRun it again in this thread, with the inputs it had: {commands.here}"
+
+
+def _drop_own_frames(error: BaseException) -> None:
+    """Let the traceback lead from the call straight to the user's function, without the engine's frames between.
+
+    Where there is no such function they stay, unless the error is of our own making: its message says it all.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "taskloom":
+        trace = trace.tb_next
+    if trace is not None or isinstance(error, TaskloomError):
+        error.with_traceback(trace)

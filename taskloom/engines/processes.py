@@ -22,13 +22,12 @@ from taskloom.engines.pools import check_pool, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
 from taskloom.engines.processes_run import ProcessesRun
 from taskloom.engines.sync import SyncEngine
+from taskloom.engines.worker.launch import LAUNCHERS
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool
 from taskloom.engines.worker.pool import pool as warm_pool
 from taskloom.errors import ConfigError, SerializationError
 from taskloom.graph import Plan
-
-INITIALIZER = -1  # in place of the number of a run
 
 
 class ProcessesEngine(Engine):
@@ -66,7 +65,7 @@ class ProcessesEngine(Engine):
     ) -> list[Any]:
         __tracebackhide__ = True
         _check_platform()
-        _check_context(context)
+        method = _start_method(context)
         width = workers_wanted(num_workers)
         tries = _whole("retries", retries, config.get("multiprocessing.retries"))
         limit = _bytes(memory_limit)
@@ -78,17 +77,26 @@ class ProcessesEngine(Engine):
             return SyncEngine().run(plan, run, interrupt, observer)
         if not len(plan):
             return plan.results()
-        if warm_pool.holder == get_ident():  # inside a callback of a run that has the workers
-            own = WorkerPool()
-            try:
-                return self._run(own, plan, run, observer, width, tries, limit, initializer, initargs)
-            finally:
-                own.close()
-        with warm_pool.lock:
-            try:
-                return self._run(warm_pool, plan, run, observer, width, tries, limit, initializer, initargs)
-            finally:
-                warm_pool.holder = 0
+        preparation = None if initializer is None else _packed(initializer, initargs)
+        try:
+            if warm_pool.holder == get_ident():  # inside a callback of a run that has the workers
+                own = WorkerPool()
+                try:
+                    own.use(method, preparation)
+                    return self._run(own, plan, run, observer, width, tries, limit)
+                finally:
+                    own.close()
+            with warm_pool.lock:
+                try:
+                    warm_pool.use(method, preparation)
+                    return self._run(warm_pool, plan, run, observer, width, tries, limit)
+                finally:
+                    if preparation is not None:  # what it has set up is not for the next run
+                        warm_pool.use(method)
+                    warm_pool.holder = 0
+        finally:
+            if preparation is not None:
+                preparation.close()
 
     def _run(
         self,
@@ -99,24 +107,16 @@ class ProcessesEngine(Engine):
         width: int,
         retries: int,
         limit: float,
-        initializer: Any,
-        initargs: tuple[Any, ...],
     ) -> list[Any]:
         __tracebackhide__ = True
         pool.holder = get_ident()
+        if observer is None:
+            return ProcessesRun(plan, run, pool, width, retries, limit).execute()
+        calls = Calls(pool, run, plan, width, retries)
         try:
-            if initializer is not None:
-                _initialize(pool, width, initializer, initargs)
-            if observer is None:
-                return ProcessesRun(plan, run, pool, width, retries, limit).execute()
-            calls = Calls(pool, run, plan, width, retries)
-            try:
-                return run_observed(plan, run, observer, calls.submit, calls, width)
-            finally:
-                calls.close()
+            return run_observed(plan, run, observer, calls.submit, calls, width)
         finally:
-            if initializer is not None:  # what it has set up is not for the next run
-                pool.ensure(0)
+            calls.close()
 
     def _run_in(self, pool: Any, plan: Plan, run: Run, observer: Observer | None, width: int) -> list[Any]:
         """Run in a pool of the user's."""
@@ -134,15 +134,11 @@ class ProcessesEngine(Engine):
             run.stopped.append("over")
 
 
-def _initialize(pool: WorkerPool, width: int, initializer: Any, initargs: tuple[Any, ...]) -> None:
+def _packed(initializer: Any, initargs: Any) -> Parcel:
     try:
-        parcel = Parcel.of((initializer, tuple(initargs)))
+        return Parcel.of((initializer, tuple(initargs)))
     except Exception as error:
         raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
-    pool.ensure(0)
-    for process in pool.ensure(width):
-        process.send("initialize", INITIALIZER, parcels=[parcel])
-    parcel.close()
 
 
 def _check_platform() -> None:
@@ -152,13 +148,13 @@ def _check_platform() -> None:
         )
 
 
-def _check_context(context: str | None) -> None:
-    context = config.get("multiprocessing.context") if context is None else context
-    if context != "spawn":
-        raise ConfigError(
-            f"Worker processes cannot be started by {context!r}: only 'spawn' is there so far. It never runs your "
-            "script again, and needs no `if __name__ == '__main__'`."
-        )
+def _start_method(context: Any) -> str:
+    """How to start workers: as the call says, else the configuration."""
+    method = config.get("multiprocessing.context") if context is None else context
+    if not isinstance(method, str) or method not in LAUNCHERS:
+        choices = ", ".join(map(repr, LAUNCHERS))
+        raise ConfigError(f"context={method!r} cannot be used: worker processes are started by one of {choices}.")
+    return method
 
 
 def _whole(name: str, value: Any, default: int) -> int:

@@ -11,12 +11,13 @@ from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.observed import Outcome
+from taskloom.engines.processes_deaths import died
 from taskloom.engines.processes_parts import describe
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
-from taskloom.errors import SerializationError, WorkerDied
+from taskloom.errors import SerializationError
 from taskloom.graph import Plan
 
 
@@ -100,7 +101,7 @@ class Calls:
             self._busy.pop(worker)[1].close()
         value, error = None, None
         if kind == "failed":
-            error = unpack_error(fields[3])
+            error = unpack_error(fields[3], f"task {describe(self._plan.keys[task])}")
         else:
             try:
                 value = parcels[0].value()
@@ -119,21 +120,18 @@ class Calls:
             return
         self._copy(worker)
         lines = list(worker.last_lines)
+        out_of_memory = self._pool.ran_out_of_memory(worker)
         self._pool.remove(worker)
         if worker not in self._busy:
             return
         task, parcel = self._busy.pop(worker)
         tries = self._attempts[task] = self._attempts.get(task, 0) + 1
-        if tries <= self._retries:
+        if tries <= self._retries and not out_of_memory:
             self._send(task, parcel)
             return
         parcel.close()
-        text = (
-            f"Task {describe(self._plan.keys[task])} was tried {tries} times, and its worker process died; it {fate}."
-        )
-        if lines:
-            text += "\nIts last lines on stderr:\n" + "\n".join(lines)
-        self._ready.append((task, Outcome(None, WorkerDied(text), 0.0, 0.0, worker.name, worker.pid)))
+        error = died(self._plan.keys[task], fate, tries, lines, out_of_memory)
+        self._ready.append((task, Outcome(None, error, 0.0, 0.0, worker.name, worker.pid)))
 
     def _copy(self, worker: WorkerProcess) -> bool:
         """Write what it has printed to where this thread prints."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from taskloom.bus.run import Run
-from taskloom.engines.worker.page import POSITION, RUN, STARTED
+from taskloom.engines.worker.page import NOTHING, POSITION, RUN, STARTED
 from taskloom.engines.worker.pool import WorkerProcess
 
 
@@ -21,9 +21,8 @@ class Hand:
         self.sent = 0  # the position up to which it has been told
         self.reported = 0  # ... and up to which it is done
         self.left = 0  # how many are in the queue and not done
-        self.seen = -1.0  # the limit that it knows to be over
-        self.fresh = 0  # the first position behind what was last taken back
-        self.begun = 0  # ... up to which it seemed to have begun when that was
+        self.returns = 0  # how often it gave back what it had not begun
+        self.limited = False  # whether it will do so as soon as it comes to its limit
         self.known: set[int] = set()  # the parts of the plan that it has
         self.functions: set[int] = set()
         self.copies: set[int] = set()  # results of others that it has
@@ -31,7 +30,7 @@ class Hand:
         self.asked = -1  # the position at which it was asked for a report
 
     def running(self) -> int:
-        """The position that it runs, or -1."""
+        """The position of the task that it began last, or -1."""
         page = self.worker.page
         return int(page[POSITION]) if page[RUN] == self.run else -1
 
@@ -49,7 +48,7 @@ class Running(Collection[int]):
             try:
                 page = hand.worker.page
                 position, started = int(page[POSITION]), page[STARTED]
-                if page[RUN] != hand.run or not hand.reported <= position < len(hand.queue):
+                if started == NOTHING or page[RUN] != hand.run or not hand.reported <= position < len(hand.queue):
                     continue
             except ValueError:  # its page was given up just now
                 continue

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from math import ceil
 from time import perf_counter, sleep
 from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.processes_hand import Hand, Running
-from taskloom.engines.processes_parts import Parts
+from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
-from taskloom.engines.worker.page import LIMIT, NEVER, RUN, STARTED
+from taskloom.engines.worker.page import LIMIT, NEVER, REPORT, STARTED
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
@@ -22,6 +23,7 @@ WORTH_SHARING = 4e-6  # seconds: shorter tasks are run by one worker, as it take
 WORTH_A_STEAL = 0.0005  # seconds of work in a queue
 HORIZON = 0.003  # seconds of work that a worker should have in its queue
 SETTLES = 5e-5  # seconds in which what one process writes to a page is seen by the other, and more
+REPORT_EVERY = 0.0002  # seconds
 LARGE = 65_536  # bytes: of such results the worker is told at once that they are not wanted any more
 IN_TRANSIT = -3  # the place of a task whose inputs are on their way
 
@@ -39,26 +41,31 @@ class Queues:
         self.plan = plan
         self.run = run
         self.pool = pool
+        self.size = len(plan)
         self.number = pool.next_run()
         self.retries = retries
         self.memory_limit = memory_limit
         self.parts = Parts(plan)
         self.results = plan.results()
-        self.here = bytearray(len(plan))  # per task whether its value is in `results`
+        self.here = bytearray(self.size)  # per task whether its value is in `results`
         self.parcels: dict[int, Parcel] = {}
-        self.left = len(plan)
-        self.done = bytearray(len(plan))
+        self.left = self.size
+        self.done = bytearray(self.size)
         self.stock: Stock | None = None
         self.waiting: dict[int, list[tuple[int, Hand]]] = {}  # tasks by a result that has been sent for
+        self.transit: dict[int, Hand] = {}  # where the tasks go that wait for one
         self.attempts: dict[int, int] = {}
+        self.again: set[int] = set()  # what was done, was lost, and is to be done again
         self.mean = 0.0  # seconds that a task takes
         self.held = 0.0  # bytes of large results
         self.look = FIRST_LOOK
-        self.hands = [self._hand(worker, index) for index, worker in enumerate(pool.ensure(num_workers))]
+        self.num_workers = num_workers
+        self.hands = [self._hand(pool.ensure(num_workers)[0], 0)]  # the others join when stock is taken
         self.run.current = Running(self.hands, run)
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
         worker.page[LIMIT] = NEVER
+        worker.page[REPORT] = 0.0 if self.attempts else REPORT_EVERY  # one may die again, with all it has not reported
         return Hand(worker, self.number, self.run.join(worker.name, worker.pid), index)
 
     def _held(self, sizes: dict[int, float]) -> None:
@@ -81,6 +88,7 @@ class Queues:
                 parcel.close()
             if self.here[slot]:
                 self.results[slot] = None
+                self.here[slot] = 0
             for hand in self.hands:
                 if slot in hand.copies or self.stock.place[slot] == hand.index:
                     hand.copies.discard(slot)
@@ -88,6 +96,7 @@ class Queues:
                         hand.worker.ask("drop", self.number, [slot])
                     else:
                         hand.dropped.append(slot)
+            self.stock.place[slot] = NOWHERE
 
     def _fail(self, task: int, error: TaskloomError) -> TaskloomError:
         self.run.fail(task, self.plan, error, ())
@@ -102,12 +111,12 @@ class Queues:
             self._ask_for_reports()
         if self.stock is None:
             hand = self.hands[0]
-            if looked and len(self.hands) > 1 and self._is_worth_sharing(hand):
+            if looked and self.num_workers > 1 and self._is_worth_sharing(hand):
                 self._share()
             else:
                 end = len(hand.queue)
-                if end < len(self.plan) and end - hand.reported < self.parts.size:
-                    tasks = range(end, min(end + self.parts.size, len(self.plan)))
+                if end < self.size and end - hand.reported < SIZE:
+                    tasks = range(end, min(end + SIZE, self.size))
                     hand.queue += tasks
                     hand.left += len(tasks)
                     self._send(hand, tasks, {}, [])
@@ -124,18 +133,21 @@ class Queues:
 
     def _is_worth_sharing(self, hand: Hand) -> bool:
         page = hand.worker.page
-        if page[RUN] != self.number:
+        if not hand.worker.is_busy(self.number):
             return False
         now = perf_counter() - page[STARTED]
         return self.left > 1 and (now > FIRST_LOOK / 2 or self.mean > WORTH_SHARING)
 
     def _share(self) -> None:
-        """Take stock."""
+        """Take stock, and have the other workers join."""
         first = self.hands[0]
-        place = [NOWHERE] * len(self.plan)
+        others = [worker for worker in self.pool.fill(self.num_workers) if worker is not first.worker]
+        for worker in others[: self.num_workers - 1]:
+            self.hands.append(self._hand(worker, len(self.hands)))
+        place = [NOWHERE] * self.size
         for task in first.queue:
             place[task] = 0
-        self.stock = Stock(self.plan, len(self.hands), self.done, place)
+        self.stock = Stock(self.plan, self.num_workers, self.done, place)
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
@@ -155,11 +167,11 @@ class Queues:
         """Give each idle worker a task, and, if there are enough for all, as many as it will do in a while."""
         stock = self.stock
         assert stock is not None
-        goal = min(self.parts.size, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
+        goal = min(SIZE, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
         idle = {hand.index for hand in self.hands if not hand.left}
         for wanted in (1, goal):
             for hand in sorted(self.hands, key=lambda hand: hand.left):
-                while hand.left < wanted:
+                while hand.left < wanted and not hand.limited:
                     alone = all(not other.left for other in self.hands)
                     task = stock.take(hand.index, idle, room or alone)
                     if task == NOWHERE:
@@ -178,6 +190,7 @@ class Queues:
             hand.queue.append(task)
             return
         stock.place[task] = IN_TRANSIT
+        self.transit[task] = hand
         for slot in missing:
             asked = slot in self.waiting
             self.waiting.setdefault(slot, []).append((task, hand))
@@ -191,15 +204,30 @@ class Queues:
 
     def _on_data(self, slot: int, parcel: Parcel) -> None:
         stock = self.stock
-        if stock is None or slot in self.parcels:
+        if stock is None or slot in self.parcels or stock.place[slot] == NOWHERE:
             parcel.close()
             return
         self.parcels[slot] = parcel
         self.run.transfers.append((perf_counter() - self.run.zero, slot, stock.place[slot], parcel.nbytes))
+        self._arrive(slot)
+
+    def _arrive(self, slot: int) -> None:
+        """Let the tasks go on that waited for a result; those for which another input has left meanwhile go back."""
+        stock = self.stock
+        assert stock is not None
         for task, hand in self.waiting.pop(slot, []):
-            if stock.place[task] == IN_TRANSIT and all(self._is_at_hand(s, hand) for s in stock.inputs(task)):
+            if self.transit.get(task) is not hand:
+                continue
+            missing = [s for s in stock.inputs(task) if not self._is_at_hand(s, hand)]
+            if not missing:
+                del self.transit[task]
                 stock.put(task, hand.index)
                 hand.queue.append(task)
+            elif not all(s in self.waiting for s in missing):
+                del self.transit[task]
+                hand.left -= 1
+                stock.place[task] = NOWHERE
+                stock.offer(task)
 
     def _send_batch(self, hand: Hand) -> None:
         tasks = hand.queue[hand.sent :]
@@ -229,14 +257,13 @@ class Queues:
             raise self._fail(self.parts.culprit, error) from error.__cause__
         numbers = {slot: len(parcels) + number for number, slot in enumerate(packed)}
         parcels = [*parcels, *[self.parcels[slot] for slot in packed]]
-        plan = self.plan
         hand.worker.send(
             "batch",
             self.number,
-            len(plan),
-            len(plan.constants),
+            self.size,
+            len(self.plan.constants),
             chunks,
-            hand.seen,
+            hand.returns,
             hand.sent,
             tasks,
             remote,
@@ -260,8 +287,8 @@ class Queues:
                 best, victim = positions, hand
         if not best:
             return False
-        page = victim.worker.page
-        took = perf_counter() - page[STARTED] if page[RUN] == self.number else 0.0
+        worker = victim.worker
+        took = perf_counter() - worker.page[STARTED] if worker.is_busy(self.number) else 0.0
         if not self.mean:
             self.mean = took
         if len(best) * self.mean + took < WORTH_A_STEAL:
@@ -272,30 +299,68 @@ class Queues:
         """Take what stands in a queue from a position on, and has not begun; returns whether there was anything.
 
         The worker writes what it begins before it looks at the limit, and we write the limit before we look at what it
-        has begun: after a moment, either it has seen the limit or we see what it has begun.
+        has begun: after a moment, either it has seen the limit or we see what it has begun. It may have done both: what
+        it saw the limit at, it gives back itself.
         """
+        if hand.limited:
+            return False
+        first = max(position, hand.running() + 1, hand.reported)
+        if first < hand.sent:
+            page = hand.worker.page
+            page[LIMIT] = first
+            sleep(SETTLES)
+            first = max(first, hand.running() + 1)
+            hand.limited = first < hand.sent
+            if not hand.limited:
+                page[LIMIT] = NEVER
+        return self._empty(hand, first)
+
+    def _empty(self, hand: Hand, first: int) -> bool:
+        """Put back into the stock what stands in a queue from a position on; returns whether there was anything."""
         stock = self.stock
         assert stock is not None
-        running = hand.running()
-        position = max(position, running + 1, hand.reported)
-        if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
-            return False
-        hand.worker.page[LIMIT] = position
-        sleep(SETTLES)
-        first = max(position, hand.running() + 1)
-        taken = [task for task in hand.queue[first : hand.sent] if task >= 0]
-        hand.queue[first : hand.sent] = [NOWHERE] * (hand.sent - first)
-        hand.seen, hand.fresh, hand.begun = position, hand.sent, first
+        taken = [task for task in hand.queue[first:] if task >= 0]
+        hand.queue[first:] = [NOWHERE] * max(hand.sent - first, 0)
         hand.left -= len(taken)
         stock.take_back(taken)
         return bool(taken)
 
-    def _on_returned(self, hand: Hand, position: int) -> None:
-        """The worker has seen a limit: what we took for begun, it has not begun either."""
-        stock = self.stock
-        if stock is None or position >= hand.begun:
+    def _on_returned(self, hand: Hand, position: int, missing: Sequence[int]) -> None:
+        """The worker gives back all that it has from a position on."""
+        if self.stock is None:
             return
-        taken = hand.queue[position : hand.begun]
-        hand.queue[position : hand.begun] = [NOWHERE] * len(taken)
-        hand.left -= len(taken)
-        stock.take_back(taken)
+        hand.returns += 1
+        hand.limited = False
+        hand.worker.page[LIMIT] = NEVER
+        self._empty(hand, position)
+        if missing:
+            self._lose(hand, missing)
+
+    def _on_missing(self, hand: Hand, slot: int) -> None:
+        """A result that was sent for is not where it should be."""
+        self._lose(hand, [slot])
+        self._arrive(slot)
+
+    def _lose(self, hand: Hand, slots: Sequence[int]) -> None:
+        """Have results made again that a worker was believed to hold.
+
+        It lets go of a result by itself when all tasks that take it have run there, also if one of them will have to
+        run again because another worker dies.
+        """
+        stock = self.stock
+        assert stock is not None
+        self._empty(hand, hand.sent)
+        for slot in slots:
+            hand.copies.discard(slot)
+            if stock.place[slot] == hand.index and stock.done[slot]:
+                stock.place[slot] = NOWHERE
+        self._make_again(NOWHERE)
+
+    def _make_again(self, lost: int) -> None:
+        """Plan anew what is needed and was lost with a worker, or has no place."""
+        stock = self.stock
+        assert stock is not None
+        kept = {*self.parcels, *compress(range(self.size), self.here)}
+        again = stock.lose(lost, kept, self.plan.requested)
+        self.left += len(again)
+        self.again.update(again)

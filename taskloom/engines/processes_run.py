@@ -10,15 +10,15 @@ from time import perf_counter
 from typing import Any
 
 from taskloom.engines.measure import LONG
+from taskloom.engines.processes_deaths import died, died_idle
 from taskloom.engines.processes_hand import Hand
 from taskloom.engines.processes_parts import describe
-from taskloom.engines.processes_queues import FIRST_LOOK, IN_TRANSIT, LARGE, Queues
+from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
 from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
-from taskloom.engines.worker.page import RUN
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerProcess
-from taskloom.errors import SerializationError, WorkerDied
+from taskloom.errors import SerializationError
 from taskloom.graph import Plan
 
 LAST_LOOK = 0.02
@@ -72,10 +72,12 @@ class ProcessesRun(Queues):
         __tracebackhide__ = True
         # A worker writes what a task prints before it reports the task, and reports before it ends.
         for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
-            hand = next((hand for hand in self.hands if hand.worker is worker), None)
-            if hand is None or worker is None:
+            if worker is None or worker not in self.pool.workers:  # just buried
                 continue
-            if what == "work":
+            hand = next((hand for hand in self.hands if hand.worker is worker), None)
+            if hand is None:
+                self._on_idle(worker, what)
+            elif what == "work":
                 self._hear(hand, worker.receive())
             elif what == "end":
                 while (message := worker.receive()) is not None:
@@ -85,6 +87,20 @@ class ProcessesRun(Queues):
                 del text
             elif worker.fate() is None:
                 self.pool.stop_watching_output(worker, what)
+
+    def _on_idle(self, worker: WorkerProcess, what: str) -> None:
+        """Something has come from a worker that has no part in the run yet."""
+        __tracebackhide__ = True
+        if what == "end":
+            self.pool.remove(worker)
+        elif what != "work":
+            self._copy(worker, what)
+        elif (message := worker.receive()) is not None:
+            kind, fields, parcels = message
+            for parcel in parcels:
+                parcel.close()
+            if kind == "failed" and fields[0] < 0:  # the initializer
+                raise unpack_error(fields[4])
 
     def _hear(self, hand: Hand, message: tuple[str, tuple[Any, ...], list[Parcel]] | None) -> None:
         __tracebackhide__ = True
@@ -104,6 +120,8 @@ class ProcessesRun(Queues):
             self._on_returned(hand, *fields)
         elif kind == "data":
             self._on_data(fields[0], parcels[0])
+        elif kind == "missing":
+            self._on_missing(hand, *fields)
         elif kind == "no_data":
             slot = fields[0]
             if slot in self.waiting:
@@ -131,7 +149,6 @@ class ProcessesRun(Queues):
         hand.left -= n
         spent = sum(stops) - sum(starts)
         self.mean = spent / n if not self.mean else (self.mean + spent / n) / 2
-        again = self.attempts  # only where a worker died some tasks are done for the second time
         if tasks[-1] - tasks[0] == n - 1 and self.stock is None:
             run.start[tasks[0] : tasks[0] + n], run.stop[tasks[0] : tasks[0] + n] = starts, stops
         else:
@@ -140,9 +157,10 @@ class ProcessesRun(Queues):
         if hand.number:
             for task in tasks:
                 run.worker[task] = hand.number
+        again = self.again
         if again:
-            counted = set(run.done)
-            run.done.extend([task for task in tasks if task not in counted])
+            run.done.extend([task for task in tasks if task not in again])
+            again.difference_update(tasks)
         else:
             run.done.extend(tasks)
         results, here = self.results, self.here
@@ -172,7 +190,7 @@ class ProcessesRun(Queues):
 
     def _on_failed(self, hand: Hand, task: int, start: float, stop: float, packed: bytes) -> None:
         __tracebackhide__ = True
-        error = unpack_error(packed)
+        error = unpack_error(packed, f"task {describe(self.plan.keys[task])}" if task >= 0 else "the initializer")
         run = self.run
         if task >= 0:
             run.start[task] = start
@@ -212,37 +230,37 @@ class ProcessesRun(Queues):
             return
         for name in ("stdout", "stderr"):
             self._copy(worker, name)
-        if self.stock is None:
-            self._share()
-        stock = self.stock
-        assert stock is not None
         position = hand.running()
-        begun = worker.page[RUN] == self.number and hand.reported <= position < len(hand.queue)
+        begun = worker.is_busy(self.number) and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
+        if (packing := worker.packing()) >= 0:
+            culprit = packing
         last_lines = list(worker.last_lines)
+        out_of_memory = self.pool.ran_out_of_memory(worker)
         self.run.workers[hand.number].left = self.run.duration
         self.pool.remove(worker)
         if culprit >= 0:
             tries = self.attempts[culprit] = self.attempts.get(culprit, 0) + 1
-            if tries > self.retries:
+            if tries > self.retries or out_of_memory:
                 self.run.worker[culprit] = hand.number
-                raise self._fail(culprit, _died(self.plan.keys[culprit], fate, tries, last_lines))
+                raise self._fail(culprit, died(self.plan.keys[culprit], fate, tries, last_lines, out_of_memory))
         else:
             self.attempts.setdefault(NOWHERE, 0)
             self.attempts[NOWHERE] += 1
             if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
-                raise WorkerDied(_no_start(fate, last_lines))
+                raise died_idle(fate, last_lines)
+        if self.stock is None:
+            self._share()
+        stock = self.stock
+        assert stock is not None
         for other in self.hands:  # what waits for data is planned anew
             other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])
-        for waiting in self.waiting.values():
-            for task, _ in waiting:
-                if stock.place[task] == IN_TRANSIT:
-                    stock.place[task] = NOWHERE
+        for task in self.transit:
+            stock.place[task] = NOWHERE
+        self.transit.clear()
         self.waiting.clear()
-        kept = {slot for slot in range(len(self.plan)) if self.here[slot] or slot in self.parcels}
-        again = stock.lose(hand.index, kept, self.plan.requested)
-        self.left += len(again)
-        workers = self.pool.ensure(len(self.hands))
+        self._make_again(hand.index)
+        workers = self.pool.fill(self.num_workers)
         known = {other.worker for other in self.hands}
         fresh = next(worker for worker in workers if worker not in known)
         self.hands[hand.index] = self._hand(fresh, hand.index)
@@ -274,16 +292,3 @@ def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> Seriali
     return SerializationError(
         f"{what} of task {describe(plan.keys[task])} cannot be pickled, so it cannot leave its worker process: {error}"
     )
-
-
-def _died(key: object, fate: str, tries: int, last_lines: list[str]) -> WorkerDied:
-    times = "once" if tries == 1 else f"{tries} times"
-    text = f"Task {describe(key)} was tried {times}, and each time its worker process died; the last one {fate}."
-    if last_lines:
-        text += "\nIts last lines on stderr:\n" + "\n".join(line[:500] for line in last_lines)
-    return WorkerDied(text)
-
-
-def _no_start(fate: str, last_lines: list[str]) -> str:
-    text = f"Worker processes die outside of any task; the last one {fate}."
-    return text + ("\nIts last lines on stderr:\n" + "\n".join(last_lines) if last_lines else "")

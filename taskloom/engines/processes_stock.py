@@ -23,7 +23,7 @@ class Stock:
     Attributes
     ----------
     done : bytearray, per task whether its result is there.
-    place : per task the worker that has it in its queue or holds its result.
+    place : per task the worker that has it in its queue or holds its result; NOWHERE also for what was let go of.
     uses : per task how many tasks are still to take its result.
     sizes : bytes of large results.
     """
@@ -36,6 +36,9 @@ class Stock:
         self.sizes: dict[int, float] = {}
         self.workers = workers
         self.count()
+        for task in range(len(plan)):
+            if done[task] and not self.uses[task]:
+                place[task] = NOWHERE  # it was let go of
 
     def count(self) -> None:
         """Count everything from `done` and `place`."""
@@ -94,6 +97,11 @@ class Stock:
                     if not self._local[user]:
                         self._home[user] = NOWHERE
         for task in tasks:
+            self.offer(task)
+
+    def offer(self, task: int) -> None:
+        """Let the task be taken, if it can be."""
+        if self.place[task] == NOWHERE and not self.done[task]:
             if not self.open[task]:
                 heappush(self.ready, task)
             elif self._is_own(task, self._home[task]):
@@ -107,11 +115,7 @@ class Stock:
             self.open[user] -= 1
             if self._home[user] == worker:
                 self._local[user] -= 1
-            if self.place[user] == NOWHERE and not self.done[user]:
-                if not self.open[user]:
-                    heappush(self.ready, user)
-                elif self._is_own(user, self._home[user]):
-                    heappush(self._own[self._home[user]], user)
+            self.offer(user)
         dead = []
         for slot in self.inputs(task):
             self.uses[slot] -= 1
@@ -170,8 +174,8 @@ class Stock:
         )
 
     def lose(self, worker: int, kept: Any, wanted: Sequence[int]) -> list[int]:
-        """A worker is gone. Returns the results that must be made again, which are those it held, but for the ones in
-        `kept`, and what they need."""
+        """A worker is gone, or with NOWHERE only results whose place was set to that. Returns what must be made again:
+        the results that were there and are needed, but for the ones in `kept`, and what they need."""
         done, place = self.done, self.place
         for task in range(len(self.plan)):
             if place[task] == worker and (not done[task] or task in kept):

@@ -59,14 +59,16 @@ class Plan:
 
     def dependencies(self, task: int) -> tuple[int, ...]:
         """The tasks whose results `task` takes, each once, in the order of its arguments."""
+        return tuple(dict.fromkeys([slot for slot in self.slots(task) if slot >= 0]))
+
+    def slots(self, task: int) -> tuple[int, ...]:
+        """The slots of a task's arguments."""
         args = self.args[task]
-        slots = (args,) if isinstance(args, int) else args
-        return tuple(dict.fromkeys([slot for slot in slots if slot >= 0]))
+        return (args,) if isinstance(args, int) else args
 
     def inputs(self, task: int, results: list[Any]) -> list[Any]:
         """The values of a task's arguments, given the list of results."""
-        args = self.args[task]
-        return [results[slot] for slot in ((args,) if isinstance(args, int) else args)]
+        return [results[slot] for slot in self.slots(task)]
 
     def results(self) -> list[Any]:
         """A fresh list of results: one place per task, then the constants."""

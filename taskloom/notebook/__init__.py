@@ -29,9 +29,10 @@ def load(shell: InteractiveShell) -> None:
         from taskloom.notebook.scheduler_magic import SchedulerMagic
 
         outputs = _live_outputs(shell)
-        _parts.append(ProgressMagic(shell, outputs))
+        progress = ProgressMagic(shell, outputs)
+        _parts.append(progress)
         _parts.append(SchedulerMagic(shell, outputs))
-        _parts.append(GraphMagic(shell, outputs))
+        _parts.append(GraphMagic(shell, outputs, progress.leave_out))
         _parts.append(CompareMagic(shell, outputs))
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))

@@ -19,6 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from taskloom import bus, config
 from taskloom.bus import Run
 from taskloom.engines import find_engine
+from taskloom.notebook.cell_code import run_code
 from taskloom.views.comparison import Comparison, EngineTrials, Trial
 from taskloom.views.labels import duration, error_label
 from taskloom.views.palette import name_colors
@@ -112,8 +113,7 @@ class CellTrials:
             engines = list(self._rows)
             random.shuffle(engines)
             for engine in engines:
-                if self._stopped:
-                    raise KeyboardInterrupt("%compare was stopped")
+                self._end_if_stopped()
                 if engine not in self._over and not self._rows[engine].problem:
                     on_trial(engine)
                     self._try(self._rows[engine])
@@ -124,9 +124,10 @@ class CellTrials:
         left = self._limit - sum(trial.seconds for trial in row.trials)
         with _kept(self._namespace) as assigned, _Watch(left) as watch, _quiet(row.engine, self._publisher):
             self._watch = watch
+            self._end_if_stopped()  # before there was something to cancel
             cpu, begun = time.process_time(), time.perf_counter()
             try:
-                exec(self._code, self._namespace)
+                run_code(self._code, self._namespace, watch.cancel)
             except KeyboardInterrupt:
                 if self._stopped or not watch.expired:
                     self._stopped = True
@@ -139,13 +140,17 @@ class CellTrials:
             seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
         if finished:
             row.trials.append(_trial(seconds, cpu, watch.runs))
-            row.note = _note(row.engine, watch.runs)
+            row.used |= {run.engine for run in watch.runs}
             self._assigned = assigned
+
+    def _end_if_stopped(self) -> None:
+        if self._stopped:
+            raise KeyboardInterrupt("%compare was stopped")
 
     def _end_at_limit(self, row: EngineTrials) -> None:
         self._over.add(row.engine)
         if row.trials:
-            row.note = f"{len(row.trials)} of {self._repetitions} times: the limit of {self._limit:g} s was over"
+            row.limit_note = f"{len(row.trials)} of {self._repetitions} times: the limit of {self._limit:g} s was over"
         else:
             row.problem = f"took longer than the limit of {self._limit:g} s"
 
@@ -166,12 +171,12 @@ def _kept(namespace: Namespace) -> Iterator[Namespace]:
 
 @contextmanager
 def _quiet(engine: str, publisher: Any) -> Iterator[None]:
-    """The engine in force, without bars and output.
+    """The engine in force, without output.
 
     IPython's own ``capture_output`` would put objects in the place of the kernel's that cannot take messages from a
     page: Stop would wait until the cell ends.
     """
-    setting = config.Assignment({"scheduler": engine, "notebook.progress": False}, source="%compare")
+    setting = config.Assignment({"scheduler": engine}, source="%compare")
     with setting, redirect_stdout(StringIO()), redirect_stderr(StringIO()), _hidden_displays(publisher):
         yield
 
@@ -195,6 +200,8 @@ def _hidden_displays(publisher: Any) -> Iterator[None]:
 class _Watch:
     """Collects the runs of a trial, and cancels them when its time is up.
 
+    Nobody else hears of them, so that views are not measured.
+
     Parameters
     ----------
     limit : float
@@ -203,31 +210,37 @@ class _Watch:
 
     def __init__(self, limit: float) -> None:
         self.expired = False
+        self._over = False
         self.runs: list[Run] = []
         self._active: dict[int, Run] = {}
-        self._timer = Timer(max(0.0, limit), self.cancel)
+        self._timer = Timer(max(0.0, limit), self._expire)
         self._timer.daemon = True
 
     def __enter__(self) -> _Watch:
-        self._subscription = bus.subscribe(self)
+        self._alone = bus.witnessed_by(self)
+        self._alone.__enter__()
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._alone.__exit__(None, None, None)
         self._timer.cancel()
         self._timer.join()
-        self._subscription.close()
 
     def cancel(self) -> None:
         """Stop what runs, and what will."""
-        self.expired = True
+        self._over = True
         for run in list(self._active.values()):
             run.cancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self.cancel()
 
     def run_started(self, run: Run) -> None:
         """Note a run, which has no time left if it comes late."""
         self._active[run.id] = run
-        if self.expired:
+        if self._over:
             run.cancel()
 
     def run_finished(self, run: Run) -> None:
@@ -272,10 +285,3 @@ def _peak_memory(run: Run) -> float:
     for sample in run.samples:
         together[sample.time] += sample.rss
     return float(max(together.values())) if together else nan
-
-
-def _note(engine: str, runs: list[Run]) -> str:
-    used = {run.engine for run in runs}
-    if not used:
-        return "the cell computed nothing with taskloom"
-    return "" if used == {engine} else f"the cell itself chose {', '.join(sorted(used))}"

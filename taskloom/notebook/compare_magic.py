@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from types import CodeType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -13,6 +12,7 @@ from IPython.display import display
 
 from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError
+from taskloom.notebook.cell_code import compile_cell
 from taskloom.notebook.cell_trials import CellTrials
 from taskloom.notebook.progress_magic import bar_drawing
 from taskloom.notebook.selector import known_engines
@@ -59,10 +59,10 @@ class CompareMagic:
             %%compare -n 5 sync threads         five times on each of these engines
             %%compare --limit 10                no engine may take longer than 10 s in all
 
-        The order is shuffled. Output of the work is not shown, and each time it finds the variables that were there
-        before; afterwards they are as if it had run once. What it changes in place (appending to a list, writing a
-        file) happens each time. When an engine's limit is over, its computation is stopped; code between computations
-        is not.
+        The order is shuffled. Output of the work is not shown, nor are its runs: open views would be measured too. Each
+        time it finds the variables that were there before; afterwards they are as if it had run once. What it changes
+        in place (appending to a list, writing a file) happens each time. When an engine's limit is over, its
+        computation is stopped; code between computations is not. A cell with ``await`` has an event loop of its own.
 
         The answer shows the time (the median and the spread), CPU time and cores busy, the most memory that a sample
         showed, and the share of the workers' time that was not in tasks. It has ``best``, ``recommendation`` and
@@ -73,13 +73,13 @@ class CompareMagic:
             raise UsageError("%compare needs something to run: %compare total.compute(), or %%compare above a cell.")
         if cell is not None and request.statement:
             raise UsageError(_no_engine(request.statement.split()[0]))
-        code = _compiled(self._shell, request.statement if cell is None else cell)
+        code = compile_cell(self._shell, request.statement if cell is None else cell, "<%compare>")
         trials = CellTrials(code, self._shell, request.engines, request.repetitions, request.limit)
         bar = self._new_bar(trials)
         try:
             trials.run(lambda engine: bar.draw(trials.state(engine)))
         except KeyboardInterrupt:
-            if trials.comparison.best is not None:
+            if trials.comparison.measured:
                 display(trials.comparison)  # type: ignore[no-untyped-call]
             raise
         finally:
@@ -144,10 +144,3 @@ def _no_engine(name: str) -> str:
     except ConfigError as error:
         return str(error)
     return f"%%compare takes engines and options only, not {name!r}."
-
-
-def _compiled(shell: Any, source: str) -> CodeType:
-    """A cell as IPython would run it, magics included."""
-    tree = shell.transform_ast(shell.compile.ast_parse(shell.transform_cell(source)))
-    code: CodeType = compile(tree, "<%compare>", "exec", shell.compile.flags)
-    return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from traceback import walk_tb
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -11,8 +12,9 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus
-from taskloom.errors import WorkerDied
-from taskloom.notebook.replayed_task import ReplayedTask
+from taskloom.bus import Run
+from taskloom.errors import TaskloomError
+from taskloom.notebook.replayed_task import ReplayedTask, task_of, without_own_frames
 from taskloom.views.labels import error_label, key_label
 
 NO_PROMPT = (
@@ -53,6 +55,8 @@ class TaskDebugger(_Pdb):  # type: ignore[misc]
     def interaction(self, frame: FrameType | None, tb_or_exc: Any) -> None:
         """Ask for commands until there are enough."""
         error = tb_or_exc if isinstance(tb_or_exc, BaseException) else getattr(sys, "last_value", None)
+        if frame is None and self.shell.call_pdb and _stopped_by_hand(error):
+            return  # who stops a run wants no prompt; %debug asks for one
         elsewhere = None if frame is not None else _failed_elsewhere(error)
         if elsewhere is not None:
             again = _fail_again(elsewhere, error)
@@ -102,26 +106,33 @@ def task_debugger(base: type[Any]) -> type[TaskDebugger]:
     return type("TaskDebugger", (TaskDebugger, base), {})
 
 
-def _failed_elsewhere(error: BaseException | None) -> ReplayedTask | None:
-    """The task that raised `error`, if that was in another process and can be run again."""
+def _stopped_by_hand(error: BaseException | None) -> bool:
+    """Whether a person has interrupted a run or a replay."""
+    frames = walk_tb(error.__traceback__) if isinstance(error, KeyboardInterrupt) else ()
+    return any(str(frame.f_globals.get("__name__")).startswith("taskloom.") for frame, _ in frames)
+
+
+def _failed_elsewhere(error: BaseException | None) -> Run | None:
+    """The run a task of which raised `error` in another process, if the task can be run again in this one."""
     run = bus.last_run()
     if error is None or run is None or run.failure is None or run.failure.exception is not error:
         return None
-    failure = run.failure
-    if failure.function is None or failure.worker >= len(run.workers):
+    if run.graph.plan is None or run.failure.worker >= len(run.workers):
         return None
-    if isinstance(error, WorkerDied):  # it would take this process with it
+    if isinstance(error, TaskloomError):  # it came from no frame of the user's, and the task may end this process
         return None
-    if run.workers[failure.worker].pid == os.getpid():
-        return None
-    return ReplayedTask(run, failure.key, failure.function, failure.inputs)
+    return None if run.workers[run.failure.worker].pid == os.getpid() else run
 
 
-def _fail_again(task: ReplayedTask, first: BaseException | None) -> BaseException | None:
-    """Run a task again, in this process; the exception that it raises now, with frames to look into."""
-    key = key_label(task.key)
+def _fail_again(run: Run, first: BaseException | None) -> BaseException | None:
+    """Run the failed task again, in this process; the exception that it raises now, with frames to look into."""
+    plan, number = run.graph.plan, run.failed_task
+    assert plan is not None
+    assert number is not None
+    key = key_label(plan.keys[number])
     print(f"Task {key} ran in another process: here it runs again, alone, with the inputs it had.")
     try:
+        task = task_of(run, plan, number)
         task()
     except KeyboardInterrupt:
         print("Interrupted: no debugger.")
@@ -129,8 +140,8 @@ def _fail_again(task: ReplayedTask, first: BaseException | None) -> BaseExceptio
     except BaseException as error:
         if type(error) is not type(first):
             print(f"It raises something else here: {error_label(error)}")
-        return task.without_own_frames(error)
-    print(f"Not reproducible: {key} succeeds here and now. The exception above stands.")
+        return without_own_frames(error)
+    print(f"Not reproducible: {key} succeeds here and now. The exception above stands. {task.about_inputs()}".rstrip())
     return None
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ast
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from math import inf
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from taskloom import bus, config, scheduling
+from taskloom import config, scheduling
 from taskloom.graph import cull, is_task
+from taskloom.notebook.awaiting_cells import AwaitingCells, at_end_of_cell
+from taskloom.notebook.run_follower import MOST_GRAPHS, MOST_TASKS, RunFollower, View
 from taskloom.views.graph import save_svg, svg_path
 from taskloom.views.graph_boxes import Diagram, read_graph
 from taskloom.views.graph_picture import Picture, picture_of, picture_of_run, svg
@@ -26,26 +25,8 @@ if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
     from taskloom.notebook.live_output import LiveOutputs
 
-MOST_GRAPHS = 10  # of the runs of one cell
-MOST_TASKS = 200_000  # of a run that is drawn: whoever listens to runs must be quick
 KEPT_LIVE = 6  # graphs that can be explored when they are over; older ones are pictures
 OPTIONS = ("--no-run", "--optimized", "--layers", "--save")
-
-
-class View(Protocol):
-    """What draws one run's graph, or those of a collection."""
-
-    def draw(self) -> None:
-        """Show how far the run is."""
-
-    def rest(self) -> None:
-        """Show what is known when nothing more will happen."""
-
-    def close(self) -> None:
-        """Leave something that stays."""
-
-    def pictures(self) -> list[Picture]:
-        """What `--save` writes."""
 
 
 # IPython's, which carry no types.
@@ -65,21 +46,26 @@ class GraphMagic:
     shell : InteractiveShell
     outputs : LiveOutputs or None
         In a Jupyter kernel graphs are widgets, elsewhere a line of text.
+    leave_out : callable
+        Told of each run that a widget shows, which needs no progress bar beside it.
     """
 
-    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None) -> None:
+    def __init__(self, shell: InteractiveShell, outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> None:
         self._shell = shell
-        self._new_view = _drawing(outputs)
+        self._new_view = _drawing(outputs, leave_out)
         self._over: deque[View] = deque()
         self._followers: list[RunFollower] = []
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
-        register(self.graph, "cell", "graph")
+        register(self.graph, "line_cell", "graph")
+        self._awaiting = AwaitingCells(shell, "graph")
         hook: Callable[..., None] = shell.set_hook
         hook("complete_command", _complete, str_key="%%graph")
 
     def close(self) -> None:
         """Take the magic away, and leave pictures where graphs are."""
-        self._shell.magics_manager.magics["cell"].pop("graph", None)
+        self._awaiting.close()
+        for magics in self._shell.magics_manager.magics.values():
+            magics.pop("graph", None)
         self._shell.strdispatchers["complete_command"].strs.pop("%%graph", None)
         for follower in self._followers:
             follower.close()
@@ -90,19 +76,25 @@ class GraphMagic:
     @option("--optimized", action="store_true", help="of a collection, draw only the graph as it would run")
     @option("--layers", action="store_true", help="draw one box for all tasks of a name, however few there are")
     @option("--save", metavar="FILE.svg", help="write the picture to a file; that of a second graph to FILE-2.svg")
-    def graph(self, line: str, cell: str) -> Any:
+    def graph(self, line: str, cell: str | None = None) -> Any:
         """Run the cell and draw the graph of every run that it starts, or of the collection that it ends with.
 
         Boxes are tasks, coloured by what they are doing; with more than 300 tasks a box stands for all tasks of one
         name, and a click opens it. Drag to move, Ctrl and the wheel or + and - to zoom; point at a box to read more.
-        When the run is over, the chain of tasks that took longest is marked.
+        By keyboard Tab leads to a box, arrow keys to the next, and Enter opens a group. When the run is over, the chain
+        of tasks that took longest is marked.
+
+        As ``%graph`` in a cell's first line it does the same for the rest of the cell; a ``%%graph`` cell that awaits
+        something at its top level is run that way.
         """
         __tracebackhide__ = True
         options = parse(self.graph, line)
-        save = _checked_name(options.save)
-        collapsed = True if options.layers else None
-        follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
-        self._followers = [other for other in self._followers if other.active] + [follower]
+        if cell is None and options.no_run:
+            raise UsageError("%%graph --no-run: not for a cell that awaits something, which has to run to its end.")
+        drawn = self._begin(options)
+        if cell is None:
+            at_end_of_cell(self._shell, lambda result: self._end_awaiting(drawn, result))
+            return None
         value, graphs = None, {}
         try:
             with config.set(scheduler=_do_not_run) if options.no_run else nullcontext():
@@ -110,34 +102,48 @@ class GraphMagic:
         except NotRun as stop:
             graphs = {"Not run": read_graph(stop.graph)}
         except BaseException:
-            self._leave(follower, [], save)
+            self._leave(drawn, [])
             raise
-        follower.end_of_cell()
-        if not follower.views and not graphs:
-            graphs = _graphs_of(value, options.optimized)
-        drawn = []
-        if graphs:
-            drawn = [self._new_view(graphs, None, collapsed)]
-            drawn[0].rest()
-            value = None  # the drawing stands for it
-        self._leave(follower, drawn, save)
-        if options.no_run and not graphs:
-            print("The cell computes nothing and ends with no collection: there is no graph to draw.")
-        return value
+        return None if self._end(drawn, value, graphs) else value
 
-    def _leave(self, follower: RunFollower, drawn: list[View], save: str | None) -> None:
-        """Look after the graphs of a cell that is over."""
+    def _begin(self, options: Any) -> _DrawnCell:
+        save = _checked_name(options.save)
+        collapsed = True if options.layers else None
+        follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
+        self._followers = [other for other in self._followers if other.active] + [follower]
+        return _DrawnCell(follower, collapsed, options.optimized, save)
+
+    def _end_awaiting(self, cell: _DrawnCell, result: Any) -> None:
+        if result.success:
+            self._end(cell, result.result, {})
+        else:
+            self._leave(cell, [])
+
+    def _end(self, cell: _DrawnCell, value: Any, graphs: dict[str, RunGraph]) -> bool:
+        """Draw what has not run, and say whether a drawing stands for the cell's value."""
+        cell.follower.end_of_cell()
+        if not cell.follower.saw_run and not graphs:
+            graphs = _graphs_of(value, cell.optimized)
+        views = [self._new_view(graphs, None, cell.collapsed)] if graphs else []
+        for view in views:
+            view.rest()
+        self._leave(cell, views)
+        if not cell.follower.saw_run and not graphs:
+            print("%%graph: this cell computes nothing and ends with no collection, so there is no graph to draw.")
+        return bool(graphs)
+
+    def _leave(self, cell: _DrawnCell, views: list[View]) -> None:
+        """Look after the graphs of a cell that is over, `views` are those of no run."""
+        follower = cell.follower
         follower.end_of_cell()
-        views = [*follower.views, *drawn]
+        views = [*follower.views, *views]
         self._over.extend(views)
         self._keep(KEPT_LIVE)
         if follower.left_out:
-            print(
-                f"{follower.left_out:,} more runs are not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, "
-                f"of up to {MOST_TASKS:,} tasks each."
-            )
-        if save is not None:
-            _save([picture for view in views for picture in view.pictures()], save)
+            what = "1 more run is" if follower.left_out == 1 else f"{follower.left_out:,} more runs are"
+            print(f"{what} not drawn: %%graph draws {MOST_GRAPHS} runs of a cell, of up to {MOST_TASKS:,} tasks each.")
+        if cell.save is not None:
+            _save([picture for view in views for picture in view.pictures()], cell.save)
 
     def _execute(self, cell: str) -> Any:
         """Run the cell's code in the user's namespace as the shell does, and return the value of its last line."""
@@ -158,76 +164,13 @@ class GraphMagic:
             self._over.popleft().close()
 
 
-class RunFollower:
-    """Follows the runs that start from now on until `end_of_cell`, each with a view, to their ends.
+class _DrawnCell(NamedTuple):
+    """A cell while it runs, and what was asked for."""
 
-    Parameters
-    ----------
-    new_view : callable
-        Makes the view of a run.
-    """
-
-    def __init__(self, new_view: Callable[[Run], View]) -> None:
-        self._new_view = new_view
-        self._from, self._until = time.time(), inf
-        self._lock = Lock()
-        self._live: dict[int, View] = {}
-        self.views: list[View] = []
-        self.left_out = 0
-        self._subscription = bus.subscribe(self)
-
-    @property
-    def active(self) -> bool:
-        """Whether a run may still be drawn."""
-        return self._until == inf or bool(self._live) or any(map(self._is_going_on, bus.runs))
-
-    def _is_going_on(self, run: Run) -> bool:
-        return run.status == "running" and self._is_ours(run)
-
-    def _is_ours(self, run: Run) -> bool:
-        return run.parent is None and self._from <= run.started <= self._until
-
-    def run_started(self, run: Run) -> None:
-        """Take on a run that the cell started."""
-        with self._lock:
-            if not self._is_ours(run):
-                return
-            if len(self.views) == MOST_GRAPHS or run.n_tasks > MOST_TASKS:
-                self.left_out += 1
-                return
-            self._live[run.id] = view = self._new_view(run)
-            self.views.append(view)
-
-    def run_updated(self, run: Run) -> None:
-        """Draw how far the run is."""
-        with self._lock:
-            if run.id in self._live:
-                self._live[run.id].draw()
-
-    def run_finished(self, run: Run) -> None:
-        """Draw how it ended."""
-        with self._lock:
-            view = self._live.pop(run.id, None)
-            if view is not None:
-                view.rest()
-            self._leave()
-
-    def end_of_cell(self) -> None:
-        """Take on no more runs; those that go on, in other threads, are drawn to their end."""
-        with self._lock:
-            self._until = time.time()
-            self._leave()
-
-    def close(self) -> None:
-        """Follow nothing any more."""
-        with self._lock:
-            self._until = 0.0
-            self._live.clear()
-            self._leave()
-
-    def _leave(self) -> None:
-        if not self.active:
-            self._subscription.close()
+    follower: RunFollower
+    collapsed: bool | None
+    optimized: bool
+    save: str | None
 
 
 class NotRun(BaseException):
@@ -314,11 +257,16 @@ class TextView:
         ]
 
 
-def _drawing(outputs: LiveOutputs | None) -> NewView:
+def _drawing(outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> NewView:
     """How graphs are drawn."""
     if outputs is None:
         return TextView
 
     from taskloom.notebook.graph_widget import GraphView
 
-    return lambda graphs, run, collapsed: GraphView(outputs, graphs, run, collapsed)
+    def new_view(graphs: dict[str, RunGraph], run: Run | None, collapsed: bool | None) -> View:
+        if run is not None:
+            leave_out(run)
+        return GraphView(outputs, graphs, run, collapsed)
+
+    return new_view

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from taskloom.notebook.cells import MimeBundle
-from taskloom.notebook.frontend import widget_source
+from taskloom.notebook.frontend import page_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
-from taskloom.views.graph_boxes import HEIGHT, Diagram, key_text
+from taskloom.views.graph_boxes import Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
+from taskloom.views.graph_places import HEIGHT
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
+from taskloom.views.pace import Pace
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
 
+MOST_LINKS = 50  # of a box, that arrow keys can follow to the left
 PICTURE_EVERY = 50  # ticks between the pictures that a file saved in mid-run holds
 
 
@@ -27,8 +30,8 @@ class GraphWidget(LiveWidget):
     A box's value is its done tasks times the number of states plus its state; `changes` is box, value, box, value ...
     """
 
-    _esm = widget_source("graph", "js")
-    _css = widget_source("graph", "css")
+    _esm = page_source("viewport", "graph", suffix="js")
+    _css = page_source("viewport", "graph", suffix="css")
     diagrams: traitlets.List[Any] = traitlets.List().tag(sync=True)
     states: traitlets.List[Any] = traitlets.List().tag(sync=True)
     changes: traitlets.List[Any] = traitlets.List().tag(sync=True)
@@ -64,6 +67,7 @@ class GraphView:
         self._kept = self._diagrams[:]  # what pictures show: no group is open
         self._kept_states = self._states = self._new_states()
         self._sent: list[int] | None = None  # the last whole `states`
+        self._pace = Pace()
         self._ticks = 0
         self._picture: MimeBundle = {}  # the newest
         self._closed = False
@@ -118,7 +122,7 @@ class GraphView:
             return {}
         progress = self._states.look()
         values = [done * len(STATES) + state for state, done in zip(progress["states"], progress["done"], strict=True)]
-        texts = {"caption": caption(self._run), "failure": failure_text(self._run)}
+        texts = {"caption": caption(self._run, self._pace), "failure": failure_text(self._run)}
         if self._sent is not None:
             pairs = enumerate(zip(self._sent, values, strict=True))
             changes = [part for box, (old, new) in pairs if old != new for part in (box, new)]
@@ -136,6 +140,7 @@ class GraphView:
                     "size": [diagram.width, diagram.height],
                     "box": [diagram.box_width, HEIGHT],
                     "edges": diagram.edges(),
+                    "inputs": [needed[:MOST_LINKS] for needed in diagram.inputs],
                     "boxes": [[b.key, b.label, b.color, b.x, b.y, len(b.tasks), b.group] for b in diagram.boxes],
                     "opened": bool(diagram.opened),
                 }
@@ -166,23 +171,25 @@ class GraphView:
                     lines = tip(self._diagrams[number], content["box"], self._run)
                     self._output.send({"type": "tip", "diagram": number, "box": content["box"], "lines": lines})
                 case "open":
-                    self._redraw(number, self._diagrams[number].opened | {content["group"]})
+                    self._redraw(number, self._diagrams[number].opening(content["group"]))
                 case "collapse":
-                    self._redraw(number, frozenset())
+                    self._redraw(number, {})
                 case "find":
                     self._find(number, str(content["text"]))
 
-    def _redraw(self, number: int, opened: Set[str]) -> None:
+    def _redraw(self, number: int, opened: Mapping[str, int]) -> None:
         graph = self._diagrams[number].graph if self._run is None else self._run.graph  # old runs lose rows of it
         self._diagrams[number] = Diagram(graph, opened, self._collapsed)
         self._states, self._sent = self._new_states(), None
         self._output.show(**self._news(), critical=self._critical())
 
     def _find(self, number: int, text: str) -> None:
-        """Open the group that holds the first task with this text in its key."""
+        """Open the group that holds the first task with this text in its key, or say that there is none."""
         diagram = self._diagrams[number]
         keys = diagram.graph.keys
-        for box in diagram.boxes:
-            if box.group and any(text.lower() in key_text(keys[task]).lower() for task in box.tasks):
-                self._redraw(number, diagram.opened | {box.group})
-                return
+        hidden = (task for box in diagram.boxes if box.group for task in box.tasks)
+        task = next((task for task in hidden if text.lower() in key_text(keys[task]).lower()), None)
+        if task is None:
+            self._output.send({"type": "found", "diagram": number, "note": "no task matches"})
+        else:
+            self._redraw(number, diagram.opening_at(task))

@@ -38,6 +38,17 @@ def key_text(key: Key) -> str:
     return str(key) if bare and " " not in str(key) and _literal(str(key)) is None else repr(key)
 
 
+def begins(key: Key, text: str) -> bool:
+    """Whether a key, or what is typed for it, begins like this.
+
+    >>> begins("load-1a2b", "load"), begins(("load", 3), "('lo"), begins(("load", 3), "load"), begins("sum", "load")
+    (True, True, True, False)
+    """
+    while isinstance(key, tuple) and key and not key_text(key).startswith(text):
+        key = key[0]
+    return key_text(key).startswith(text)
+
+
 def completions(typed: str, keys: Iterable[Key]) -> list[str]:
     """What may be typed for a key that begins like this.
 

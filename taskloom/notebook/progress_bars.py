@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from taskloom import config
 from taskloom.bus import runs
+from taskloom.diagnostics.progress_bar import is_on_screen
 from taskloom.views.progress import NestedCount, Progress, ProgressState
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class ProgressBars:
     Notes
     -----
     A bar appears when its run lasts longer than the setting ``notebook.progress_delay``, so that short runs leave no
-    output. The setting ``notebook.progress`` is asked when a run starts.
+    output, and gives way to a `taskloom.diagnostics.ProgressBar` that somebody has asked for. The
+    setting ``notebook.progress`` is asked when a run starts.
     """
 
     def __init__(self, new_bar: NewBar) -> None:
@@ -57,7 +59,7 @@ class ProgressBars:
     def run_started(self, run: Run) -> None:
         """Remember the run; no bar yet."""
         with self._lock:
-            if self._closed:
+            if self._closed or run.id in self._followed:
                 return
             if run.parent is None:
                 wanted = config.get("notebook.progress")
@@ -68,6 +70,11 @@ class ProgressBars:
                 self._follow(run, None)  # a task of a run that is over is being replayed
             else:
                 self._early.setdefault(run.parent, []).append(run)
+
+    def leave_out(self, run: Run) -> None:
+        """Draw no bar for a run that another view shows from its start."""
+        with self._lock:
+            self._followed[run.id] = None
 
     def _follow(self, run: Run, followed: _Followed | None) -> None:
         self._followed[run.id] = followed
@@ -130,7 +137,7 @@ class _Followed:
             self._bar.finish(self._state())
 
     def update(self) -> None:
-        if self._drawn or self.run.duration >= self._delay:
+        if self._drawn or (self.run.duration >= self._delay and not is_on_screen(self.run)):
             self._drawn = True
             self._bar.draw(self._state())
 

@@ -15,6 +15,7 @@ from taskloom.notebook.progress_bars import NewBar, ProgressBars
 from taskloom.notebook.terminal_bar import TerminalLine
 
 if TYPE_CHECKING:
+    from taskloom.bus import Run
     from taskloom.notebook.live_output import LiveOutputs
 
 
@@ -35,6 +36,10 @@ class ProgressMagic:
         self._subscription = bus.subscribe(self._bars)
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.progress, "line", "progress")
+
+    def leave_out(self, run: Run) -> None:
+        """Draw no bar for a run that another view shows from its start."""
+        self._bars.leave_out(run)
 
     def close(self) -> None:
         """Draw no more bars, and take the magic and its choice away."""

@@ -12,7 +12,9 @@ from typing import Any
 
 from taskloom.bus import Run, current_run
 from taskloom.graph import Key, Plan, Recipe, apply
-from taskloom.views.labels import key_label
+from taskloom.views.labels import duration, key_label
+
+WORTH_A_WORD = 1.0  # seconds: what takes longer is said before it is done again
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,26 @@ class ReplayedTask:
     """A task of `run`: calling it runs it once more."""
 
     run: Run
-    key: Key
-    function: Callable[..., Any]
+    plan: Plan
+    number: int
     inputs: tuple[Any, ...]
+    used: bool = False  # whether the inputs are those that it had when it failed, and may have changed since
+
+    @property
+    def key(self) -> Key:
+        return self.plan.keys[self.number]
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.plan.functions[self.number]
+
+    def about_inputs(self) -> str:
+        """A sentence on inputs that the task may have changed the first time; empty where it cannot have."""
+        slots = self.plan.slots(self.number)
+        if not self.used or all(slot < 0 or _is_fixed(value) for slot, value in zip(slots, self.inputs, strict=True)):
+            return ""
+        needed = _tasks(self.run, ancestors(self.plan, self.number))
+        return f"Its inputs are as it left them: --fresh computes them again first, {needed}."
 
     def __call__(self) -> Any:
         """Run the task. What it computes itself counts as part of its run, which stays the last one."""
@@ -34,21 +53,22 @@ class ReplayedTask:
         finally:
             current_run.reset(token)
 
-    def without_own_frames(self, error: BaseException) -> BaseException:
-        """The exception, its traceback beginning where the task does.
-
-        Where the task's function has no Python frame, its traceback is that of `__call__`, which has the inputs.
-        """
-        found = error.__traceback__
-        while found is not None and found.tb_frame.f_code is not ReplayedTask.__call__.__code__:
-            found = found.tb_next
-        if found is not None:
-            error.with_traceback(found.tb_next or found)
-        return error
-
     def codes(self) -> frozenset[CodeType]:
         """The code of the user's functions in the task; none where they are not written in Python."""
         return frozenset(_codes(self.function, self.inputs))
+
+
+def without_own_frames(error: BaseException) -> BaseException:
+    """The exception, its traceback beginning where the replayed task does.
+
+    Where the task's function has no Python frame, its traceback is that of `__call__`, which has the inputs.
+    """
+    found = error.__traceback__
+    while found is not None and found.tb_frame.f_code is not ReplayedTask.__call__.__code__:
+        found = found.tb_next
+    if found is not None:
+        error.with_traceback(found.tb_next or found)
+    return error
 
 
 def _codes(function: Any, inputs: Iterable[Any] = ()) -> Iterator[CodeType]:
@@ -72,23 +92,36 @@ def _codes(function: Any, inputs: Iterable[Any] = ()) -> Iterator[CodeType]:
         yield function.__code__
 
 
-def task_of(run: Run, plan: Plan, number: int) -> ReplayedTask:
-    """A task of a plan, its inputs computed again unless the run still has them. Says how many tasks that takes."""
-    key, function = plan.keys[number], plan.functions[number]
+def task_of(run: Run, plan: Plan, number: int, fresh: bool = False) -> ReplayedTask:
+    """A task of a plan, its inputs computed again unless the run still has them and they need not be `fresh`.
+
+    Says how many tasks that takes.
+    """
+    __tracebackhide__ = True
     failure = run.failure
-    if failure is not None and failure.function is not None and number == run.failed_task:
-        return ReplayedTask(run, key, function, failure.inputs)
-    needed = _ancestors(plan, number)
+    if failure is not None and failure.function is not None and number == run.failed_task and not fresh:
+        return ReplayedTask(run, plan, number, failure.inputs, used=True)
+    needed = ancestors(plan, number)
     if needed:
-        print(f"Computing the inputs of {key_label(key)} again first: {_tasks(len(needed))}.")
-    return ReplayedTask(run, key, function, tuple(_inputs(run, plan, number, needed)))
+        print(f"Computing the inputs of {key_label(plan.keys[number])} again first: {_tasks(run, needed)}.")
+    return ReplayedTask(run, plan, number, tuple(_inputs(run, plan, number, needed)))
 
 
-def _tasks(count: int) -> str:
-    return f"{count:,} task{'s' if count > 1 else ''}"
+def _tasks(run: Run, tasks: list[int]) -> str:
+    count = f"{len(tasks):,} task{'s' if len(tasks) > 1 else ''}"
+    took = sum(max(0.0, run.stop[task] - run.start[task]) for task in tasks)
+    return count if took < WORTH_A_WORD else f"{count}, which took {duration(took)}"
 
 
-def _ancestors(plan: Plan, number: int) -> list[int]:
+_FIXED = frozenset({type(None), bool, int, float, complex, str, bytes, range})
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether a value is sure to be as it was."""
+    return type(value) in _FIXED or (type(value) is tuple and all(type(part) in _FIXED for part in value))
+
+
+def ancestors(plan: Plan, number: int) -> list[int]:
     """The tasks that `number` needs, in an order in which they can run."""
     needed: set[int] = set()
     todo = [number]
@@ -105,7 +138,7 @@ def _inputs(run: Run, plan: Plan, number: int, needed: list[int]) -> list[Any]:
     results = plan.results()
     uses = Counter(slot for task in [*needed, number] for slot in plan.dependencies(task))
     for task in needed:
-        results[task] = ReplayedTask(run, plan.keys[task], plan.functions[task], tuple(plan.inputs(task, results)))()
+        results[task] = ReplayedTask(run, plan, task, tuple(plan.inputs(task, results)))()
         for slot in plan.dependencies(task):
             uses[slot] -= 1
             if not uses[slot]:

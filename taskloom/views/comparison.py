@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CLEAR = 1.1  # times faster than the next: less is not worth a choice
 ONE_CORE = 1.2  # cores busy, at most, where tasks take turns
 SHORT_TASK = 1e-3  # seconds
+SHORT_WORK = 0.02  # seconds: of less, what other threads do takes too large a share to say which cores were busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,36 @@ class Trial:
 class EngineTrials:
     """What one engine did.
 
-    `problem` says why it did not finish, `note` what else to know; texts of one line, not yet escaped.
+    `used` are the engines that the work then ran on: it may choose for itself. `problem` says why it did not finish,
+    `limit_note` why it was not done more often; texts of one line, not yet escaped.
     """
 
     engine: str
     trials: list[Trial] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
     problem: str = ""
-    note: str = ""
+    limit_note: str = ""
 
     @property
     def measured(self) -> bool:
         return bool(self.trials) and not self.problem
+
+    @property
+    def ran_elsewhere(self) -> bool:
+        """Whether the work chose another engine for all that it computed."""
+        return bool(self.used) and self.engine not in self.used
+
+    @property
+    def note(self) -> str:
+        """What else to know."""
+        others = ", ".join(sorted(self.used - {self.engine}))
+        if self.measured and not self.median_of("tasks"):
+            choice = "computed nothing"
+        elif self.ran_elsewhere:
+            choice = f"ran on {others}: the cell itself chose"
+        else:
+            choice = f"in part on {others}, as the cell itself chose" if others else ""
+        return "; ".join(filter(None, (choice, self.limit_note)))
 
     @property
     def seconds(self) -> float:
@@ -72,8 +92,8 @@ class EngineTrials:
 
     @property
     def cores(self) -> float:
-        """Cores busy on average."""
-        return self.median_of("cpu") / self.seconds if self.seconds else nan
+        """Cores busy on average; NaN where the work is too short to tell."""
+        return self.median_of("cpu") / self.seconds if self.seconds >= SHORT_WORK else nan
 
     @property
     def parallelism(self) -> float:
@@ -108,15 +128,18 @@ class Comparison:
 
     @property
     def best(self) -> EngineTrials | None:
-        """The engine with the shortest time; None if none has finished."""
-        return min(self._measured(), key=lambda row: row.seconds, default=None)
+        """The engine with the shortest time; None if none has finished, or the work left none a choice."""
+        rows = self.measured
+        return None if _no_choice(rows) else min(rows, key=lambda row: row.seconds, default=None)
 
     @property
     def recommendation(self) -> str:
         """Which engine to prefer, and why."""
-        return recommend(self._measured())
+        return recommend(self.measured)
 
-    def _measured(self) -> list[EngineTrials]:
+    @property
+    def measured(self) -> list[EngineTrials]:
+        """The engines that have finished."""
         return [row for row in self.engines if row.measured]
 
     def to_frame(self) -> pd.DataFrame:
@@ -150,6 +173,8 @@ def recommend(rows: Sequence[EngineTrials]) -> str:
     """Which of some measured engines to prefer, and why."""
     if not rows:
         return "No engine finished: nothing can be recommended."
+    if no_choice := _no_choice(rows):
+        return no_choice
     best, *others = sorted(rows, key=lambda row: row.seconds)
     if not others:
         return f"{best.engine}: nothing else finished."
@@ -161,13 +186,29 @@ def recommend(rows: Sequence[EngineTrials]) -> str:
     return f"{best.engine}: {ratio:.1f} times as fast as {second.engine}. {_reason(best, others)}".strip()
 
 
+def _no_choice(rows: Sequence[EngineTrials]) -> str:
+    """Why the engine made no difference; empty where it could."""
+    if rows and not any(row.median_of("tasks") for row in rows):
+        return (
+            "Nothing to compare: the cell computed nothing with taskloom. Is there a compute() in it, of something "
+            "that is not computed yet?"
+        )
+    chosen = sorted({name for row in rows if row.ran_elsewhere for name in row.used})
+    if chosen:
+        return (
+            f"Nothing to compare: the cell itself chose {', '.join(chosen)}. Leave scheduler= out of its calls, and "
+            "each engine gets its turn."
+        )
+    return ""
+
+
 def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
     """What the figures say about the work."""
     tasks = best.median_of("tasks")
-    if not tasks:
-        return "The work holds no tasks, so the engine makes no difference."
     if best.median_of("busy") < tasks * SHORT_TASK and best.median_of("overhead") > 0.5:
         return "Most of the time is not in tasks: larger tasks would gain more than another engine."
+    if isnan(best.cores):
+        return "The work is too short to say why."
     if best.cores > ONE_CORE:
         return f"{best.cores:.1f} cores were busy."
     widest = max((best, *others), key=lambda row: row.parallelism)
@@ -178,6 +219,8 @@ def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
     return f"On {widest.engine} the tasks took turns at the interpreter's lock: one core was busy at a time."
 
 
+TOO_SHORT = "n/a"
+_SHORT_NOTE = f"n/a: work of less than {SHORT_WORK * 1000:.0f} ms is too short to say how many cores were busy."
 _HEADER = ("engine", "time", "spread", "CPU", "cores", "peak memory", "not in tasks")
 
 
@@ -190,35 +233,42 @@ def comparison_text(comparison: Comparison) -> str:
         for line in (table if len(table) > 1 else [])
     ]
     lines += [f"{row.engine}: {text}" for row in comparison.engines if (text := row.problem or row.note)]
-    return "\n".join([*lines, comparison.recommendation])
+    return "\n".join([*lines, *_short_notes(comparison), comparison.recommendation])
 
 
 def comparison_html(comparison: Comparison) -> str:
     """Draw a comparison as HTML that needs neither script nor style sheet, and is safe whatever the messages are."""
-    longest = max((row.seconds for row in comparison.engines if row.measured), default=nan)
+    longest = max((row.seconds for row in comparison.measured), default=nan)
     best = comparison.best
     header = "".join(
-        f"<th style='{_CELL}{'text-align:left;' if column == 0 else ''}'>{name}</th>"
-        for column, name in enumerate((*_HEADER, ""))
+        f"<th scope='col' style='{_CELL}{'text-align:left;' if column == 0 else ''}'>{name}</th>"
+        for column, name in enumerate(_HEADER)
     )
     rows = "".join(_row_html(row, longest, row is best) for row in comparison.engines)
+    notes = "".join(f"<div style='opacity:0.75;font-size:12px;'>{note}</div>" for note in _short_notes(comparison))
     return (
-        f"<div class='taskloom-compare' style='{_ROOT}'><table style='{_TABLE}'><thead><tr>{header}</tr></thead>"
-        f"<tbody>{rows}</tbody></table><div><b>{escape(comparison.recommendation)}</b></div></div>"
+        f"<div class='taskloom-compare' style='{_ROOT}'><div style='overflow-x:auto;'>"
+        f"<table style='{_TABLE}' aria-label='The same work on each engine'><thead><tr>{header}"
+        f"<td style='border:0;'></td></tr></thead><tbody>{rows}</tbody></table></div>{notes}"
+        f"<div><b>{escape(comparison.recommendation)}</b></div></div>"
     )
+
+
+def _short_notes(comparison: Comparison) -> list[str]:
+    return [_SHORT_NOTE] if any(row.seconds < SHORT_WORK for row in comparison.measured) else []
 
 
 _ROOT = "font-size:13px;line-height:20px;padding:2px 0;"
-_TABLE = "border-collapse:collapse;margin:0 0 4px;font-size:13px;"
+_TABLE = "border-collapse:collapse;margin:0 0 4px;font-size:13px;font-variant-numeric:tabular-nums;"
 _CELL = "padding:2px 16px 2px 0;text-align:right;white-space:nowrap;border:0;"
 _WIDE = "padding:2px 0;text-align:left;white-space:normal;"
-_BAR = "display:inline-block;height:8px;border-radius:4px;vertical-align:middle;"
+_BAR = "display:inline-block;height:8px;border-radius:4px;vertical-align:middle;margin-right:8px;"
 _FULL = 120  # pixels of the longest time's bar
 _BEST, _OTHER = NAME_COLORS[2], "rgba(128,128,128,0.45)"
 
 
 def _row_html(row: EngineTrials, longest: float, best: bool) -> str:
-    name = f"<td style='padding:2px 16px 2px 0;text-align:left;'><b>{escape(row.engine)}</b></td>"
+    name = f"<th scope='row' style='padding:2px 16px 2px 0;text-align:left;'>{escape(row.engine)}</th>"
     if not row.measured:
         return f"<tr>{name}<td colspan='7' style='{_WIDE}color:{FAILED_COLOR};'>{escape(row.problem)}</td></tr>"
     cells = "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in _cells(row)[1:])
@@ -235,7 +285,7 @@ def _cells(row: EngineTrials) -> tuple[str, ...]:
         time_text(row.seconds),
         f"{time_text(row.fastest)} – {time_text(row.slowest)}" if len(row.trials) > 1 else "–",
         _or_dash(row.median_of("cpu"), time_text(row.median_of("cpu"))),
-        _or_dash(row.cores, f"{row.cores:.1f}"),
+        TOO_SHORT if row.seconds < SHORT_WORK else _or_dash(row.cores, f"{row.cores:.1f}"),
         _or_dash(memory, f"{memory / 2**20:,.0f} MiB"),
         _or_dash(overhead, f"{overhead:.0%}"),
     )

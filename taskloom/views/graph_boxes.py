@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from taskloom.bus import RunGraph
 from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
 from taskloom.views.graph_layout import columns
+from taskloom.views.graph_places import Places
 from taskloom.views.labels import name_label, one_line
 from taskloom.views.palette import colors_by_name, name_colors
 
@@ -15,11 +18,11 @@ COLLAPSE_ABOVE = 300  # tasks: larger graphs are drawn a box per name
 MOST_GROUPS = 200  # names with a box of their own; the tasks of all others share one
 MOST_MEMBERS = 1000  # boxes that an opened group becomes; its other tasks share one more
 MOST_EDGES = 6000  # curves: where there are more nobody can follow one
-ROW, COLUMN_GAP, SUBCOLUMN_GAP, HEIGHT, MARGIN = 34, 56, 14, 24, 14  # all lengths are in pixels
 CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
 KEY_LENGTH = 200  # characters of a key that a drawing keeps
 LABEL_LENGTH = 24
 OTHERS = "other names"
+NONE_OPENED: Mapping[str, int] = MappingProxyType({})
 
 
 class Box(NamedTuple):
@@ -40,7 +43,8 @@ class Diagram:
     Parameters
     ----------
     graph : RunGraph
-    opened : names whose tasks have boxes of their own though the graph is collapsed.
+    opened : names whose tasks have boxes of their own though the graph is collapsed, up to 1000 of each: from which
+        place in the graph's order on.
     collapsed : a box per name; by default where there are more than 300 tasks.
 
     Attributes
@@ -57,12 +61,13 @@ class Diagram:
     (['a', 'b'], [[], [0]])
     """
 
-    def __init__(self, graph: RunGraph, opened: Set[str] = frozenset(), collapsed: bool | None = None) -> None:
+    def __init__(self, graph: RunGraph, opened: Mapping[str, int] = NONE_OPENED, collapsed: bool | None = None) -> None:
         self.graph = graph
         self.opened = opened
         self.collapsed = len(graph) > COLLAPSE_ABOVE if collapsed is None else collapsed
         names = list(map(task_name, graph.keys))
-        members = _members(names, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
+        self._groups = _groups(names) if self.collapsed else {}
+        members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
         colors = name_colors([*colors_by_name(graph.keys), *names])
         self.box_of = [0] * len(graph)
         for number, (_, tasks) in enumerate(members):
@@ -73,7 +78,8 @@ class Diagram:
         counts = [len(f"{len(tasks):,}") * 2 + 3 if group else 0 for group, tasks in members]
         longest = max([len(label) + extra for label, extra in zip(labels, counts, strict=True)], default=0)
         self.box_width = max(48, int(longest * CHARACTER) + 22)
-        corners, self.width, self.height = _corners(columns(_forward(self.inputs)), self.box_width)
+        self._places = Places(columns(_forward(self.inputs)), self.box_width)
+        self.width, self.height = self._places.width, self._places.height
         self.boxes = [
             Box(
                 group or key_text(graph.keys[tasks[0]]),
@@ -81,13 +87,24 @@ class Diagram:
                 colors[names[tasks[0]]],
                 tasks,
                 group,
-                *corners[number],
+                *self._places.corner(number),
             )
             for number, (group, tasks) in enumerate(members)
         ]
 
+    def opening(self, group: str) -> Mapping[str, int]:
+        """What is opened after a click on a group's box: where some of its tasks have boxes already, the next ones."""
+        first = self.opened[group] + MOST_MEMBERS if group in self.opened else 0
+        return {**self.opened, group: first if first < len(self._groups[group]) else 0}
+
+    def opening_at(self, task: int) -> Mapping[str, int]:
+        """What has to be opened for a task to have a box of its own."""
+        group = self.boxes[self.box_of[task]].group
+        place = self._groups[group].index(task)
+        return {**self.opened, group: place - place % MOST_MEMBERS}
+
     def edges(self) -> str:
-        """All edges in one SVG path, as curves that leave and arrive level."""
+        """All edges in one SVG path."""
         return self._path((box, other) for box, needed in enumerate(self.inputs) for other in needed)
 
     def chain(self, tasks: list[int]) -> tuple[list[int], str]:
@@ -97,16 +114,8 @@ class Diagram:
         pairs = dict.fromkeys((self.box_of[task], self.box_of[other]) for task, other in steps)
         return boxes, self._path((box, other) for box, other in pairs if box != other)
 
-    def _path(self, pairs: Any) -> str:
-        curves: list[str] = []
-        for box, other in pairs:
-            if len(curves) == MOST_EDGES:
-                break
-            start, above = self.boxes[other].x + self.box_width, self.boxes[other].y + HEIGHT // 2
-            end, below = self.boxes[box].x, self.boxes[box].y + HEIGHT // 2
-            bend = max(20, (end - start) // 2)
-            curves.append(f"M{start} {above}C{start + bend} {above} {end - bend} {below} {end} {below}")
-        return "".join(curves)
+    def _path(self, pairs: Iterable[tuple[int, int]]) -> str:
+        return "".join([self._places.edge(other, box) for box, other in islice(pairs, MOST_EDGES)])
 
 
 def read_graph(dsk: Mapping[Any, Any]) -> RunGraph:
@@ -162,23 +171,29 @@ def _group_label(group: str) -> str:
     return one_line(name_label(group), LABEL_LENGTH).strip() or "?"
 
 
-def _members(names: list[str], opened: Set[str]) -> list[tuple[str, list[int]]]:
-    """The tasks of each box, and the name of the group that it stands for."""
-    tasks_of: dict[str, list[int]] = {}
+def _groups(names: list[str]) -> dict[str, list[int]]:
+    """The tasks of each name; of the rarest names together where there are too many names."""
+    groups: dict[str, list[int]] = {}
     for task, name in enumerate(names):
-        tasks_of.setdefault(name, []).append(task)
-    if len(tasks_of) > MOST_GROUPS:
-        largest = sorted(tasks_of, key=lambda name: len(tasks_of[name]), reverse=True)
-        others = [task for name in largest[MOST_GROUPS - 1 :] for task in tasks_of.pop(name)]
-        tasks_of[OTHERS] = tasks_of.get(OTHERS, []) + others
+        groups.setdefault(name, []).append(task)
+    if len(groups) > MOST_GROUPS:
+        largest = sorted(groups, key=lambda name: len(groups[name]), reverse=True)
+        others = [task for name in largest[MOST_GROUPS - 1 :] for task in groups.pop(name)]
+        groups[OTHERS] = groups.get(OTHERS, []) + others
+    return groups
+
+
+def _members(groups: dict[str, list[int]], opened: Mapping[str, int]) -> list[tuple[str, list[int]]]:
+    """The tasks of each box, and the name of the group that it stands for."""
     boxes: list[tuple[str, list[int]]] = []
-    for name, tasks in tasks_of.items():
+    for name, tasks in groups.items():
         if len(tasks) == 1:
             boxes.append(("", tasks))
         elif name in opened:
-            boxes += [("", [task]) for task in tasks[:MOST_MEMBERS]]
-            if len(tasks) > MOST_MEMBERS:
-                boxes.append((name, tasks[MOST_MEMBERS:]))
+            first, after = opened[name], opened[name] + MOST_MEMBERS
+            boxes += [("", [task]) for task in tasks[first:after]]
+            if others := tasks[:first] + tasks[after:]:
+                boxes.append((name, others))
         else:
             boxes.append((name, tasks))
     return boxes
@@ -220,24 +235,3 @@ def _forward(inputs: list[list[int]]) -> list[list[int]]:
                 state[box] = 2
                 todo.pop()
     return kept
-
-
-def _corners(layers: list[list[int]], width: int) -> tuple[dict[int, tuple[int, int]], int, int]:
-    """Where the boxes stand, and how large the drawing is. Tall columns are folded into several."""
-    n = sum(map(len, layers))
-    tallest = max(16, int(1.5 * n**0.5))  # rows: so that no drawing is a thin line
-    rows = max([min(tallest, len(layer)) for layer in layers], default=1)
-    corners: dict[int, tuple[int, int]] = {}
-    x = MARGIN
-    for layer in layers:
-        folds = -(-len(layer) // tallest)
-        height = -(-len(layer) // folds)
-        for place, box in enumerate(layer):
-            fold, row = divmod(place, height)
-            in_fold = min(height, len(layer) - fold * height)
-            corners[box] = (
-                x + fold * (width + SUBCOLUMN_GAP),
-                MARGIN + int((row + (rows - in_fold) / 2) * ROW),
-            )
-        x += folds * (width + SUBCOLUMN_GAP) - SUBCOLUMN_GAP + COLUMN_GAP
-    return corners, max(x - COLUMN_GAP, width + MARGIN) + MARGIN, rows * ROW - (ROW - HEIGHT) + 2 * MARGIN

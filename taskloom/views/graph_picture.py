@@ -7,10 +7,12 @@ from html import escape
 from typing import NamedTuple
 
 from taskloom.bus import Run
-from taskloom.views.graph_boxes import HEIGHT, Diagram
+from taskloom.views.graph_boxes import Diagram
+from taskloom.views.graph_places import HEIGHT
 from taskloom.views.graph_states import STATES, BoxStates, Progress, caption, failure_text, not_run
 
 LARGEST = 220_000  # bytes of SVG: what a saved notebook holds of it is a third more
+EMPTY = "the graph is empty: there is no task in it"
 _HEAD = 26  # pixels for a line of text
 
 STYLE = """
@@ -54,13 +56,18 @@ class Picture(NamedTuple):
 
 def picture_of(diagram: Diagram, title: str = "") -> Picture:
     """The picture of a graph that has not run."""
-    return Picture(diagram, not_run(diagram), title)
+    return Picture(diagram, not_run(diagram), _title(diagram, title))
 
 
 def picture_of_run(run: Run, diagram: Diagram, progress: Progress) -> Picture:
     """The picture of a run at one look at it, see `BoxStates`; the longest chain is known once it has finished."""
     critical = diagram.chain(run.critical_path()) if run.status == "finished" else ([], "")
-    return Picture(diagram, progress, caption(run), failure_text(run), critical)
+    return Picture(diagram, progress, _title(diagram, caption(run)), failure_text(run), critical)
+
+
+def _title(diagram: Diagram, title: str) -> str:
+    """Says why there is nothing to see."""
+    return title if diagram.boxes else " · ".join(filter(None, [title, EMPTY]))
 
 
 def draw_run(run: Run, collapsed: bool | None = None) -> str:

@@ -7,6 +7,7 @@ from typing import TypedDict
 from taskloom.bus import Run
 from taskloom.views.graph_boxes import Diagram, key_text
 from taskloom.views.labels import duration, error_label, name_label, one_line
+from taskloom.views.pace import Pace
 
 STATES = ("waiting", "ready", "running", "finished", "failed")
 WAITING, READY, RUNNING, FINISHED, FAILED = range(len(STATES))
@@ -69,10 +70,19 @@ def not_run(diagram: Diagram) -> Progress:
     return {"states": [WAITING] * len(diagram.boxes), "done": [0] * len(diagram.boxes)}
 
 
-def caption(run: Run) -> str:
-    """One line on the run: how far it is, on which engine."""
-    what = "stopped" if run.status == "cancelled" else run.status
-    return f"{run.n_done:,}/{run.n_tasks:,} tasks · {what} · {_short_time(run.duration)} · {name_label(run.engine)}"
+def caption(run: Run, pace: Pace | None = None) -> str:
+    """One line on the run: how far it is, on which engine, and while it lasts when it may end."""
+    n_done, n_tasks, status, elapsed = run.n_done, run.n_tasks, run.status, run.duration
+    running = status == "running"
+    estimate = pace.estimate(elapsed, n_done, n_tasks) if pace and running else None
+    parts = [
+        f"{n_done:,}/{n_tasks:,} tasks",
+        "stopped" if status == "cancelled" else status,
+        duration(elapsed) if running else _short_time(elapsed),
+        estimate.left_text if estimate else "",
+        name_label(run.engine),
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def failure_text(run: Run) -> str:

@@ -6,13 +6,13 @@ that they say the same thing.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from html import escape
-from math import sqrt
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from taskloom.graph import task_name
-from taskloom.views.labels import duration, duration_range, error_label, key_label, name_label, rate
+from taskloom.views.labels import duration, error_label, key_label, name_label
+from taskloom.views.pace import Pace
 from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
 from taskloom.views.sampling import sample
 
@@ -23,7 +23,6 @@ TOP_NAMES = 5  # names with a colour of their own; all others share one
 EXACT_TASKS = 20_000  # larger runs count names on a sample: a bar must not slow the run it shows
 SAMPLED_TASKS = 500  # keys looked at in such a run before its first reading
 SAMPLED_DONE = 250  # keys looked at per reading in such a run
-RATE_WINDOW = 3.0  # seconds: the estimate follows the last third of the run's time, but at least this much
 TEXT_BAR = 24  # characters
 
 
@@ -67,15 +66,6 @@ class ProgressState(TypedDict):
     failure_text: str
 
 
-class _Estimate(NamedTuple):
-    """Seconds to the end, at best and at worst, and how fast tasks finish of late, as text."""
-
-    expected: float
-    low: float
-    high: float
-    rate_text: str
-
-
 class Progress:
     """Follows one run; each reading costs only what happened since the one before.
 
@@ -102,7 +92,7 @@ class Progress:
         self._done: defaultdict[str, float] = defaultdict(float)
         self._done.update({name: count for name, (count, _) in run.dropped.items()})  # rows a large record gave up
         self._cursor = 0
-        self._marks: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._pace = Pace()
 
     def state(self, nested: NestedCount | None = None) -> ProgressState:
         """Read the run.
@@ -118,7 +108,7 @@ class Progress:
         """
         run = self._run
         status, total, done, elapsed = run.status, run.n_tasks, run.n_done, run.duration
-        estimate = self._estimate(elapsed, done, total - done) if status == "running" else None
+        estimate = self._pace.estimate(elapsed, done, total) if status == "running" else None
         running = len(run.running) if status == "running" else 0
         return ProgressState(
             status=status,
@@ -133,36 +123,9 @@ class Progress:
             names=self._count_names(done, total),
             exact=self._exact,
             count_text=f"{done}/{total}",
-            time_text=duration(elapsed) + _left(estimate),
+            time_text=" · ".join(filter(None, [duration(elapsed), estimate.left_text if estimate else ""])),
             note_text=_note(status, running, estimate.rate_text if estimate else "", nested),
             failure_text=_failure(run),
-        )
-
-    def _estimate(self, elapsed: float, done: int, left: int) -> _Estimate | None:
-        """Estimate the seconds to the end from the speed of late; None while there is nothing to go by.
-
-        The interval spans what both halves of that time would lead to, and the chance in so few tasks.
-        """
-        marks = self._marks
-        marks.append((elapsed, done))
-        window = max(RATE_WINDOW, elapsed / 3)
-        while len(marks) > 2 and marks[1][0] <= elapsed - window:
-            marks.popleft()
-        if not done:
-            return None
-        (begun, before), (half, amid) = marks[0], marks[len(marks) // 2]
-        seconds, tasks = elapsed - begun, done - before
-        if not tasks:
-            seconds, tasks = elapsed, done
-        paces = [seconds / tasks]
-        if before < amid < done:
-            paces += [(half - begun) / (amid - before), (elapsed - half) / (done - amid)]
-        chance = 0.5 / sqrt(tasks)
-        return _Estimate(
-            expected=left * paces[0],
-            low=left * min(paces) * (1 - chance),
-            high=left * max(paces) * (1 + chance),
-            rate_text=rate(tasks, seconds),
         )
 
     def _count_names(self, done: int, total: int) -> list[NameCount]:
@@ -261,9 +224,9 @@ def text_line(state: ProgressState, width: int = 120) -> str:
     >>> text_line(progress_state(taskloom.last_run())).startswith("[########################] 1/1  ")
     True
     """
-    filled = TEXT_BAR * state["done"] // state["total"] if state["total"] else TEXT_BAR
+    full = filled(state, TEXT_BAR)
     parts = [
-        f"[{'#' * filled}{'.' * (TEXT_BAR - filled)}] {state['count_text']}",
+        f"[{'#' * full}{'.' * (TEXT_BAR - full)}] {state['count_text']}",
         state["time_text"],
         state["failure_text"],
         state["note_text"],
@@ -273,8 +236,15 @@ def text_line(state: ProgressState, width: int = 120) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
+def filled(state: ProgressState, length: int) -> int:
+    """How much of a bar of this length is full. Without tasks it is when the run has finished."""
+    if state["total"]:
+        return length * state["done"] // state["total"]
+    return length if state["status"] == "finished" else 0
+
+
 def static_html(state: ProgressState) -> str:
-    """Draw a bar as one line of HTML that needs neither script nor style sheet, and is safe whatever the keys are.
+    """Draw a bar as a line of HTML that needs neither script nor style sheet, and is safe whatever the keys are.
 
     Parameters
     ----------
@@ -300,10 +270,10 @@ def static_html(state: ProgressState) -> str:
     mark = {"finished": "✓ ", "failed": "✗ ", "cancelled": "■ "}.get(state["status"], "")
     parts = [
         f"<span style='{_BAR}'>{_segments(state)}</span>",
-        f"<b style='{_GAP}{_RED if failure else ''}'>{mark}{state['count_text']}</b>",
-        _text(duration(state["elapsed"]) if running else state["time_text"]),
+        f"<b style='{_WHOLE}{_GAP}{_RED if failure else ''}'>{mark}{state['count_text']}</b>",
+        _text(duration(state["elapsed"]) if running else state["time_text"], _WHOLE),
+        _text(state["engine"], _WHOLE + _MUTED),
         _text(failure, _RED),
-        _text(state["engine"], _MUTED),
         _text(_SAVED_TOO_EARLY if running else state["note_text"], _MUTED),
     ]
     if not failure:
@@ -313,11 +283,11 @@ def static_html(state: ProgressState) -> str:
 
 
 _SAVED_TOO_EARLY = "was still running when this was saved: taskloom.last_run() says how it ended"
-_LINE = "font-size:13px;line-height:20px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;"
+_LINE = "font-size:13px;line-height:20px;max-height:60px;overflow:hidden;overflow-wrap:anywhere;"  # three rows at most
 _GAP = "margin-right:12px;"
 _MUTED = "opacity:0.7;"
-_WHOLE = "display:inline-block;"  # the ellipsis at the line's end replaces all of it
-_RED = f"color:{FAILED_COLOR};"
+_WHOLE = "white-space:nowrap;"  # a narrow cell breaks the line in front of it
+_RED = f"color:{FAILED_COLOR};color:color-mix(in srgb,{FAILED_COLOR} 85%,currentcolor);"  # reads in light and dark
 _BAR = (
     "display:inline-block;width:120px;height:8px;margin-right:12px;border-radius:4px;overflow:hidden;"
     "vertical-align:middle;background-color:rgba(128,128,128,0.25);font-size:0;line-height:0;"
@@ -350,10 +320,6 @@ def _figure(row: NameCount, state: ProgressState) -> str:
     """``20`` where all are done, else ``3/20``; with ``~`` where it is an estimate."""
     figure = str(row["total"]) if row["done"] == row["total"] else f"{row['done']}/{row['total']}"
     return figure if state["exact"] else f"~{figure}"
-
-
-def _left(estimate: _Estimate | None) -> str:
-    return f" · about {duration_range(estimate.low, estimate.high)} left" if estimate else ""
 
 
 def _note(status: str, running: int, rate_text: str, nested: NestedCount | None) -> str:

@@ -43,7 +43,7 @@ def session(notebook: Notebook, cell) -> None:
     assert notebook.run("print('fine')").locator(".jp-OutputArea-output").inner_text().strip() == "fine"
 
 
-@pytest.mark.parametrize("engine", ["sync", "threads", "child"])
+@pytest.mark.parametrize("engine", ["sync", "threads", "child", "processes"])
 def test_pdb_opens_in_the_task(notebook: Notebook, engine: str) -> None:
     notebook.run(SETUP)
     notebook.run("%pdb on")

@@ -1,12 +1,10 @@
 """The live graph as a person sees it, in JupyterLab."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 from .lab import Lab, Notebook
-from .test_progress import until
+from .test_progress import photograph, until
 
 SETUP = """
 import time, taskloom
@@ -27,13 +25,6 @@ def states(cell: Any) -> list[str]:
     return list(nodes.evaluate_all("nodes => nodes.map((node) => node.dataset.state)"))
 
 
-def photograph(cell: Any, name: str) -> None:
-    """Keep a picture where somebody wants to look at it."""
-    folder = os.environ.get("SCREENSHOTS_FOLDER")
-    if folder:
-        Path(folder, f"graph-{name}.png").write_bytes(cell.screenshot())
-
-
 def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.start("%%graph\nrun(12, 0.15)")
@@ -41,8 +32,10 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     first = until(lambda: states(cell).count("finished"), "a finished task")
     assert "running" in states(cell)
     until(lambda: states(cell).count("finished") > first, "more finished tasks")
-    photograph(cell, "running")
+    until(lambda: "left" in cell.locator(".taskloom-graph-caption").inner_text(), "the estimated time")
+    photograph(cell, "graph-running")
     assert notebook.is_busy(cell)
+    assert cell.locator("button.taskloom-stop").count() == 1, "the graph's, and none of a progress bar"
     notebook.wait(cell)
     until(lambda: states(cell) == ["finished"] * 25, "the whole graph, explorable")
     until(lambda: cell.locator(".taskloom-critical").count() >= 3, "the longest chain")
@@ -52,7 +45,8 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
     until(lambda: "took" in tip.inner_text(), "the tip")
     assert "function wait" in tip.inner_text()
     assert "('clean', 0)" in tip.inner_text()
-    photograph(cell, "over")
+    assert cell.locator(".taskloom-progress").count() == 0
+    photograph(cell, "graph-over")
 
 
 def test_stop(notebook: Notebook) -> None:
@@ -73,7 +67,7 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     member = cell.locator(""".taskloom-node[data-key="('clean', 7)"]""")
     member.wait_for()
     assert notebook.is_busy(cell)
-    photograph(cell, "opened")
+    photograph(cell, "graph-opened")
     cell.get_by_role("button", name="Collapse").click()
     member.wait_for(state="detached")
     search = cell.locator(".taskloom-graph-search")
@@ -81,6 +75,34 @@ def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     search.press("Enter")  # it is in a group that is closed
     cell.locator(""".taskloom-found[data-key="('clean', 77)"]""").wait_for()
     notebook.interrupt()
+
+
+def test_a_task_of_a_group_too_large_to_draw_is_found(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph\nrun(1200, 0)")
+    until(lambda: states(cell) == ["finished"] * 3, "the graph")
+    search, hits = cell.locator(".taskloom-graph-search"), cell.locator(".taskloom-graph-hits")
+    for key in ("('clean', 0)", "('clean', 1199)"):  # one of them is not among the first thousand
+        search.fill(key)
+        assert hits.inner_text() == "Enter looks into groups"
+        search.press("Enter")
+        until(lambda: hits.inner_text() == "1 of 1", "the task")
+        assert cell.locator(".taskloom-found").get_attribute("data-key") == key
+    assert cell.locator('.taskloom-node[data-key="clean"] .taskloom-count').text_content() in ("200/200", "1,000/1,000")
+    search.fill("nowhere")
+    search.press("Enter")
+    until(lambda: hits.inner_text() == "no task matches", "the answer")
+
+
+def test_a_cell_that_awaits(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.start("%%graph\nimport asyncio\nawait asyncio.to_thread(run, 30, 0.1)")
+    first = until(lambda: states(cell).count("finished"), "a finished task")
+    until(lambda: states(cell).count("finished") > first, "more finished tasks")
+    assert notebook.is_busy(cell)
+    cell.locator(".taskloom-graph-live button.taskloom-stop").click()
+    notebook.wait(cell)
+    until(lambda: "stopped" in cell.locator(".taskloom-graph-caption").inner_text(), "the caption")
 
 
 def test_failure_and_hostile_keys(notebook: Notebook) -> None:
@@ -97,7 +119,7 @@ def test_failure_and_hostile_keys(notebook: Notebook) -> None:
     )
     assert "ValueError: <img src=x" in cell.locator(".taskloom-graph-failure").inner_text()
     assert cell.locator(".taskloom-graph-live img").count() == 0
-    photograph(cell, "failed")
+    photograph(cell, "graph-failed")
 
 
 def test_a_collection_before_and_after_optimisation(notebook: Notebook) -> None:
@@ -114,23 +136,97 @@ def test_a_collection_before_and_after_optimisation(notebook: Notebook) -> None:
     assert before.get_attribute("aria-pressed") == "true"
     cell.get_by_role("button", name="After optimisation").click()
     assert before.get_attribute("aria-pressed") == "false"
-    photograph(cell, "collection")
+    photograph(cell, "graph-collection")
 
 
-def test_search_zoom_and_keyboard(notebook: Notebook) -> None:
+def test_search_counts_its_hits_and_zoom(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.run("%%graph\nrun(5, 0.01)")
     cell.locator(".taskloom-graph-live").wait_for()
-    search = cell.locator(".taskloom-graph-search")
-    search.fill("('clean', 3)")
-    assert cell.locator(".taskloom-found").count() == 1
-    search.press("Enter")
     stage = cell.locator(".taskloom-graph-frame svg > g")
-    moved = stage.get_attribute("transform")
-    cell.locator(".taskloom-graph-frame").press("+")
-    assert stage.get_attribute("transform") != moved
-    photograph(cell, "search")
+    whole = stage.get_attribute("transform")
+    search, hits = cell.locator(".taskloom-graph-search"), cell.locator(".taskloom-graph-hits")
+    search.fill("CLEAN")
+    assert hits.inner_text() == "5 found"
+    said = []
+    for key in ("Enter", "Enter", "Shift+Enter", "Shift+Enter"):
+        search.press(key)
+        said.append(hits.inner_text())
+    assert said == ["1 of 5", "2 of 5", "1 of 5", "5 of 5"]
+    until(lambda: "took" in cell.locator(".taskloom-graph-tip").inner_text(), "the tip of the hit")
+    photograph(cell, "graph-search")
+    search.fill("nowhere")
+    assert hits.inner_text() == "no task matches"
+    assert cell.locator(".taskloom-found").count() == 0
     search.fill("")
+    assert hits.inner_text() == ""
+    cell.get_by_role("button", name="Show the whole graph").click()
+    assert stage.get_attribute("transform") == whole
+    cell.locator(".taskloom-graph-frame").press("+")
+    assert stage.get_attribute("transform") != whole
+
+
+def test_keyboard_goes_from_task_to_task_and_is_told_of_each(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph\nrun(5, 0.01)")
+    until(lambda: states(cell) == ["finished"] * 11, "the graph")
+    cell.get_by_role("button", name="Show the whole graph").focus()
+    notebook.page.keyboard.press("Tab")
+    focused = cell.locator(".taskloom-node:focus")
+    assert cell.locator('.taskloom-node[tabindex="0"]').count() == 1
+    for key, name in (
+        ("ArrowRight", "('clean', "),
+        ("ArrowRight", "total"),
+        ("ArrowLeft", "('clean', 2)"),  # the one in the middle is nearest
+        ("ArrowLeft", "('load', 2)"),
+    ):
+        notebook.page.keyboard.press(key)
+        until(lambda name=name: focused.get_attribute("aria-label").startswith(name), name)
+    notebook.page.keyboard.press("ArrowDown")
+    assert focused.get_attribute("aria-label") != "('load', 2), finished"
+    until(lambda: "took" in cell.locator(".taskloom-graph-said").text_content(), "what is said of the task")
+    tip = cell.locator(".taskloom-graph-tip")
+    assert tip.is_visible()
+    outline = focused.locator(".taskloom-box").evaluate("box => getComputedStyle(box).strokeWidth")
+    assert outline == "3px"
+    assert "Arrow keys" in cell.locator(".taskloom-graph-hint").inner_text()
+    photograph(cell, "graph-keyboard")
+    notebook.page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    notebook.page.keyboard.press("Space")
+    notebook.page.keyboard.press("Enter")
+    assert focused.count() == 1
+    assert notebook.page.evaluate("jupyterapp.shell.currentWidget.content.mode") == "command"
+
+
+def test_a_group_opened_by_keyboard_keeps_the_focus(notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    cell = notebook.run("%%graph --layers\nrun(5, 0.01)")
+    until(lambda: states(cell) == ["finished"] * 3, "the graph")
+    focused = cell.locator(".taskloom-node:focus")
+    for group, key, count in (("load", "Space", 7), ("clean", "Enter", 11)):
+        cell.locator(f'.taskloom-node[data-key="{group}"]').press(key)
+        until(lambda count=count: len(states(cell)) == count, "the group's tasks")
+        assert focused.get_attribute("data-key").startswith(f"('{group}', ")
+        top = cell.locator(f""".taskloom-node[data-key^="('{group}'"] .taskloom-box""")
+        assert focused.locator(".taskloom-box").get_attribute("y") == str(
+            min(int(box.get_attribute("y")) for box in top.all())
+        )
+    collapse = cell.get_by_role("button", name="Collapse")
+    collapse.press("Enter")
+    until(lambda: len(states(cell)) == 3, "the groups")
+    assert focused.count() == 1
+
+
+def test_an_empty_graph_says_so(notebook: Notebook) -> None:
+    cell = notebook.run("%%graph\nimport taskloom\ntaskloom.get({}, [])")
+    until(lambda: "The graph is empty" in cell.locator(".taskloom-graph-frame").inner_text(), "the words")
+    words, frame = (
+        cell.locator(".taskloom-graph-empty").bounding_box(),
+        cell.locator(".taskloom-graph-frame").bounding_box(),
+    )
+    assert frame["y"] < words["y"] < words["y"] + words["height"] < frame["y"] + frame["height"]
+    photograph(cell, "graph-empty")
 
 
 def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> None:
@@ -151,7 +247,7 @@ def test_saved_and_reopened_shows_a_picture(notebook: Notebook, lab: Lab) -> Non
     picture.wait_for()
     until(lambda: picture.evaluate("image => image.naturalWidth") > 100, "the picture")
     assert "model not found" not in reopened.page.locator(".jp-Notebook").inner_text()
-    photograph(reopened.page.locator(".jp-CodeCell").last, "reopened")
+    photograph(reopened.page.locator(".jp-CodeCell").last, "graph-reopened")
 
 
 def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> None:
@@ -196,8 +292,8 @@ def test_dark_theme(lab: Lab, notebook: Notebook) -> None:
     dark.run(SETUP)
     cell = dark.start("%%graph\nrun(12, 0.1)")
     until(lambda: "finished" in states(cell), "a finished task")
-    photograph(cell, "dark")
+    photograph(cell, "graph-dark")
     box = cell.locator('[data-state="finished"] .taskloom-box').first
     assert box.evaluate("box => getComputedStyle(box).fill") == "rgb(18, 56, 44)"
     dark.wait(cell)
-    photograph(cell, "dark-over")
+    photograph(cell, "graph-dark-over")

@@ -1,10 +1,12 @@
 """The progress bar as a person sees it, in JupyterLab."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from .lab import Lab, Notebook
@@ -25,6 +27,13 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.02)
     return value
+
+
+def photograph(cell: Any, name: str) -> None:
+    """Keep a picture where somebody wants to look at it."""
+    folder = os.environ.get("SCREENSHOTS_FOLDER")
+    if folder:
+        Path(folder, f"{name}.png").write_bytes(cell.screenshot())
 
 
 def done(cell: Any) -> int:
@@ -75,11 +84,47 @@ def test_failed_run_names_its_key_in_red(notebook: Notebook) -> None:
     until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
     failure = cell.locator(".taskloom-progress span", has_text="failed at ('<img src=y onerror=alert(2)>', 30)")
     assert "ValueError: <img src=x onerror=alert(1)>" in failure.inner_text()
-    red, green, blue = map(int, re.findall(r"\d+", failure.evaluate("node => getComputedStyle(node).color"))[:3])
+    red, green, blue = color_of(failure)
     assert red > 180
     assert green < 100
     assert blue < 100
     assert cell.locator(".taskloom-progress img").count() == 0
+
+
+def color_of(text: Any) -> list[float]:
+    """Red, green and blue up to 255 of a text."""
+    color = text.evaluate("node => getComputedStyle(node).color")
+    scale = 255 if color.startswith("color(srgb") else 1
+    return [scale * float(part) for part in re.findall(r"[\d.]+", color)[:3]]
+
+
+def test_in_a_narrow_cell_nothing_is_cut(lab: Lab, notebook: Notebook) -> None:
+    narrow = lab.open(viewport={"width": 400, "height": 900}, theme="JupyterLab Dark")
+    narrow.run("%load_ext taskloom")
+    narrow.run(SLEEP)
+    cell = narrow.start("sleep_all(30, 0.05)")
+    stop = cell.locator("button.taskloom-stop")
+    stop.wait_for()
+    assert inside(stop, cell.locator(".taskloom-progress-live"))
+    assert inside(cell.locator(".taskloom-progress-time"), cell.locator(".taskloom-progress-live"))
+    photograph(cell, "progress-narrow")
+    narrow.wait(cell)
+    until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
+    line = cell.locator(".taskloom-progress")
+    for part in line.locator("xpath=./*").all():
+        assert inside(part, line)
+    photograph(cell, "progress-narrow-over")
+    failed = narrow.run("taskloom.get({('load', 0): (time.sleep, 0.5), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')")
+    message = failed.locator(".taskloom-progress span", has_text="ZeroDivisionError: division by zero")
+    assert inside(message, failed.locator(".taskloom-progress"))
+    photograph(failed, "progress-narrow-failed")
+
+
+def inside(inner: Any, outer: Any) -> bool:
+    """Whether all of an element is in sight in another."""
+    a, b = inner.bounding_box(), outer.bounding_box()
+    right, bottom = a["x"] + a["width"] - b["x"] - b["width"], a["y"] + a["height"] - b["y"] - b["height"]
+    return bool(a["x"] >= b["x"] - 1 and right <= 1 and a["y"] >= b["y"] - 1 and bottom <= 1)
 
 
 def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:

@@ -650,3 +650,26 @@ def test_a_child_forked_inside_a_task_may_end_the_run_as_well() -> None:
         """
     )
     assert out.split("\n") == ["child [0, False]", "parent True", ""]
+
+
+def test_a_witness_alone_hears_of_runs_that_start_meanwhile() -> None:
+    class Witness:
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, int, int]] = []
+
+        def run_started(self, run: Run) -> None:
+            self.heard.append(("started", run.n_done, threading.get_ident()))
+
+        def run_finished(self, run: Run) -> None:
+            self.heard.append((run.status, run.n_done, threading.get_ident()))
+
+    witness, listener = Witness(), Listener()
+    with taskloom.subscribe(listener):
+        with taskloom.bus.witnessed_by(witness), pytest.raises(ZeroDivisionError):
+            taskloom.get({"a": (abs, -1), "b": (lambda x: x / 0, "a")}, "b")
+        assert listener.events == []
+        here = threading.get_ident()
+        assert witness.heard == [("started", 0, here), ("failed", 1, here)]
+        taskloom.get({"a": (abs, -1)}, "a")
+        assert [event for event, _ in listener.events] == ["started", "finished"]
+        assert len(witness.heard) == 2

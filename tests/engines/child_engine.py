@@ -1,8 +1,6 @@
 """An engine for tests whose tasks run in child processes: what holds for it holds for every such engine to come."""
 
-import operator
 import pickle
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,35 +9,14 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import Any
 
-import cloudpickle
-
 from taskloom.bus import Run
 from taskloom.engines import ENGINES, Engine
 from taskloom.engines.interrupt import Interrupt
-from taskloom.engines.observed import Observer, Outcomes, call, run_observed
+from taskloom.engines.observed import Observer, Outcomes, run_observed
+from taskloom.engines.pools import call_packed
+from taskloom.engines.worker.failure import unpack_error
+from taskloom.engines.worker.parcel import dumps
 from taskloom.graph import Plan
-
-
-class _ByValue:
-    """Work that travels with its functions, so that the child need not import them."""
-
-    def __init__(self, work: Any) -> None:
-        self.work = work
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (cloudpickle.dumps(self.work),)
-
-
-def _call_there(function: Any, args: list[Any]) -> bytes:
-    outcome = call(function, args)
-    try:
-        return bytes(cloudpickle.dumps(outcome))
-    except Exception as error:
-        outcome.error = TypeError(f"could not travel: {error}")
-        return bytes(cloudpickle.dumps(outcome))
-
-
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class ChildEngine(Engine):
@@ -57,9 +34,11 @@ class ChildEngine(Engine):
 
             def submit(task: int, function: Any, args: list[Any]) -> None:
                 def arrived(future: "Future[bytes]") -> None:
-                    outcomes.put((task, pickle.loads(future.result())))
+                    outcome, error = pickle.loads(future.result())
+                    outcome.error = None if error is None else unpack_error(error)
+                    outcomes.put((task, outcome))
 
-                pool.submit(operator.call, _ByValue(partial(_call_there, function, args))).add_done_callback(arrived)
+                pool.submit(call_packed, dumps((function, args))).add_done_callback(arrived)
 
             return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width=1)
 

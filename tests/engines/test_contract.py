@@ -8,7 +8,9 @@ import asyncio
 import dataclasses
 import traceback
 from collections.abc import Callable
+from functools import partial
 from operator import add, mul
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +209,42 @@ def test_an_exception_arrives_as_itself(local: Engine, make: Callable[[], BaseEx
     assert run is not None
     assert (run.status, run.n_done, run.n_failed) == ("failed", 1, 1)
     assert local.get({"a": (inc, 1)}, "a") == 2
+
+
+def fail(x: int) -> float:
+    return 1 / x
+
+
+def fail_twice(x: int) -> None:
+    caught = []
+    for divide in (fail, partial(divmod, 1)):
+        try:
+            divide(x)
+        except ZeroDivisionError as error:
+            caught.append(error)
+    raise ExceptionGroup("both", caught)
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["plain", "observed"])
+def test_a_traceback_leads_from_the_call_to_the_users_lines(engine: Engine, observed: bool) -> None:
+    callbacks = {"callbacks": taskloom.Callback()} if observed else {}
+    with pytest.raises(ZeroDivisionError) as raised:
+        engine.get({"a": (lambda x: fail(x), (abs, 0))}, "a", **callbacks)
+    shown = traceback.extract_tb(raised.value.__traceback__)
+    assert [frame.name for frame in shown][-2:] == ["<lambda>", "fail"]
+    assert shown[-1].line == "return 1 / x"
+    between = {Path(frame.filename).name for frame in shown[1:-2]}
+    assert between <= {"__init__.py", "threaded.py", "multiprocessing.py", "base.py"}, "no engine's own"
+    assert (shown[-1].colno, shown[-1].end_colno) == (11, 16)
+
+
+def test_the_members_of_a_group_have_their_frames(engine: Engine) -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        engine.get({"a": (fail_twice, 0)}, "a")
+    assert [traceback.extract_tb(member.__traceback__)[0].name for member in raised.value.exceptions] == [
+        "fail_twice"
+    ] * 2
+    assert traceback.extract_tb(raised.value.exceptions[0].__traceback__)[-1].line == "return 1 / x"
 
 
 @pytest.mark.parametrize("observed", [False, True], ids=["plain", "observed"])

@@ -23,6 +23,30 @@ def once(name):
 def pids():
     return {worker.pid for worker in psutil.Process().children()}
 
+os.setsid()  # a group of its own, as a terminal or Jupyter makes one, and signals all of it
+signal.signal(signal.SIGINT, signal.default_int_handler)
+struck = []
+
+def strike_when(met):
+    def strike():
+        while not met():
+            time.sleep(0.01)
+        struck.append(time.monotonic())
+        os.killpg(0, signal.SIGINT)
+    threading.Thread(target=strike, daemon=True).start()
+
+def interrupted(dsk, keys):
+    try:
+        get(dsk, keys, num_workers=2)
+    except KeyboardInterrupt:
+        assert time.monotonic() - struck[0] < 0.5
+    else:
+        raise SystemExit("no interrupt")
+    assert taskloom.last_run().status == "cancelled"
+
+def written(name):
+    return os.path.exists(os.path.join(place, name))
+
 def check():
     assert get({"a": (abs, -1), "b": (lambda x: x + 1, "a")}, "b", num_workers=2) == 2
     assert taskloom.last_run().status == "finished"
@@ -70,7 +94,87 @@ def task():
 try:
     get({"bad": (task,)}, "bad", num_workers=2)
 except taskloom.SerializationError as error:
-    assert "Odd" in str(error) and "it was" in str(error) and "in task" in str(error), error
+    assert "'bad'" in str(error) and "Odd" in str(error) and "it was" in str(error), error
+    assert error.__cause__.args[0] == "Odd"
+    assert "it was" in error.__cause__.args[1] and "in task" in str(error.__cause__), error.__cause__
+else:
+    raise SystemExit("no error")
+""",
+    "hang-unpickling": """
+class Bad:
+    def __reduce__(self):
+        return (lambda: once("entered") and time.sleep(60)), ()
+strike_when(lambda: written("entered"))
+interrupted({"bad": (id, Bad())}, "bad")
+""",
+    "hang-pickling": """
+class Bad:
+    def __reduce__(self):
+        once("entered") and time.sleep(60)
+        return int, ()
+strike_when(lambda: written("entered"))
+interrupted({"bad": (lambda: Bad(),)}, "bad")
+""",
+    "hang-pickling-for-another": """
+class Bad:
+    def __reduce__(self):
+        once("entered") and time.sleep(60)
+        return int, ()
+def make(x):
+    time.sleep(0.05)
+    return Bad()
+strike_when(lambda: written("entered"))
+interrupted({"a": (make, 1), "b": (make, 2), "c": (lambda x, y: 1, "a", "b")}, "c")
+""",
+    "hang-pickling-an-exception": """
+class Bad(Exception):
+    def __reduce__(self):
+        once("entered") and time.sleep(60)
+        return int, ()
+def task():
+    raise Bad
+strike_when(lambda: written("entered"))
+interrupted({"bad": (task,)}, "bad")
+""",
+    "exit-pickling": """
+class Bad:
+    def __reduce__(self):
+        os._exit(5)
+dsk = {("x", i): (lambda i: Bad() if i == 3 else [i], i) for i in range(20)}
+try:
+    get(dsk, list(dsk), num_workers=2, retries=1)
+except taskloom.WorkerDied as error:
+    assert "('x', 3)" in str(error) and "code 5" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "exit-pickling-for-another": """
+class Bad:
+    def __reduce__(self):
+        os._exit(5)
+def make(x):
+    time.sleep(0.05)
+    return Bad() if x == 2 else x
+try:
+    get({"a": (make, 1), "bad": (make, 2), "long": (time.sleep, 0.2), "c": (max, "a", "bad")}, ["c", "long"],
+        num_workers=2, retries=1)
+except taskloom.WorkerDied as error:
+    assert "'bad'" in str(error) and "code 5" in str(error), error
+except TypeError:  # no other worker has asked for it
+    pass
+else:
+    raise SystemExit("no error")
+""",
+    "raise-pickling": """
+class Bad:
+    def __reduce__(self):
+        raise ValueError("not me")
+dsk = {("x", i): (lambda i: Bad() if i == 3 else [i], i) for i in range(20)}
+try:
+    get(dsk, list(dsk), num_workers=2)
+except taskloom.SerializationError as error:
+    assert "('x', 3)" in str(error), error
+    assert type(error.__cause__) is ValueError and "not me" in str(error.__cause__), error.__cause__
 else:
     raise SystemExit("no error")
 """,
@@ -104,9 +208,54 @@ def task():
 try:
     get({"bad": (task,)}, "bad", num_workers=2)
 except MemoryError as error:
-    assert "'bad'" in error.__notes__[0]
+    assert "out of memory" in error.__notes__[0] and "'bad'" in error.__notes__[1], error.__notes__
 else:
     raise SystemExit("no error")
+""",
+    "killed-for-memory": """
+from taskloom.engines.worker import memory
+from pathlib import Path
+counter = Path(place, "memory.events")
+counter.write_text("oom 0\\noom_kill 7\\n")
+memory.counter = lambda: counter
+def task():
+    if not once("tried"):
+        os._exit(1)
+    counter.write_text("oom 1\\noom_kill 8\\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+try:
+    get({"bad": (task,)}, "bad", num_workers=2)
+except taskloom.WorkerDied as error:
+    assert "'bad'" in str(error) and "out of memory" in str(error), error
+else:
+    raise SystemExit("no error")
+""",
+    "large-results": """
+import numpy as np
+def make(i):
+    time.sleep(0.02)
+    return np.full(100_000, i)
+def use(i, *arrays):
+    if i == 1 and once("died"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(sum(array.sum() for array in arrays))
+dsk = {("x", i): (make, i) for i in range(6)}
+dsk |= {("y", i): (use, i, *[("x", j) for j in range(6)]) for i in range(4)}
+assert get(dsk, [("y", i) for i in range(4)], num_workers=2) == [1_500_000] * 4
+""",
+    "nothing-left": """
+before = {folder: set(os.listdir(folder)) for folder in ("/dev/shm", "/tmp")}
+import numpy as np
+def task(i):
+    if i == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.zeros(1_000_000)
+workers = pids()
+with contextlib.suppress(taskloom.WorkerDied):
+    get({("x", i): (task, i) for i in range(6)}, [("x", i) for i in range(6)], num_workers=2)
+new = [name for folder, names in before.items() for name in set(os.listdir(folder)) - names if "taskloom" in name]
+assert not new, new
+assert len(pids()) <= 2
 """,
     "stopped": """
 def task(i):
@@ -114,7 +263,7 @@ def task(i):
         os.kill(os.getpid(), signal.SIGSTOP)
     return i
 def go_on():
-    time.sleep(1.0)
+    time.sleep(3.0)
     for pid in pids():
         os.kill(pid, signal.SIGCONT)
 threading.Thread(target=go_on, daemon=True).start()
@@ -127,21 +276,8 @@ def task(i):
 dsk = {("x", i): (task, i) for i in range(8)}
 get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2)
 before = pids()
-def strike():
-    while not (runs := taskloom.runs[-1:]) or not runs[0].running or runs[0].n_tasks != 8:
-        time.sleep(0.01)
-    struck.append(time.monotonic())
-    os.kill(os.getpid(), signal.SIGINT)
-struck = []
-signal.signal(signal.SIGINT, signal.default_int_handler)
-threading.Thread(target=strike, daemon=True).start()
-try:
-    get(dsk, list(dsk), num_workers=2)
-except KeyboardInterrupt:
-    assert time.monotonic() - struck[0] < 0.5
-else:
-    raise SystemExit("no interrupt")
-assert taskloom.last_run().status == "cancelled"
+strike_when(lambda: (runs := taskloom.runs[-1:]) and runs[0].running and runs[0].n_tasks == 8)
+interrupted(dsk, list(dsk))
 assert get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2) == 3
 assert pids() == before
 """,
@@ -214,23 +350,32 @@ except taskloom.WorkerDied as error:
     assert "'killer'" in str(error) and "3 times" in str(error) and "last words" in str(error), error
 else:
     raise SystemExit("no error")
-assert taskloom.last_run().failure.key == "killer"
+run = taskloom.last_run()
+assert run.failure.key == "killer"
+assert dict(zip(run.tasks.key, run.tasks.status)) == {{"good": "finished", "killer": "failed", "behind": "waiting"}}
 check()
 """
     assert check_child(PRELUDE + program) == "fine\n"
 
 
-def test_workers_die_with_their_parent() -> None:
-    program = """
+@pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
+def test_workers_die_with_their_parent(context: str) -> None:
+    """Also those that keep the interpreter lock in C code, where no thread of theirs can look."""
+    program = f"""
 import subprocess
 child = subprocess.Popen([sys.executable, "-c", '''
-import time, taskloom
-print(*taskloom.multiprocessing.get({"a": (__import__("os").getpid,), "b": (pow, 3, 10)}, ["a"], num_workers=2))
-taskloom.multiprocessing.get({"a": (lambda: sum(range(10**11)),)}, "a", num_workers=2)
-'''], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+import ctypes, os, time, taskloom
+def get(dsk, keys):
+    return taskloom.multiprocessing.get(dsk, keys, num_workers=2, context="{context}")
+print(get({{"a": (os.getpid,)}}, "a"))
+def hold(seconds):
+    ctypes.PyDLL(None).sleep(seconds)
+get(dict.fromkeys("ab", (hold, 100)), ["a", "b"])
+'''], stdout=subprocess.PIPE, text=True, env={{**os.environ, "PYTHONUNBUFFERED": "1"}})
 pid = int(child.stdout.readline())
-children = psutil.Process(child.pid).children()
-assert pid in {worker.pid for worker in children}
+children = psutil.Process(child.pid).children(recursive=True)
+assert pid in {{worker.pid for worker in children}}
+time.sleep(0.2)
 child.kill()
 child.wait()
 child.stdout.close()

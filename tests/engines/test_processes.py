@@ -4,8 +4,10 @@ import contextlib
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 
 import taskloom
+from taskloom.engines.worker.page import LIMIT, NEVER
+from taskloom.engines.worker.pool import pool
 
 from .cases import Get, processes
 
@@ -54,6 +58,22 @@ def test_an_error_has_the_frames_of_the_user_and_its_inputs(get: Get) -> None:
     assert run.failure is not None
     assert run.failure.inputs == (0,)
     with pytest.raises(ZeroDivisionError):
+        run.failure.replay()
+
+
+def test_an_error_of_our_own_shows_no_frames_of_the_engine(get: Get) -> None:
+    with pytest.raises(taskloom.SerializationError) as raised:
+        get({"x": (abs, -1), "bad": (lambda _: threading.Lock(), "x")}, "bad")
+    assert {Path(frame.filename).name for frame in traceback.extract_tb(raised.value.__traceback__)} <= {
+        Path(__file__).name,
+        "multiprocessing.py",
+        "base.py",
+    }
+    assert "replay" not in "".join(raised.value.__notes__), "it would succeed"
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    with pytest.raises(ValueError, match="not at hand"):
         run.failure.replay()
 
 
@@ -113,6 +133,43 @@ def test_long_tasks_are_shared_out_and_workers_stay(get: Get) -> None:
     pids = set(get(dsk, list(dsk)))
     assert len(pids) == 2
     assert set(get(dsk, list(dsk))) == pids
+
+
+class _LatePage:
+    """A worker's page, to which the parent writes limits late: as when it was made to wait just then."""
+
+    def __init__(self, words: Any) -> None:
+        self.words = words
+        self.limits = 0
+
+    def __getitem__(self, word: int) -> float:
+        return float(self.words[word])
+
+    def __setitem__(self, word: int, value: float) -> None:
+        if word == LIMIT and value != NEVER:
+            self.limits += 1
+            sleep(0.03)
+        self.words[word] = value
+
+    def release(self) -> None:
+        self.words.release()
+
+
+def test_a_limit_that_comes_too_late_takes_nothing_back(get: Get) -> None:
+    def task(i: int) -> int:
+        sleep(0.0002)
+        return i
+
+    get({"a": (abs, -1)}, "a")
+    pages = [_LatePage(worker.page) for worker in pool.workers]
+    for worker, page in zip(pool.workers, pages, strict=True):
+        worker.page = page  # type: ignore[assignment]
+    dsk = {("x", i): (task, i) for i in range(80)}
+    assert get(dsk, list(dsk)) == list(range(80))
+    run = taskloom.last_run()
+    assert run is not None
+    assert sorted(run.done) == list(range(80))
+    assert sum(page.limits for page in pages)
 
 
 @pytest.mark.parametrize("option", [{"retries": -1}, {"memory_limit": 0}, {"context": "thread"}])

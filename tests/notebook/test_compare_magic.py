@@ -1,9 +1,10 @@
 """`%compare`: what it runs, what it leaves, and what it answers."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,6 +21,9 @@ pytest.importorskip("anywidget")
 
 from IPython.core.error import UsageError  # noqa: E402
 from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
+
+from taskloom.notebook.cell_code import compile_cell  # noqa: E402
+from taskloom.notebook.cell_trials import CellTrials  # noqa: E402
 
 
 @pytest.fixture
@@ -127,9 +131,72 @@ def test_an_interrupt_ends_it_and_shows_what_is_known(
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
-def test_a_cell_that_chooses_itself_is_noted(shell: InteractiveShell) -> None:
+def test_a_cell_that_chooses_itself_is_told_so(shell: InteractiveShell) -> None:
     comparison = compare(shell, "-n 1 sync threads", "delayed(abs)(-1).compute(scheduler='sync')")
-    assert [row.note for row in comparison.engines] == ["", "the cell itself chose sync"]
+    assert [row.note for row in comparison.engines] == ["", "ran on sync: the cell itself chose"]
+    assert "the cell itself chose sync. Leave scheduler= out" in comparison.recommendation
+    assert comparison.best is None
+
+
+def test_a_cell_that_computes_nothing_is_told_so(shell: InteractiveShell) -> None:
+    comparison = compare(shell, "-n 1 sync threads", "y = delayed(abs)(-1)")
+    assert "computed nothing" in comparison.recommendation
+    assert [row.note for row in comparison.engines] == ["computed nothing"] * 2
+
+
+def test_views_hear_nothing_of_the_trials(shell: InteractiveShell) -> None:
+    class View:
+        heard: ClassVar[list[str]] = []
+
+        def run_started(self, run: taskloom.Run) -> None:
+            self.heard.append(f"{run.engine} started")
+
+        def run_finished(self, run: taskloom.Run) -> None:
+            self.heard.append(f"{run.engine} {run.status}")
+
+    with taskloom.subscribe(View()):
+        comparison = compare(shell, "-n 2 sync threads", "delayed(sleep)(0.25).compute()")
+        assert View.heard == []
+        taskloom.get({"a": (abs, -1)}, "a")
+    assert View.heard == ["sync started", "sync finished"]
+    assert all(trial.peak_memory > 0 for row in comparison.engines for trial in row.trials), "still sampled"
+
+
+def test_stop_between_two_trials_is_not_missed(shell: InteractiveShell) -> None:
+    trials = CellTrials(compile_cell(shell, "seen.append(1)", "<cell>"), shell, ["sync"], 2, 60.0)
+    with pytest.raises(KeyboardInterrupt):
+        trials.run(lambda _engine: trials.cancel())
+    assert shell.user_ns["seen"] == []
+
+
+AWAIT = """
+import asyncio
+async def later(x):
+    await asyncio.sleep(0)
+    return delayed(abs)(x).compute()
+total = await later(-3) + await later(-4)
+"""
+
+
+def test_a_cell_with_await(shell: InteractiveShell) -> None:
+    comparison = compare(shell, "-n 2 sync threads", AWAIT)
+    assert [row.note for row in comparison.engines] == ["", ""]
+    assert shell.user_ns["total"] == 7
+    assert all(trial.tasks == 2 for row in comparison.engines for trial in row.trials)
+
+
+def test_the_limit_stops_a_run_in_a_cell_with_await(shell: InteractiveShell) -> None:
+    cell = f"{AWAIT}\ndelayed(list)([delayed(sleep)(0.05) for _ in range(2000)]).compute()"
+    comparison = compare(shell, "-n 1 --limit 0.3 sync threads", cell)
+    assert [row.problem for row in comparison.engines] == ["took longer than the limit of 0.3 s"] * 2
+
+
+def test_an_interrupt_ends_a_cell_with_await(shell: InteractiveShell) -> None:
+    shell.user_ns.update(interrupt=lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+    cell = "import asyncio\ninterrupt()\nawait asyncio.sleep(1000)"
+    with pytest.raises(KeyboardInterrupt):
+        compare(shell, "-n 2 sync", cell)
+    assert not [thread for thread in threading.enumerate() if "taskloom-await" in thread.name]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -86,6 +87,108 @@ def test_another_exception_is_told(session: Any) -> None:
     )
     output = session.run("taskloom.compute(taskloom.delayed(fussy)(), scheduler='child')", "q")
     assert "It raises something else here: LookupError: here" in output
+
+
+@pytest.fixture
+def workers() -> Iterator[None]:
+    """Worker processes that end with the test."""
+    from taskloom.engines.worker.pool import pool
+
+    yield
+    pool.close()
+
+
+EVERY_ENGINE = [*ENGINES, "processes"]
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_what_a_person_reads(session: Any, name: str) -> None:
+    """The cell, the user's own lines, and what to do next: all of a notebook's functions are known by their lines."""
+    session.run(BUG)
+    output = session.run(compute(name, "taskloom.delayed(share)(7, flown=0, dask_key_name='the share')"))
+    lines = [line for line in output.splitlines() if line.startswith("--")]
+    assert [line.partition("> ")[2].split(maxsplit=1)[1] for line in lines[1:]] == [
+        compute(name, "taskloom.delayed(share)(7, flown=0, dask_key_name='the share')"),
+        "return percent * ratio(late, flown)",
+        "return late / flown",
+    ]
+    assert f"task 'the share' failed in run {taskloom.last_run().id} on engine {name!r}, worker " in output
+    assert output.count("Run it again in this thread, with the inputs it had: %replay") == 1
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_the_lines_of_a_function_of_the_notebook(session: Any, name: str) -> None:
+    session.run(BUG + "%pdb on")
+    output = session.run(compute(name), "up", "l", "q")
+    assert "----> 8     return percent * ratio(late, flown)" in output.partition("ipdb> l\n")[2]
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_a_run_inside_the_task(session: Any, name: str) -> None:
+    session.run(
+        BUG + "%pdb on\ndef outer(x):\n    local = x + 1\n"
+        "    return taskloom.compute(taskloom.delayed(share)(x), scheduler='sync')"
+    )
+    output = session.run(compute(name, "taskloom.delayed(outer)(7)"), "p late", "up", "up", "p local", "q")
+    assert "ipdb> p late\n7\n" in output
+    assert "ipdb> p local\n8\n" in output
+    assert output.count("Run it again in this thread") == (2 if name == "child" else 1), "the outer one"
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_groups_and_exceptions_with_arguments_of_their_own(session: Any, name: str) -> None:
+    session.run(
+        "import taskloom\n%pdb on\nclass Custom(Exception):\n    def __init__(self, a, *, b):\n"
+        "        super().__init__(f'{a} and {b}')\n"
+        "def custom(x):\n    local = x + 1\n    raise Custom(1, b=2)\n"
+        "def group(x):\n    local = x + 2\n    raise ExceptionGroup('several', [ValueError(x), LookupError(x)])"
+    )
+    output = session.run(compute(name, "taskloom.delayed(custom)(7)"), "p local", "q")
+    assert "Custom: 1 and 2" in output
+    assert "ipdb> p local\n8\n" in output
+    output = session.run(compute(name, "taskloom.delayed(group)(7)"), "p local", "q")
+    assert "several (2 sub-exceptions)" in output
+    assert "ipdb> p local\n9\n" in output
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_in_a_cell_that_awaits(session: Any, name: str) -> None:
+    session.run(BUG + "import asyncio\n%pdb on")
+    assert "ipdb> p late\n7\n" in session.run(f"await asyncio.sleep(0)\n{compute(name)}", "p late", "q")
+    session.run("await asyncio.sleep(0, 5)")
+    assert session.result == 5
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("name", EVERY_ENGINE)
+def test_who_stops_a_run_gets_no_prompt(session: Any, name: str) -> None:
+    session.run("import taskloom\n%pdb on\ndef stop(x):\n    raise KeyboardInterrupt")
+    output = session.run(compute(name, "taskloom.delayed(stop)(1)"))
+    assert "KeyboardInterrupt" in output
+    assert not session.prompts
+    session.run("%pdb off")
+    assert "ipdb> q" in session.run("%debug", "q"), "who asks for one does"
+
+
+def test_who_stops_a_replay_gets_none_either(session: Any) -> None:
+    session.run(BUG)
+    session.run(compute("sync"))
+    session.run("%pdb on\ndef stop(*_, **__): raise KeyboardInterrupt\nshare.__code__ = stop.__code__")
+    assert "KeyboardInterrupt" in session.run("%replay")
+    assert not session.prompts
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_task_that_ended_its_worker_is_left_alone(session: Any) -> None:
+    session.run("import os, taskloom\n%pdb on\ndef crash(x):\n    os._exit(9)")
+    session.run("x = 5; taskloom.multiprocessing.get({'crash': (crash, 1)}, 'crash', retries=0)", "p x", "q")
+    session.run("1 + 1")
+    assert session.result == 2
 
 
 HOSTILE = {

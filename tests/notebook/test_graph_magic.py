@@ -103,9 +103,42 @@ def test_no_run_draws_what_would_run(shell: InteractiveShell, capsys: pytest.Cap
     assert capsys.readouterr().out == "Graph of Not run · 1 tasks\n"
     assert "done" not in shell.user_ns
     assert taskloom.last_run() is runs
-    shell.run_cell_magic("graph", "--no-run", "x = 1")
-    assert "no graph to draw" in capsys.readouterr().out
+    for option in ("--no-run", ""):
+        assert shell.run_cell_magic("graph", option, "x = 1\nx") == 1
+        assert "no graph to draw" in capsys.readouterr().out
+    shell.run_cell_magic("graph", "", "import taskloom\ntaskloom.get({}, [])")
+    assert "the graph is empty" in capsys.readouterr().out
     assert shell.run_cell_magic("graph", "", "from taskloom import delayed\ndelayed(abs)(-1).compute()") == 1
+
+
+AWAITING = """
+import asyncio, taskloom
+await asyncio.sleep(0)
+x = taskloom.get({"a": (abs, -1)}, "a")
+x + 1
+"""
+
+
+def test_a_cell_that_awaits_is_drawn_too(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    before = subscriptions(), len(shell.events.callbacks["post_run_cell"])
+    assert shell.run_cell(f"%%graph --layers\n{AWAITING}").result == 2
+    assert re.match(r"Graph of 1/1 tasks · finished", capsys.readouterr().out)
+    shell.run_cell("%%graph\nawait asyncio.sleep(0)\nfrom taskloom import delayed\ndelayed(abs)(-1)")
+    assert "Graph of Before optimisation" in capsys.readouterr().out
+    shell.run_cell("%%graph\nawait asyncio.sleep(0)")
+    assert "no graph to draw" in capsys.readouterr().out
+    failed = shell.run_cell("%%graph\nawait asyncio.sleep(0)\n1 / 0")
+    assert isinstance(failed.error_in_exec, ZeroDivisionError)
+    assert failed.error_in_exec.__traceback__.tb_next.tb_lineno == 3
+    assert "no graph" not in capsys.readouterr().out
+    assert (subscriptions(), len(shell.events.callbacks["post_run_cell"])) == before
+
+
+def test_a_cell_that_awaits_cannot_be_left_undone(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    result = shell.run_cell("%%graph --no-run\nawait asyncio.sleep(0)\nran = True")
+    assert "--no-run: not for a cell that awaits" in capsys.readouterr().err
+    assert not result.success
+    assert "ran" not in shell.user_ns
 
 
 def test_save(shell: InteractiveShell, tmp_path: Path) -> None:
@@ -154,6 +187,8 @@ def test_help_and_completions(shell: InteractiveShell) -> None:
 def test_unload(shell: InteractiveShell) -> None:
     shell.extension_manager.unload_extension("taskloom")
     assert shell.find_cell_magic("graph") is None
+    assert shell.find_line_magic("graph") is None
+    assert shell.transform_cell("%%graph\nawait x").startswith("get_ipython().run_cell_magic")
     assert "--layers" not in completions(shell, "%%graph --la")
     shell.extension_manager.load_extension("taskloom")
 
@@ -193,6 +228,7 @@ def outputs() -> dict[str, Any]:
         "load": "%load_ext taskloom\n%progress off",
         "run": f"%%graph\n{RUN}",
         "collection": "%%graph\nfrom taskloom import delayed\ndelayed(sum)([delayed(abs)(1)])",
+        "awaiting": f"%%graph\n{AWAITING}",
         "hostile": "%%graph\ntaskloom.get({'<img src=x onerror=alert(1)>\\n' * 50_000: (abs, 1)}, [])\n"
         "taskloom.get({'<img src=x onerror=alert(1)>\\n' * 50_000: (lambda: 1 // 0,)}, "
         "'<img src=x onerror=alert(1)>\\n' * 50_000)",
@@ -228,6 +264,13 @@ def test_an_executed_notebook_keeps_a_picture(outputs: dict[str, Any]) -> None:
 def test_a_collection_keeps_two_pictures(outputs: dict[str, Any]) -> None:
     (drawn,) = outputs["collection"]
     assert [picture.count("data-key") for picture in svgs(drawn)] == [2, 2]
+
+
+def test_a_cell_that_awaits_keeps_a_picture(outputs: dict[str, Any]) -> None:
+    drawn, value = outputs["awaiting"]
+    (picture,) = svgs(drawn)
+    assert 'data-key="a" data-state="finished"' in picture
+    assert value.data["text/plain"] == "2"
 
 
 def test_hostile_keys_are_harmless_and_short(outputs: dict[str, Any]) -> None:

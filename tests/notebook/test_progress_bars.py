@@ -1,5 +1,6 @@
 """Which runs get a bar, when it appears and what is counted in it."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from taskloom import config
 from taskloom.bus import Run, RunGraph, current_run
+from taskloom.diagnostics import ProgressBar
 from taskloom.graph import compile_plan
 from taskloom.notebook.progress_bars import ProgressBars
 
@@ -147,6 +149,41 @@ def test_nested_runs_of_a_run_without_a_bar_have_none(recorder: Recorder) -> Non
     recorder.end(inner)
     recorder.end(outer)
     assert not recorder.bars
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_run_that_another_view_shows_has_no_bar(recorder: Recorder, told_first: bool) -> None:
+    run = recorder.start(told=told_first)
+    recorder.listener.leave_out(run)
+    if not told_first:
+        recorder.listener.run_started(run)
+    nested = recorder.start(inside=run)
+    for either in (run, nested):
+        recorder.after(either, 1)
+    for either in (nested, run):
+        recorder.end(either)
+    assert not any(bar.drawn or bar.left for bar in recorder.bars)
+    other = recorder.start()
+    recorder.after(other, 1)
+    assert recorder.bars[-1].drawn
+
+
+def test_a_bar_gives_way_to_one_that_was_asked_for(recorder: Recorder) -> None:
+    with ProgressBar() as asked:
+        run = recorder.start()
+        asked.run_started(run)
+        recorder.after(run, 1)
+        recorder.end(run)
+        asked.run_finished(run)
+    elsewhere = io.StringIO()
+    with ProgressBar(out=elsewhere) as asked:
+        other = recorder.start()
+        asked.run_started(other)
+        recorder.after(other, 1)
+    assert [bool(bar.drawn) for bar in recorder.bars] == [False, True]
+    later = recorder.start()
+    recorder.after(later, 1)
+    assert recorder.bars[-1].drawn
 
 
 def test_closing_leaves_a_line_and_draws_no_more(recorder: Recorder) -> None:

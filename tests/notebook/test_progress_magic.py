@@ -73,6 +73,8 @@ def outputs() -> dict[str, Any]:
         "long": LONG_RUN,
         "short": "taskloom.get({'a': (abs, -1)}, 'a');",
         "thread": f"import threading as th\nt = th.Thread(target=exec, args=({LONG_RUN!r}, {{}})); t.start(); t.join()",
+        "asked": "import taskloom.diagnostics\nwith taskloom.diagnostics.ProgressBar():\n"
+        "    _ = taskloom.get({i: (time.sleep, 0.3) for i in range(2)}, [0, 1])",
         "failing": "taskloom.get({('load', 0): (time.sleep, 0.5), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')",
         "many": (
             "from comm import get_comm_manager\n"
@@ -105,6 +107,11 @@ def test_a_short_run_leaves_no_output(outputs: dict[str, Any]) -> None:
 def test_a_run_in_a_thread_shows_in_the_cell(outputs: dict[str, Any]) -> None:
     (output,) = outputs["thread"]
     assert "12/12" in output.data["text/html"]
+
+
+def test_a_bar_gives_way_to_one_that_was_asked_for(outputs: dict[str, Any]) -> None:
+    assert {output.output_type for output in outputs["asked"]} == {"stream"}
+    assert "100% Completed" in "".join(output.text for output in outputs["asked"])
 
 
 def test_a_failed_run_names_its_key_above_the_traceback(outputs: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,199 @@ def test_a_finished_run(session: Any) -> None:
 
 
 def test_what_it_says_of_keys(failed: Any) -> None:
-    assert "has no task 'falls'. The nearest is 'fails'." in failed.run("%replay falls")
+    assert "has no task 'falls'. Did you mean 'fails'?" in failed.run("%replay falls")
     assert "'one' is data that the graph holds" in failed.run("%replay one")
     assert "has no task '[1, 2]'" in failed.run("%replay [1, 2]")
     assert len(failed.run("%replay " + "<b>" * 1000)) < 500
-    assert "no option '--stop'. There are: --step, --profile, --save DIR." in failed.run("%replay --stop")
+    options = "--step, --profile, --apart, --save DIR, --fresh, --run ID."
+    assert f"no option '--stop'. There are: {options}" in failed.run("%replay --stop")
     assert "one of --step" in failed.run("%replay --step --profile")
+
+
+TAKE = """
+import taskloom
+made = []
+def load():
+    made.append("load")
+    return [1, 2, 3]
+def take(rows, n=0):
+    last = rows.pop()
+    return last / n
+rows = taskloom.delayed(load)()
+"""
+
+
+@pytest.mark.parametrize("engine", ["sync", "threads", "child"])
+def test_fresh_computes_again_what_the_task_has_changed(session: Any, engine: str) -> None:
+    session.run(TAKE + f"taskloom.compute(taskloom.delayed(take)(rows), scheduler={engine!r})")
+    output = session.run("%replay", "p last", "q")
+    assert "Its inputs are as it left them: --fresh computes them again first, 1 task." in output
+    for _ in range(2):
+        output = session.run("%replay --fresh", "p last", "q")
+        assert "Computing the inputs of 'take-" in output
+        assert "ipdb> p last\n3\n" in output
+        assert "as it left them" not in output
+
+
+def test_what_cannot_change_needs_no_word(session: Any) -> None:
+    session.run("import taskloom\ntaskloom.get({'a': (divmod, 1, 'b'), 'b': (abs, 0)}, 'a')")
+    output = session.run("%replay", "q")
+    assert "as it left them" not in output
+
+
+def test_inputs_that_do_not_come_from_the_worker_are_computed_again(session: Any) -> None:
+    from taskloom.engines.worker.pool import pool
+
+    try:
+        session.run(
+            "import taskloom, threading\ndef lock(x):\n    return threading.Lock()\n"
+            "taskloom.multiprocessing.get({'x': (abs, -1), 'lock': (lock, 'x')}, 'lock')"
+        )
+    finally:
+        pool.close()
+    output = session.run("%replay")
+    assert "Computing the inputs of 'lock' again first: 1 task." in output
+    assert "succeeds in this process, where its result need not travel" in output
+
+
+def test_a_failure_among_the_inputs_is_shown(session: Any) -> None:
+    session.run("import taskloom\ntaskloom.get({'a': (divmod, 1, 0), 'b': (abs, 'a')}, 'b')")
+    assert "ZeroDivisionError" in session.run("%replay b")
+
+
+KILL = """
+import os, taskloom
+def load():
+    return [1, 2]
+def crash(rows):
+    here = rows
+    os.abort()
+crashing = taskloom.delayed(crash)(taskloom.delayed(load)(), dask_key_name="crash")
+graph = {"load": (load,), "crash": (crash, "load"), "behind": (len, "crash")}
+"""
+
+
+@pytest.fixture
+def killed(session: Any) -> Any:
+    from taskloom.engines.worker.pool import pool
+
+    try:
+        output = session.run(
+            KILL.replace("crashing = ", "# ") + "taskloom.multiprocessing.get(graph, 'behind', retries=0)"
+        )
+    finally:
+        pool.close()
+    assert "Run it again in a process of its own, and see where that ends: %replay --apart" in output
+    return session
+
+
+@pytest.mark.parametrize("line", ["", "crash", "--step", "--profile", "--fresh crash"])
+def test_a_task_that_killed_its_worker_is_not_run_here(killed: Any, line: str) -> None:
+    output = killed.run(f"%replay {line}")
+    assert "Task 'crash' ended its worker process, and would end this one with all it holds." in output
+    assert "%replay --apart runs it in a process of its own" in output
+
+
+def test_nor_for_the_sake_of_another(killed: Any) -> None:
+    assert "'behind' needs its result, and cannot be run." in killed.run("%replay --apart behind")
+    assert killed.run("%replay load").startswith("Running 'load'")
+    assert killed.result == [1, 2]
+
+
+def test_apart_shows_where_a_process_died(killed: Any) -> None:
+    output = killed.run("%replay --apart")
+    assert "Computing the inputs of 'crash' again first: 1 task." in output
+    assert "Fatal Python error: Aborted" in output
+    assert "in crash\n    os.abort()\n" in output
+    assert "runpy" not in output
+    assert "Its process was killed by SIGABRT. Python was at the lines above, the newest first." in output
+
+
+def test_apart_of_what_raises_and_of_what_succeeds(failed: Any) -> None:
+    output = failed.run("%replay --apart")
+    assert "in divide\n    quotient = x / by\n" in output
+    assert output.endswith("ZeroDivisionError: division by zero\nIts process ended with exit code 1.\n")
+    output = failed.run("%replay --apart ('double', 0)")
+    assert output.endswith("It succeeded and returned a value of type int.\n")
+    failed.run("calls")
+    assert [call for call in failed.result if call[0] == "divide"] == [], "nothing ran here"
+
+
+def test_apart_of_the_failed_task_that_now_succeeds(failed: Any) -> None:
+    failed.run("divide.__code__ = (lambda x, by: x).__code__")
+    assert failed.run("%replay --apart").endswith(
+        "Not reproducible: 'fails' succeeds there. Its first failure stands.\n"
+    )
+
+
+def test_apart_can_be_interrupted(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.run(
+        "import os, time, taskloom\ndef task(x): 1 / x\n"
+        "def hang(x):\n    print('begun', os.getpid(), flush=True)\n    time.sleep(600)\n"
+        "taskloom.get({'a': (task, 0)}, 'a')"
+    )
+    session.run("task.__code__ = hang.__code__")
+    begun: list[int] = []
+
+    def interrupt_at(line: str) -> str:
+        if line.startswith("begun"):
+            begun.append(int(line.split()[1]))
+            raise KeyboardInterrupt
+        return line
+
+    monkeypatch.setattr("taskloom.notebook.apart._with_source", interrupt_at)
+    assert "KeyboardInterrupt" in session.run("%replay --apart")
+    assert not Path(f"/proc/{begun[0]}").exists()
+
+
+def test_an_older_run(failed: Any) -> None:
+    number = taskloom.last_run().id
+    assert "ipdb> p x\n4\n" in failed.run(f"%replay --run {number}", "p x", "q")
+    failed.run("taskloom.get({'good': (abs, -1)}, 'good')")
+    output = failed.run("%replay")
+    assert f"Nothing failed in run {number + 1}, which is finished." in output
+    assert "such as  %replay good" in output
+    assert f"Run {number} failed at 'fails', but its functions and inputs are gone" in output
+    assert f"Run {number} is over, and its functions and inputs are gone" in failed.run(f"%replay --run {number} fails")
+    assert "There is no run 123456." in failed.run("%replay --run 123456")
+    assert "no option '--run'" in failed.run("%replay --run")
+
+
+def test_a_run_that_goes_on_does_not_hide_the_one_that_failed(failed: Any) -> None:
+    """Another run, in another thread, is newer, but has not ended."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        goes_on.wait(20)
+
+    background = threading.Thread(target=taskloom.get, args=({"wait": (wait,)}, "wait"))
+    background.start()
+    try:
+        assert begun.wait(20)
+        assert f"Run {taskloom.last_run().id} has not ended yet." in failed.run(
+            f"%replay --run {taskloom.last_run().id}"
+        )
+        assert "ipdb> p x\n4\n" in failed.run("%replay", "p x", "q")
+    finally:
+        goes_on.set()
+        background.join(20)
+
+
+def test_the_beginning_of_a_key_will_do(session: Any) -> None:
+    session.run(
+        "import taskloom\ndef load(i): return i\n"
+        "taskloom.get({**{f'load-{i:032x}': (load, i) for i in range(5)}, ('sum-12ab34cd56', 0): (abs, 7)},"
+        "[f'load-{i:032x}' for i in range(5)] + [('sum-12ab34cd56', 0)])"
+    )
+    session.run("%replay sum")
+    assert session.result == 7
+    session.run(f"%replay load-{3:032x}")
+    assert session.result == 3
+    output = session.run("%replay load")
+    assert "5 tasks of run " in output
+    assert f"begin like that: 'load-{0:032x}', 'load-{1:032x}', 'load-{2:032x}' and 2 more." in output
+    assert f"Did you mean 'load-{0:032x}'" in session.run("%replay lod")
 
 
 def test_step_stops_at_the_first_line(failed: Any) -> None:
@@ -172,45 +360,6 @@ def test_profile(failed: Any, installed: bool, monkeypatch: Any) -> None:
     output = failed.run("%replay --profile ('double', 0)")
     assert ("Duration:" if installed else "function calls") in output
     assert "ZeroDivisionError" in failed.run("%replay --profile")
-
-
-def run_outside(script: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script where there is no taskloom."""
-    program = f"import sys, runpy; sys.modules['taskloom'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.mark.parametrize("task", ["(divide, (abs, -4), 0)", "(taskloom.graph.apply, divide, [4], {'by': 0})"])
-def test_save_writes_what_runs_outside(session: Any, tmp_path: Path, task: str) -> None:
-    session.run(GRAPH + f"taskloom.get({{'<b>\\n# a': {task}}}, '<b>\\n# a')")
-    folder = tmp_path / "new" / "task"
-    output = session.run(f"%replay --save {folder}")
-    assert f"python {folder}/replay.py" in output
-    done = run_outside(folder / "replay.py")
-    assert done.returncode == 1
-    assert "x / by" in done.stderr or "ZeroDivisionError" in done.stderr
-    assert done.stdout.startswith("Loading the task and its inputs from task.pkl ...\nRunning '<b>\\n# a'")
-    assert "python replay.py" in (folder / "README.md").read_text()
-    before = (folder / "task.pkl").read_bytes()
-    assert "exists already" in session.run(f"%replay --save {folder}")
-    assert (folder / "task.pkl").read_bytes() == before
-
-
-def test_save_of_a_delayed_call_that_succeeds(session: Any, tmp_path: Path) -> None:
-    session.run(
-        "import taskloom\ntaskloom.delayed(lambda x, y=1: x + y)([1], y=taskloom.delayed(list)((2,))).compute()"
-    )
-    (key,) = [key for key in taskloom.last_run().graph.keys if "lambda" in key]
-    session.run(f"%replay --save '{tmp_path}/a folder' {key}")
-    done = run_outside(tmp_path / "a folder" / "replay.py")
-    assert "It succeeded and returned a value of type list." in done.stdout, done.stderr
-
-
-def test_save_names_what_cannot_be_pickled(session: Any, tmp_path: Path) -> None:
-    session.run("import taskloom, threading\ntaskloom.get({'a': (divmod, 1, threading.Lock())}, 'a')")
-    output = session.run(f"%replay --save {tmp_path}/task")
-    assert "Input 1 of the task, of type lock, cannot be pickled" in output
-    assert not (tmp_path / "task").exists()
 
 
 def test_completion_of_keys(failed: Any) -> None:

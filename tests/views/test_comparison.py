@@ -34,7 +34,7 @@ def test_the_fastest_is_recommended_by_its_median() -> None:
         ([row("sync", 1.0), row("threads", 2.0, parallelism=2)], "took turns at the interpreter's lock"),
         ([row("sync", 1.0), row("threads", 0.98, parallelism=2)], "took turns at the interpreter's lock"),
         ([row("sync", 1.0), row("threads", 2.0)], "The tasks follow one another"),
-        ([row("sync", 1.0, tasks=0), row("threads", 2.0, tasks=0)], "holds no tasks"),
+        ([row("sync", 1.0, tasks=0), row("threads", 2.0, tasks=0)], "computed nothing with taskloom"),
         ([row("sync", 1.0)], "sync: nothing else finished."),
         ([], "No engine finished"),
     ],
@@ -82,3 +82,30 @@ def test_frame_has_a_row_per_trial() -> None:
     assert list(frame["engine"]) == ["sync", "sync", "threads"]
     assert list(frame["seconds"])[:2] == [1.0, 2.0]
     assert frame["problem"].iloc[-1] == "failed"
+
+
+def test_work_that_chooses_itself_leaves_no_choice() -> None:
+    rows = [row("sync", 1.0), row("threads", 0.5)]
+    for each in rows:
+        each.used = {"sync"}
+    comparison = Comparison(rows)
+    assert comparison.best is None
+    assert comparison.recommendation.startswith("Nothing to compare: the cell itself chose sync.")
+    assert "threads: ran on sync: the cell itself chose" in repr(comparison)
+
+
+def test_work_that_chooses_in_part_is_compared_all_the_same() -> None:
+    rows = [row("sync", 1.0), row("threads", 0.5)]
+    rows[0].used, rows[1].used = {"sync"}, {"sync", "threads"}
+    comparison = Comparison(rows)
+    assert comparison.best is rows[1]
+    assert "threads: in part on sync, as the cell itself chose" in repr(comparison)
+
+
+def test_of_short_work_nobody_says_how_many_cores_were_busy() -> None:
+    comparison = Comparison([row("sync", 0.001, cores=3.0), row("threads", 0.0001, cores=3.0)])
+    assert "3.0" not in repr(comparison)
+    assert "n/a: work of less than 20 ms" in repr(comparison)
+    assert "n/a: work of less than 20 ms" in comparison._repr_html_()
+    assert "cores were busy." not in comparison.recommendation
+    assert "n/a" not in repr(Comparison([row("sync", 1.0)]))

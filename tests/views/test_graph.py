@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from itertools import pairwise
 from operator import add
 from typing import Any
 from xml.etree import ElementTree
@@ -57,6 +58,60 @@ def test_results_stand_right_of_their_inputs_and_nothing_overlaps() -> None:
     assert 0 <= min(ys) < max(ys) < diagram.height
 
 
+def steps(path: str) -> list[tuple[float, float]]:
+    """Points along a path, close to each other."""
+    found = [(0.0, 0.0)]
+    for command, text in re.findall(r"([MLHCQ])([^MLHCQ]*)", path):
+        numbers = [float(number) for number in text.split()]
+        start = found[-1]
+        if command == "H":
+            numbers.append(start[1])
+        corners = [start, *zip(numbers[::2], numbers[1::2], strict=True)]
+        if command == "M":
+            found = corners[1:]
+            continue
+        for step in range(1, 41):
+            level = corners
+            while len(level) > 1:  # de Casteljau: straight lines and curves alike
+                level = [
+                    (x + (next_x - x) * step / 40, y + (next_y - y) * step / 40)
+                    for (x, y), (next_x, next_y) in pairwise(level)
+                ]
+            found += level
+    return found
+
+
+@pytest.mark.parametrize("shape", ["folded", "long"])
+def test_edges_go_from_box_to_box_and_pass_behind_none(shape: str) -> None:
+    if shape == "folded":
+        dsk: dict[Any, Any] = {("x", i): (add, i, 1) for i in range(60)}
+        dsk |= {("y", i): (add, ("x", i), ("x", (i * 7) % 60)) for i in range(60)}
+    else:
+        dsk = {("x", i): (add, ("x", i - 1), ("y", i)) if i else 0.5 for i in range(80)}
+        dsk |= {("y", i): (add, 0.5, 1.5) for i in range(80)} | {"end": (add, ("x", 79), ("x", 3))}
+    graph = read_graph(dsk)
+    diagram = Diagram(graph)
+    for end, inputs in enumerate(diagram.inputs):
+        for start in inputs:
+            path = steps(diagram.chain([start, end])[1])
+            first, last = diagram.boxes[start], diagram.boxes[end]
+            assert path[0] == (first.x + diagram.box_width, first.y + 12)
+            assert path[-1] == (last.x, last.y + 12)
+            for number, box in enumerate(diagram.boxes):
+                assert not any(box.x < x < box.x + diagram.box_width and box.y < y < box.y + 24 for x, y in path), (
+                    f"{graph.keys[start]} -> {graph.keys[end]} is drawn behind {graph.keys[number]}"
+                )
+
+
+@pytest.mark.parametrize("n", [50, 300, 10_000])
+def test_a_chain_is_broken_into_lines_that_fit_a_page(n: int) -> None:
+    diagram = Diagram(read_graph({("x", i): (abs, ("x", i - 1)) if i else -0.5 for i in range(n)}), collapsed=False)
+    assert diagram.width < 5 * diagram.height
+    places = [(box.y, box.x) for box in diagram.boxes]
+    assert sorted(places) == places, "as a text is read"
+    assert all(0 < box.x < diagram.width - diagram.box_width for box in diagram.boxes)
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -83,8 +138,9 @@ def test_hostile_keys_are_short_text(key: Any) -> None:
     assert key_text(key).isprintable()
 
 
-def test_an_empty_graph_is_an_empty_picture() -> None:
+def test_an_empty_graph_is_a_picture_that_says_so() -> None:
     assert nodes_of(draw({})) == []
+    assert "the graph is empty" in draw({})
     assert "0 tasks" in repr(GraphDrawing({}))
 
 
@@ -106,9 +162,16 @@ def test_a_small_graph_is_collapsed_on_demand() -> None:
 
 def test_an_opened_group_is_its_tasks_as_far_as_a_page_bears() -> None:
     graph = read_graph(pipeline(MOST_MEMBERS + 5))
-    boxes = Diagram(graph, opened=frozenset({"clean"})).boxes
-    assert len(boxes) == 1 + MOST_MEMBERS + 1 + 1
-    assert [len(box.tasks) for box in boxes if box.group] == [MOST_MEMBERS + 5, 5]
+    diagram = Diagram(graph, opened={"clean": 0})
+    assert len(diagram.boxes) == 1 + MOST_MEMBERS + 1 + 1
+    assert [len(box.tasks) for box in diagram.boxes if box.group] == [MOST_MEMBERS + 5, 5]
+    last = graph.keys.index(("clean", MOST_MEMBERS + 4))
+    assert diagram.opening("clean") == diagram.opening_at(last) == {"clean": MOST_MEMBERS}
+    diagram = Diagram(graph, opened=diagram.opening("clean"))
+    assert [len(box.tasks) for box in diagram.boxes if box.group] == [MOST_MEMBERS + 5, MOST_MEMBERS]
+    assert diagram.boxes[diagram.box_of[last]].tasks == [last]
+    assert diagram.opening("clean") == {"clean": 0}
+    assert diagram.opening("load") == {"clean": MOST_MEMBERS, "load": 0}
 
 
 def test_more_names_than_a_page_bears_share_a_box() -> None:

@@ -1,10 +1,13 @@
 // The live graph. The kernel sends diagrams that are laid out already (notebook/graph_widget.py: GraphView) and what has
-// changed since; this file puts them on the page, and lets a person move, zoom, search and ask.
+// changed since; this file puts them on the page, and lets a person search and ask, by pointer or keyboard. The window
+// on a diagram, in which it is moved and zoomed, is a part of its own (viewport.js).
 
 const STATES = ["waiting", "ready", "running", "finished", "failed"];
-const SVG = "http" + ":" + "//www.w3.org/2000/svg";
-const ZOOM = { least: 0.05, most: 3, step: 1.25 };
-const TALLEST = 460; // pixels of the window on the graph
+const NO_HIT = "no task matches";
+const KEYS = "Arrow keys: next task · Enter: open a group · + − 0: zoom · Esc: hide the note";
+const HELP =
+  "Task graph. Arrow keys go from task to task, Enter opens a group, plus and minus zoom, 0 shows all, " +
+  "Shift with arrow keys moves the picture.";
 
 /** Each box's state and done tasks: `states` with `changes` (box, value, box, value, ...) applied. */
 function currentStates(count, states, changes) {
@@ -15,19 +18,6 @@ function currentStates(count, states, changes) {
   return values.map((value) => ({ state: STATES[value % STATES.length], done: Math.floor(value / STATES.length) }));
 }
 
-/** The view after zooming by `factor` around a point of the window, which stays where it is. */
-function zoomed(view, factor, x, y) {
-  const scale = Math.min(ZOOM.most, Math.max(ZOOM.least, view.scale * factor));
-  const ratio = scale / view.scale;
-  return { scale, x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio };
-}
-
-/** The view in which a drawing fills a window as wide as this; small drawings keep their size. */
-function fitted([width, height], windowWidth, windowHeight) {
-  const scale = Math.min(1, Math.max(ZOOM.least, Math.min(windowWidth / width, windowHeight / height)));
-  return { scale, x: Math.max(0, (windowWidth - width * scale) / 2), y: Math.max(0, (windowHeight - height * scale) / 2) };
-}
-
 /** The numbers of the boxes with a text in their key, as typed or in any case. */
 function found(boxes, text) {
   const wanted = text.trim().toLowerCase();
@@ -35,11 +25,19 @@ function found(boxes, text) {
   return boxes.flatMap(([key], number) => (key.toLowerCase().includes(wanted) ? [number] : []));
 }
 
-function shape(tag, attributes, parent) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  parent.append(node);
-  return node;
+/** The box that an arrow key leads to, or -1: left and right along the nearest edge, up and down in the column. */
+function neighbour({ boxes, inputs }, from, key) {
+  const [x, y] = boxes[from].slice(3, 5);
+  const where = (test) => boxes.flatMap((box, number) => (test(box[3], box[4], number) ? [number] : []));
+  const orElse = (numbers, test) => (numbers.length ? numbers : where(test));
+  const choices = {
+    ArrowLeft: () => orElse(inputs[from], (left) => left < x),
+    ArrowRight: () => orElse(where((_, __, number) => inputs[number].includes(from)), (left) => left > x),
+    ArrowUp: () => where((left, top) => left === x && top < y),
+    ArrowDown: () => where((left, top) => left === x && top > y),
+  };
+  const distance = (number) => Math.hypot(boxes[number][3] - x, boxes[number][4] - y);
+  return choices[key]().reduce((best, number) => (best < 0 || distance(number) < distance(best) ? number : best), -1);
 }
 
 function addButton(parent, text, label, onClick) {
@@ -58,22 +56,28 @@ function build(el) {
   const caption = element("span", "taskloom-graph-caption", bar);
   const choices = element("span", "taskloom-graph-choices", bar);
   choices.setAttribute("role", "group");
+  choices.setAttribute("aria-label", "Which graph");
   const tools = element("span", "taskloom-graph-tools", bar);
+  const hits = element("span", "taskloom-graph-hits", tools);
+  hits.setAttribute("role", "status");
   const search = element("input", "taskloom-graph-search", tools);
   search.type = "search";
   search.placeholder = "Find a key";
-  search.setAttribute("aria-label", "Find a task by its key");
+  search.setAttribute("aria-label", "Find tasks by key; Enter goes to the next, Shift and Enter to the one before");
   const failure = element("div", "taskloom-graph-failure", root);
   failure.setAttribute("role", "alert");
-  const frame = element("div", "taskloom-graph-frame", root);
-  frame.tabIndex = 0;
-  frame.setAttribute("aria-label", "Task graph: arrow keys move, plus and minus zoom, 0 shows all");
+  const frame = element("div", "taskloom-viewport taskloom-graph-frame", root);
+  frame.tabIndex = -1; // a box in it can be reached instead
   frame.setAttribute("role", "application");
+  frame.setAttribute("aria-label", HELP);
   const svg = shape("svg", { width: "100%", height: "100%" }, frame);
   const stage = shape("g", {}, svg);
+  const empty = element("div", "taskloom-graph-empty", frame);
   const tip = element("div", "taskloom-graph-tip", root);
-  tip.setAttribute("role", "tooltip");
+  tip.setAttribute("aria-hidden", "true"); // it is said instead
   tip.hidden = true;
+  const said = element("div", "taskloom-graph-said", root);
+  said.setAttribute("role", "status");
   const legend = element("div", "taskloom-graph-legend", root);
   for (const state of STATES) {
     const entry = element("span", "taskloom-graph-state", legend);
@@ -84,7 +88,7 @@ function build(el) {
   element("span", "taskloom-graph-swatch", critical).dataset.state = "critical";
   setText(element("span", "", critical), "longest chain");
   const hint = element("span", "taskloom-graph-hint", legend);
-  return { root, caption, choices, tools, search, failure, frame, stage, tip, legend, critical, hint };
+  return { root, caption, choices, tools, hits, search, failure, frame, stage, empty, tip, said, legend, critical, hint };
 }
 
 /** Draws a diagram's boxes and edges anew. Gives what changes later. */
@@ -94,169 +98,218 @@ function drawDiagram(stage, diagram) {
   shape("path", { class: "taskloom-edges", d: diagram.edges }, stage);
   const chain = shape("path", { class: "taskloom-chain", d: "" }, stage);
   const boxes = diagram.boxes.map(([key, label, color, x, y, total, group], number) => {
-    const node = shape("g", { class: "taskloom-node", "data-key": key, "data-state": "waiting" }, stage);
-    node.dataset.box = String(number);
+    const role = group ? "button" : "img";
+    const attributes = { class: "taskloom-node", "data-key": key, "data-state": "", "data-box": number, role, tabindex: -1 };
+    const node = shape("g", attributes, stage);
     shape("rect", { class: "taskloom-box", x, y, width, height, rx: 5 }, node);
     const fill = group ? shape("rect", { class: "taskloom-fill", x, y, width: 0, height, rx: 5 }, node) : null;
     shape("rect", { x: x + 4, y: y + 4, width: 4, height: height - 8, rx: 2, fill: color }, node);
     shape("text", { x: x + 14, y: y + height / 2 }, node).textContent = label;
-    const count = group
-      ? shape("text", { class: "taskloom-count", x: x + width - 8, y: y + height / 2 }, node)
-      : null;
-    if (group) {
-      node.setAttribute("tabindex", "0");
-      node.setAttribute("role", "button");
-      node.setAttribute("aria-label", `${label}: ${total} tasks, open`);
-    }
-    return { node, fill, count, total, width };
+    const place = { class: "taskloom-count", x: x + width - 8, y: y + height / 2 };
+    const count = group ? shape("text", place, node) : null;
+    return { node, fill, count, key, total, width };
   });
   return { chain, boxes };
 }
 
 function recolor(drawn, values) {
-  drawn.boxes.forEach(({ node, fill, count, total, width }, number) => {
+  drawn.boxes.forEach(({ node, fill, count, key, total, width }, number) => {
     const { state, done } = values[number];
-    if (node.dataset.state !== state) node.dataset.state = state;
-    if (!count) return;
-    const text = `${done.toLocaleString("en")}/${total.toLocaleString("en")}`;
-    if (count.textContent === text) return;
-    count.textContent = text;
-    fill.setAttribute("width", String(done < total ? (width * done) / total : 0));
+    const figures = `${done.toLocaleString("en")}/${total.toLocaleString("en")}`;
+    const isNew = node.dataset.state !== state;
+    if (isNew) node.dataset.state = state;
+    if (!count) {
+      if (isNew) node.setAttribute("aria-label", `${key}, ${state}`);
+    } else if (isNew || count.textContent !== figures) {
+      count.textContent = figures;
+      fill.setAttribute("width", String(done < total ? (width * done) / total : 0));
+      node.setAttribute("aria-label", `${key}, group, ${figures} tasks done, ${state}`);
+    }
   });
+}
+
+/** What is known of the box that a person points at or has gone to. */
+class Tip {
+  constructor({ root, tip, said }) {
+    this.root = root;
+    this.tip = tip;
+    this.said = said;
+    this.hide();
+  }
+  hide() {
+    this.box = -1;
+    this.node = null;
+    this.tip.hidden = true;
+    this.said.textContent = "";
+  }
+  /** Points at a box; `aloud` for those who do not see it. */
+  point(box, node, aloud) {
+    this.box = box;
+    this.node = node;
+    this.aloud = aloud;
+    this.show([node.dataset.key]);
+  }
+  show(lines) {
+    const all = [...lines, this.node.dataset.state];
+    matchChildren(this.tip, all, (parent) => element("div", "", parent), setText);
+    if (this.aloud && lines.length > 1) this.said.textContent = lines.slice(1).join(", ");
+    this.tip.hidden = false;
+    const { tip, root } = this;
+    const box = this.node.getBoundingClientRect();
+    const { left, top, width } = root.getBoundingClientRect();
+    tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
+    const below = box.bottom - top + 4;
+    const above = box.top - top - tip.offsetHeight - 4;
+    tip.style.top = `${below + tip.offsetHeight > root.clientHeight && above >= 0 ? above : below}px`;
+  }
 }
 
 function render({ model, el }) {
   const parts = build(el);
-  const { frame, stage, tip, search } = parts;
+  const { root, frame, stage, search } = parts;
+  const viewport = new Viewport(frame, stage);
+  const tip = new Tip(parts);
   let selected = 0;
   let diagram = null;
   let drawn = null;
-  let view = { scale: 1, x: 0, y: 0 };
-  let fits = true; // until a person moves the view
-  let hovered = -1;
+  let current = 0; // the box that Tab leads to
+  let hits = [];
+  let hit = -1; // which of the hits the view has gone to
+  let finding = false; // the kernel looks into groups
 
-  const move = (next, byHand = true) => {
-    view = next;
-    if (byHand) fits = false;
-    stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+  const toKernel = (message) => ask(model, { diagram: selected, ...message });
+  const boxOf = (target) => {
+    const node = target.closest?.(".taskloom-node");
+    return node ? Number(node.dataset.box) : -1;
   };
-  const fit = () => {
-    fits = true;
-    const width = frame.clientWidth;
-    if (!diagram || !width) return;
-    const scale = Math.min(1, width / diagram.size[0]);
-    frame.style.height = `${Math.round(Math.min(TALLEST, Math.max(60, diagram.size[1] * scale)))}px`;
-    move(fitted(diagram.size, width, frame.clientHeight), false);
+  const place = (number) => {
+    const [x, y] = diagram.boxes[number].slice(3, 5);
+    return { x, y, width: diagram.box[0], height: diagram.box[1] };
   };
-  const zoomBy = (factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) => move(zoomed(view, factor, x, y));
-  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () =>
-    ask(model, { type: "collapse", diagram: selected }),
-  );
-  addButton(parts.tools, "−", "Zoom out", () => zoomBy(1 / ZOOM.step));
-  addButton(parts.tools, "+", "Zoom in", () => zoomBy(ZOOM.step));
-  addButton(parts.tools, "Fit", "Show the whole graph", fit);
+  const showHint = (byKeyboard) => {
+    const groups = diagram?.boxes.some((box) => box[6]);
+    setText(parts.hint, byKeyboard ? KEYS : groups ? "Click a group to open it" : "");
+  };
+  const open = (number) => {
+    const group = diagram.boxes[number]?.[6];
+    if (group) toKernel({ type: "open", group });
+  };
+  const setCurrent = (number) => {
+    drawn.boxes[current]?.node.setAttribute("tabindex", "-1");
+    current = number;
+    drawn.boxes[current]?.node.setAttribute("tabindex", "0");
+  };
+  const focusOn = (number) => {
+    drawn.boxes[number]?.node.focus({ preventScroll: true });
+  };
+  const point = (number, aloud) => {
+    if (number < 0) return tip.hide();
+    if (number === tip.box) return;
+    tip.point(number, drawn.boxes[number].node, aloud);
+    toKernel({ type: "tip", box: number });
+  };
+
+  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () => toKernel({ type: "collapse" }));
+  addButton(parts.tools, "−", "Zoom out", () => viewport.zoomOut());
+  addButton(parts.tools, "+", "Zoom in", () => viewport.zoomIn());
+  addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
   const removeStop = addStopButton(model, parts.tools);
   const removeLoss = noteLoss(model, parts.root);
 
-  const markFound = () => {
-    const hits = new Set(diagram ? found(diagram.boxes, search.value) : []);
-    parts.root.classList.toggle("taskloom-searching", Boolean(search.value.trim()));
-    drawn?.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-found", hits.has(number)));
-    return [...hits];
+  const markHits = () => {
+    const wanted = Boolean(search.value.trim());
+    hits = wanted ? found(diagram.boxes, search.value) : [];
+    hit = -1;
+    root.classList.toggle("taskloom-searching", hits.length > 0);
+    const isHit = new Set(hits);
+    drawn.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-found", isHit.has(number)));
+    const closed = diagram.boxes.some((box) => box[6]);
+    parts.hits.textContent = !wanted ? "" : hits.length ? `${hits.length} found` : closed ? "Enter looks into groups" : NO_HIT;
   };
-  const goTo = (number) => {
-    const [, , , x, y] = diagram.boxes[number];
-    const scale = Math.max(view.scale, 0.8);
-    const [width, height] = diagram.box;
-    move({
-      scale,
-      x: frame.clientWidth / 2 - (x + width / 2) * scale,
-      y: frame.clientHeight / 2 - (y + height / 2) * scale,
-    });
+  const goToHit = (step) => {
+    hit = (hit < 0 && step < 0 ? hits.length - 1 : hit + step + hits.length) % hits.length;
+    parts.hits.textContent = `${hit + 1} of ${hits.length}`;
+    setCurrent(hits[hit]);
+    viewport.goTo(place(hits[hit]));
+    point(hits[hit], true);
   };
-  let nextHit = 0;
-  search.addEventListener("input", () => {
-    nextHit = 0;
-    markFound();
-  });
-  search.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    const hits = markFound();
-    if (hits.length) goTo(hits[nextHit++ % hits.length]);
-    else if (search.value.trim()) ask(model, { type: "find", diagram: selected, text: search.value.trim() });
-  });
-
-  const open = (node) => {
-    const group = node && diagram.boxes[Number(node.dataset.box)][6];
-    if (group) ask(model, { type: "open", diagram: selected, group });
-  };
-  const boxAt = (event) => event.target.closest?.(".taskloom-node");
-  let press = null;
-  frame.addEventListener("pointerdown", (event) => {
-    if (event.button === 0) press = { x: event.clientX, y: event.clientY, view, node: boxAt(event), moved: false };
-  });
-  const drag = (event) => {
-    if (!press) return;
-    const [dx, dy] = [event.clientX - press.x, event.clientY - press.y];
-    if (!press.moved && Math.hypot(dx, dy) < 4) return;
-    press.moved = true;
-    move({ ...press.view, x: press.view.x + dx, y: press.view.y + dy });
-  };
-  const release = () => {
-    if (press && !press.moved) open(press.node);
-    press = null;
-  };
-  window.addEventListener("pointermove", drag);
-  window.addEventListener("pointerup", release);
-  frame.addEventListener(
-    "wheel",
-    (event) => {
-      if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
-      event.preventDefault();
-      const { left, top } = frame.getBoundingClientRect();
-      zoomBy(Math.exp(-event.deltaY / 300), event.clientX - left, event.clientY - top);
-    },
-    { passive: false },
-  );
-  const steps = { ArrowLeft: [50, 0], ArrowRight: [-50, 0], ArrowUp: [0, 50], ArrowDown: [0, -50] };
-  frame.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (steps[event.key]) move({ ...view, x: view.x + steps[event.key][0], y: view.y + steps[event.key][1] });
-    else if (event.key === "+" || event.key === "=") zoomBy(ZOOM.step);
-    else if (event.key === "-") zoomBy(1 / ZOOM.step);
-    else if (event.key === "0") fit();
-    else if (event.key === "Enter") open(boxAt(event));
-    else return;
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has other plans with these keys
+  search.addEventListener("input", () => diagram && markHits());
+  search.addEventListener("blur", () => tip.hide());
+  const searchKeys = takeKeys(search, ({ key, shiftKey }) => {
+    if (key === "Escape") tip.hide();
+    if (key !== "Enter") return false;
+    if (!diagram || !search.value.trim()) return true;
+    if (hits.length) {
+      goToHit(shiftKey ? -1 : 1);
+    } else {
+      finding = diagram.boxes.some((box) => box[6]) && toKernel({ type: "find", text: search.value.trim() });
+      parts.hits.textContent = finding ? "looking…" : NO_HIT;
+    }
+    return true;
   });
 
-  const showTip = (lines) => {
-    tip.hidden = hovered < 0;
-    if (tip.hidden) return;
-    matchChildren(tip, lines, (parent) => element("div", "", parent), setText);
-    const box = drawn.boxes[hovered].node.getBoundingClientRect();
-    const { left, top, width } = parts.root.getBoundingClientRect();
-    tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
-    const below = box.bottom - top + 4;
-    const above = box.top - top - tip.offsetHeight - 4;
-    tip.style.top = `${below + tip.offsetHeight > parts.root.clientHeight && above >= 0 ? above : below}px`;
-  };
-  const hover = (event) => {
-    const node = boxAt(event);
-    const number = node ? Number(node.dataset.box) : -1;
-    if (number === hovered) return;
-    hovered = number;
-    if (node) ask(model, { type: "tip", diagram: selected, box: number });
-    showTip(node ? [diagram.boxes[number][0], node.dataset.state] : []);
-  };
-  frame.addEventListener("pointerover", hover);
-  frame.addEventListener("pointerleave", hover);
+  viewport.onPress = (target) => open(boxOf(target));
+  viewport.onDrag = () => tip.hide();
+  frame.addEventListener("pointermove", ({ target }) => !viewport.dragging && point(boxOf(target), false));
+  frame.addEventListener("pointerleave", () => tip.hide());
+
+  frame.addEventListener("focusin", (event) => {
+    const number = boxOf(event.target);
+    if (number < 0) return;
+    setCurrent(number);
+    if (!event.target.matches(":focus-visible")) return; // gone to by pointer: it is in sight
+    viewport.reveal(place(number));
+    point(number, true);
+    showHint(true);
+  });
+  frame.addEventListener("focusout", () => {
+    tip.hide();
+    showHint(false);
+  });
+  const frameKeys = takeKeys(frame, (event) => {
+    const { key, shiftKey, target } = event;
+    if (!diagram?.boxes.length) return false;
+    if (key === "Enter" || key === " ") open(boxOf(target));
+    else if (key === "Escape") tip.hide();
+    else if (key.startsWith("Arrow") && !shiftKey) focusOn(boxOf(target) < 0 ? current : neighbour(diagram, current, key));
+    else return viewport.takeKey(key);
+    return true;
+  });
+
   const receive = (message) => {
-    if (message.type !== "tip" || message.diagram !== selected || message.box !== hovered) return;
-    showTip([...message.lines, drawn.boxes[hovered].node.dataset.state]);
+    if (message.diagram !== selected) return;
+    if (message.type === "tip" && message.box === tip.box) tip.show(message.lines);
+    if (message.type === "found" && finding) {
+      finding = false;
+      parts.hits.textContent = message.note;
+    }
   };
   model.on("msg:custom", receive);
+
+  /** Puts another diagram in the place of the one that is shown. Who was on a box goes to the first one that is new:
+      the first of the group that was opened. */
+  const change = (next) => {
+    const hadFocus = frame.contains(document.activeElement) || document.activeElement === collapse;
+    const before = new Set(diagram?.boxes.map(([key]) => key));
+    const key = diagram?.boxes[current]?.[0];
+    diagram = next;
+    tip.hide();
+    drawn = drawDiagram(stage, diagram);
+    const fresh = diagram.boxes.flatMap(([key, , , x, y], number) => (before.has(key) ? [] : [{ number, x, y }]));
+    const [first] = fresh.sort((one, other) => one.x - other.x || one.y - other.y);
+    current = first ? first.number : Math.max(0, diagram.boxes.findIndex((box) => box[0] === key));
+    setCurrent(current);
+    collapse.hidden = !diagram.opened;
+    showHint(false);
+    setText(parts.empty, diagram.boxes.length ? "" : "The graph is empty: there is no task in it.");
+    viewport.fit(diagram.size);
+    markHits();
+    if (hadFocus) focusOn(current);
+    if (finding && hits.length) {
+      finding = false;
+      goToHit(1);
+    }
+  };
 
   const update = () => {
     const diagrams = model.get("diagrams");
@@ -284,16 +337,7 @@ function render({ model, el }) {
       },
     );
     const shown = diagrams[selected];
-    if (shown && shown !== diagram) {
-      diagram = shown;
-      hovered = -1;
-      tip.hidden = true;
-      drawn = drawDiagram(stage, diagram);
-      collapse.hidden = !diagram.opened;
-      setText(parts.hint, diagram.tasks ? (diagram.boxes.some((box) => box[6]) ? "Click a group to open it" : "") : "No tasks");
-      fit();
-      markFound();
-    }
+    if (shown && shown !== diagram) change(shown);
     if (!diagram) return;
     const follows = selected === 0;
     recolor(drawn, currentStates(diagram.boxes.length, follows ? model.get("states") : [], follows ? model.get("changes") : []));
@@ -304,16 +348,14 @@ function render({ model, el }) {
     drawn.boxes.forEach(({ node }, number) => node.classList.toggle("taskloom-critical", critical.has(number)));
   };
   const unfollow = follow(model, update);
-  const resized = new ResizeObserver(() => fits && fit());
-  resized.observe(frame);
   return () => {
     removeStop();
     removeLoss();
     unfollow();
-    resized.disconnect();
+    searchKeys();
+    frameKeys();
+    viewport.close();
     model.off("msg:custom", receive);
-    window.removeEventListener("pointermove", drag);
-    window.removeEventListener("pointerup", release);
   };
 }
 

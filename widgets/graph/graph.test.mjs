@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import { load, sourceOf } from "../fakes.mjs";
 
-const source = await sourceOf("graph");
-const graph = await load(source + "\nexport { currentStates, zoomed, fitted, found };");
+const source = await sourceOf("viewport", "graph");
+const graph = await load(source + "\nexport { currentStates, found, neighbour };");
 
 test("a box's value is five times its done tasks, plus its state", () => {
   assert.deepEqual(graph.currentStates(3, [0, 1, 5 * 7 + 2], []), [
@@ -26,16 +26,15 @@ test("boxes of which nothing is known are waiting, and changes of others are no 
   assert.deepEqual(graph.currentStates(1, [], [7, 3]), [{ state: "waiting", done: 0 }]);
 });
 
-test("zooming keeps the point under the pointer, within limits", () => {
-  const view = graph.zoomed({ scale: 1, x: 10, y: 20 }, 2, 110, 120);
-  assert.deepEqual(view, { scale: 2, x: -90, y: -80 });
-  assert.equal(graph.zoomed(view, 1000, 0, 0).scale, 3);
-  assert.equal(graph.zoomed(view, 1e-9, 0, 0).scale, 0.05);
-});
-
-test("a drawing fits its window, and a small one stays small, in the middle", () => {
-  assert.deepEqual(graph.fitted([2000, 400], 1000, 300), { scale: 0.5, x: 0, y: 50 });
-  assert.deepEqual(graph.fitted([200, 100], 1000, 300), { scale: 1, x: 400, y: 100 });
+test("arrow keys follow edges sideways, and go to the next box of a column", () => {
+  const at = (x, y) => ["", "", "", x, y];
+  const boxes = [at(0, 0), at(0, 34), at(0, 68), at(100, 0), at(100, 34)];
+  const diagram = { boxes, inputs: [[], [], [], [2, 1], []] };
+  const go = (key) => [0, 1, 2, 3, 4].map((from) => graph.neighbour(diagram, from, `Arrow${key}`));
+  assert.deepEqual(go("Down"), [1, 2, -1, 4, -1]);
+  assert.deepEqual(go("Up"), [-1, 0, 1, -1, 3]);
+  assert.deepEqual(go("Left"), [-1, -1, -1, 1, 1], "along the nearest edge, or to the nearest box");
+  assert.deepEqual(go("Right"), [3, 3, 3, -1, -1]);
 });
 
 test("search looks for text in keys, in any case, and for nothing finds nothing", () => {

@@ -8,40 +8,62 @@ from copyreg import _slotnames  # type: ignore[attr-defined]
 from types import FunctionType
 from typing import Any
 
+from taskloom.engines.worker.frames import pack_frames, unpack_frames
 from taskloom.engines.worker.parcel import dumps
 from taskloom.errors import SerializationError
 
 DEEPEST = 20  # exceptions in a chain
-MOST_FRAMES = 200
+LONGEST = 1_000  # characters of a message
 _MISSING = object()
 
 
+class Unpicklable(Exception):
+    """Stands for an exception that cannot come here itself: its type's name, its message, its traceback as text."""
+
+    def __str__(self) -> str:
+        return str(self.args[2])
+
+
 def pack_error(error: BaseException) -> bytes:
-    """An exception with its traceback and what it was raised from; where it cannot be pickled, a description."""
+    """An exception with its traceback and what it was raised from, and a description for where it cannot travel."""
+    parts, why = b"", ""
     try:
-        return pickle.dumps(_taken_apart(error, DEEPEST), 5)
-    except RecursionError as caught:
-        return pickle.dumps(_described(error, caught), 5)
+        parts = pickle.dumps(_taken_apart(error, DEEPEST), 5)
     except Exception as caught:
-        return pickle.dumps(_described(error, caught), 5)
+        why = repr(caught)
+    return pickle.dumps((parts, why, _described(error)), 5)
 
 
-def unpack_error(packed: bytes) -> BaseException:
-    try:
-        return _put_together(pickle.loads(packed))
-    except Exception as caught:
-        return SerializationError(f"The exception of the task cannot be unpickled here: {caught!r}")
+def unpack_error(packed: bytes, origin: str = "a task") -> BaseException:
+    """The exception; where it cannot be pickled or unpickled, a `SerializationError` that says so of its origin."""
+    parts, why, described = pickle.loads(packed)
+    if parts:
+        try:
+            return _put_together(pickle.loads(parts))
+        except Exception as caught:
+            why = repr(caught)
+    error = SerializationError(
+        f"The exception {described[0]} of {origin} cannot be pickled, so it cannot leave its worker process ({why}). "
+        f"It says: {described[1]}"
+    )
+    error.__cause__ = Unpicklable(*described)
+    return error
 
 
 def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
     cls = type(error)
     notes = getattr(error, "__notes__", None)
+    notes = [str(note) for note in notes] if isinstance(notes, list) else []
+    if isinstance(error, MemoryError) and depth == DEEPEST:
+        notes.append("Its worker process ran out of memory. Such a task is not tried again.")
     parts: dict[str, Any] = {
-        "frames": _frames(error),
-        "notes": [str(note) for note in notes] if isinstance(notes, list) else None,
+        "frames": pack_frames(error.__traceback__),
+        "notes": notes,
         "suppress": error.__suppress_context__,
     }
     if depth:
+        if isinstance(error, BaseExceptionGroup):
+            parts["members"] = [_taken_apart(member, depth - 1) for member in error.exceptions]
         for name in ("__cause__", "__context__"):
             other = getattr(error, name)
             if other is not None:
@@ -65,54 +87,32 @@ def _put_together(parts: dict[str, Any]) -> BaseException:
     if "raw" in parts:
         cls, args, state, slots = pickle.loads(parts["raw"])
         error = cls.__new__(cls, *args)
-        error.args = args
         error.__dict__.update(state)
-        for name, value in slots.items():
-            object.__setattr__(error, name, value)
-    elif "whole" in parts:
-        error = pickle.loads(parts["whole"])
+        for name, value in {"args": args, **slots}.items():
+            object.__setattr__(error, name, value)  # its own may refuse, as a frozen dataclass does
     else:
-        error = SerializationError(parts["text"])
+        error = pickle.loads(parts["whole"])
+    _dress(error, parts)
+    return error
+
+
+def _dress(error: BaseException, parts: dict[str, Any]) -> None:
+    """Give an exception, and the members of a group, what does not belong to their values."""
     if parts.get("notes"):
         error.__dict__["__notes__"] = parts["notes"]
     for name in ("__context__", "__cause__"):
         if name in parts:
-            setattr(error, name, _put_together(parts[name]))
-    error.__suppress_context__ = parts["suppress"]
-    if parts["frames"] is not None:
-        from tblib import Traceback
-
-        error.__traceback__ = Traceback.from_dict(parts["frames"]).as_traceback()
-    return error
-
-
-def _frames(error: BaseException) -> dict[str, Any] | None:
-    """The frames from the user's function on, as plain data; of a very deep traceback the first ones."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("taskloom.engines.worker"):
-        trace = trace.tb_next
-    if trace is None:
-        return None
-    from tblib import Traceback
-
-    copied = last = Traceback(trace)
-    for _ in range(MOST_FRAMES):
-        if last.tb_next is None:
-            break
-        last = last.tb_next
-    last.tb_next = None
-    frames: dict[str, Any] = copied.to_dict()
-    return frames
+            object.__setattr__(error, name, _put_together(parts[name]))  # its own may refuse
+    object.__setattr__(error, "__suppress_context__", parts["suppress"])
+    error.with_traceback(unpack_frames(parts["frames"]))
+    if isinstance(error, BaseExceptionGroup):
+        for member, of_member in zip(error.exceptions, parts.get("members", ()), strict=False):
+            _dress(member, of_member)
 
 
-def _described(error: BaseException, why: BaseException) -> dict[str, Any]:
-    """A stand-in for an exception that cannot travel."""
+def _described(error: BaseException) -> tuple[str, str, str]:
+    name = type(error).__qualname__
     try:
-        text = "".join(traceback.format_exception(error, limit=-20))
+        return name, str(error)[:LONGEST], "".join(traceback.format_exception(error, limit=-20))
     except Exception:
-        text = f"{type(error).__name__}: (it cannot be shown)"
-    return {
-        "text": f"The task raised a {type(error).__qualname__} that cannot be pickled ({why!r}):\n{text}",
-        "frames": None,
-        "suppress": False,
-    }
+        return name, "(it cannot be shown)", f"{name}: (it cannot be shown)"

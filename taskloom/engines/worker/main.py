@@ -16,27 +16,39 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, LIMIT, NOTHING, POSITION, RUN, STARTED, Page
+from taskloom.engines.worker.page import (
+    CANCELLED,
+    FETCHING,
+    LIMIT,
+    NOTHING,
+    PACKING,
+    POSITION,
+    REPORT,
+    RUN,
+    STARTED,
+    Page,
+)
 from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.said import adopt, send_what_is_said
 from taskloom.engines.worker.slots import Slots
-
-REPORT_EVERY = 0.0002  # seconds
 
 
 def start(work: int, data: int, page: int, parent: int) -> None:
     """Be a worker, on these descriptors, until the parent is gone."""
     worker.inside = True
-    _die_with(parent)
+    die_with(parent)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(OSError, ValueError):
-        Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page)).serve()
+        it = Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page))
+        send_what_is_said(it.say)
+        it.serve()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(0)  # whatever threads the tasks left
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel end this process when the thread that started it ends."""
     if sys.platform == "linux":
         import ctypes
@@ -78,14 +90,19 @@ class Worker:
                 getattr(self, f"_{kind}")(*fields, parcels)
             except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
                 pass
-            self.page[RUN] = self.page[POSITION] = NOTHING
+            self.page[STARTED] = NOTHING
 
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def _setup(self, path: list[str], directory: str, parcels: list[Parcel]) -> None:
+    def _setup(self, path: list[str], directory: str, environment: dict[str, str], parcels: list[Parcel]) -> None:
         sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
         with contextlib.suppress(OSError):
             os.chdir(directory)
+
+    def _adopt(self, manner: bytes, parcels: list[Parcel]) -> None:
+        adopt(manner)
 
     def _initialize(self, run: int, parcels: list[Parcel]) -> None:
         try:
@@ -130,7 +147,7 @@ class Worker:
         size: int,
         constants: int,
         chunks: list[tuple[Any, ...]],
-        seen: float,
+        returns: int,
         first: int,
         tasks: Sequence[int],
         remote: dict[int, Any],
@@ -138,7 +155,10 @@ class Worker:
         dropped: list[int],
         parcels: list[Parcel],
     ) -> None:
-        """Run tasks one after the other, until one fails or the parent wants the others back."""
+        """Run tasks one after the other, until one fails or must go back, and the others with it.
+
+        What was sent before the parent knew that tasks went back is not run: it may build on those.
+        """
         slots = self.slots
         if slots.run != run:
             slots = self.slots = Slots(run, size, constants)
@@ -148,40 +168,57 @@ class Worker:
         slots.results.update(remote)
         for slot, number in packed.items():
             slots.packed[slot] = parcels[number]
-        self.page[RUN] = run
+        if returns != slots.returns:
+            return
+        if self.page[RUN] != run:
+            self.page[POSITION] = NOTHING
+            self.page[RUN] = run
         with self.reporting:
             self.times, self.tasks, self.first, self.reported = [], tasks, first, first
-        position = first
         try:
-            self._run(slots, seen)
+            self._run(slots)
         except BaseException as error:
             self.in_task = False
             position = int(self.page[POSITION])
+            task = tasks[position - first]
             self._report()
-            self._fail(run, tasks[position - first], error)
+            if missing := slots.missing(task):  # after a death: what the parent believes to be here is not
+                self._return(position, missing)
+            else:
+                self._fail(run, task, error)
         else:
             self._report()
 
     def _fail(self, run: int, task: int, error: BaseException) -> None:
+        stop = perf_counter()
         self._flush_output()
-        self._send("failed", run, task, self.page[STARTED], perf_counter(), pack_error(error))
+        self.page[PACKING] = task
+        packed = pack_error(error)
+        self.page[PACKING] = NOTHING
+        self._send("failed", run, task, self.page[STARTED], stop, packed)
+
+    def _return(self, position: int, missing: Sequence[int] = ()) -> None:
+        """Give back what stands from a position on."""
+        self.slots.returns += 1
+        self._send("returned", self.slots.run, position, missing)
 
     # -- the hot loop ---------------------------------------------------------------------------------------------
 
-    def _run(self, slots: Slots, seen: float) -> None:
+    def _run(self, slots: Slots) -> None:
         page, clock, times = self.page, perf_counter, self.times
         run, packed = slots.run, slots.packed
         codes, functions, args, uses, results = slots.codes, slots.functions, slots.args, slots.uses, slots.results
         get_result = results.__getitem__
+        report_every = page[REPORT]
         begun = start = clock()
         self.in_task = True
         for position, task in enumerate(self.tasks, self.first):
             page[STARTED] = start
             page[POSITION] = position
-            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
+            if position >= page[LIMIT] or page[CANCELLED] >= run:
                 self.in_task = False
                 self._report()
-                self._send("returned", run, position)
+                self._return(position)
                 return
             function = functions[codes[task]]
             if function is None:
@@ -208,7 +245,7 @@ class Worker:
             stop = clock()
             times += (start, stop)
             start = stop
-            if stop - begun > REPORT_EVERY:
+            if stop - begun > report_every:
                 self.in_task = False
                 self._report()
                 self.in_task = True
@@ -226,7 +263,7 @@ class Worker:
             first = self.reported
             times = self.times[: 2 * n]
             tasks = self.tasks[first - self.first : first - self.first + n]
-            values, sizes, failed = self.slots.look_over(tasks)
+            values, sizes, failed = self.slots.look_over(tasks, self.page)
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
@@ -238,6 +275,10 @@ class Worker:
                 parcel.close()
             del self.times[: 2 * n]
             self.reported = first + n
+
+    def say(self, what: str, payload: bytes) -> None:
+        """Have the parent hear a warning or a log record."""
+        self._send("said", what, payload)
 
     def _send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         self.work.send(*encode(kind, *fields, parcels=parcels))
@@ -268,6 +309,10 @@ class Worker:
 
     def _fetch(self, run: int, slot: int) -> None:
         """Send a copy of a result."""
+        if slot not in self.slots.results:
+            self._send("missing", run, slot)
+            return
+        self.page[FETCHING] = slot
         try:
             parcel = self.slots.parcel(slot)
         except BaseException as error:
@@ -275,3 +320,5 @@ class Worker:
         else:
             self._send("data", run, slot, parcels=[parcel])
             parcel.close()
+        finally:
+            self.page[FETCHING] = NOTHING

@@ -8,12 +8,15 @@ import os
 NOTHING = -1.0
 NEVER = 1e300
 
-# The words of the page: the first three are written by the worker, the others by its parent.
-RUN = 0  # the number of the run, NOTHING while the worker is idle
-POSITION = 1  # of what it runs, in its queue
-STARTED = 2  # when that began
+# The words of the page: LIMIT, CANCELLED and REPORT are written by the parent, the others by the worker.
+RUN = 0  # the number of the run that it was last in
+POSITION = 1  # of what it began last, in its queue of that run
+STARTED = 2  # when that began, NOTHING while it is idle
 LIMIT = 3  # it must begin nothing from this position on
 CANCELLED = 4  # it must begin nothing of the run with this number or older ones
+PACKING = 5  # the task whose result it is pickling for the caller, or NOTHING
+FETCHING = 6  # ... or for another worker, which another thread does meanwhile
+REPORT = 7  # how many seconds it may work before it reports what it has done
 
 
 class Page:
@@ -29,7 +32,8 @@ class Page:
         file = os.memfd_create("taskloom-page", os.MFD_CLOEXEC)
         os.ftruncate(file, mmap.PAGESIZE)
         page = cls(file)
-        page.words[RUN] = page.words[POSITION] = page.words[CANCELLED] = NOTHING
+        for word in (RUN, POSITION, STARTED, CANCELLED, PACKING, FETCHING):
+            page.words[word] = NOTHING
         page.words[LIMIT] = NEVER
         return page, file
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import random
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -18,24 +16,26 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
+from taskloom.engines.worker.launch import LAUNCHERS, Files, Launcher, Spawn
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
+from taskloom.engines.worker.memory import kills
+from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.said import Manner, hear, manner, pack_manner
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
+INITIALIZER = -1  # in place of the number of a run
 BUFFER = 4 << 20  # bytes that a socket holds
-_COMMAND = """import sys
-sys.path[:] = {path!r}
-from taskloom.engines.worker.main import start
-start({work}, {data}, {page}, {parent})"""
 
 
 class WorkerProcess:
     """One worker, seen from its parent."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
+        self.pidfd = -1
+        self.manner = b""  # how it has been told to warn and log
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.work, self.data = Link(ours), Link(our_data)
@@ -48,37 +48,29 @@ class WorkerProcess:
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
         self._last_words = ""
-        seed = os.environ.get("PYTHONHASHSEED", "random")
-        command = _COMMAND.format(
-            path=sys.path, work=theirs.fileno(), data=their_data.fileno(), page=page_file, parent=os.getpid()
-        )
+        out, their_out = os.pipe()
+        err, their_err = os.pipe()
+        self.output = {out: "stdout", err: "stderr"}
+        for file in self.output:
+            os.set_blocking(file, False)
+        files = Files(theirs.fileno(), their_data.fileno(), page_file, their_out, their_err)
+        _living.add(self)
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", command],  # type: ignore[attr-defined]
-                pass_fds=(theirs.fileno(), their_data.fileno(), page_file),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C in the terminal, and a notebook's interrupt, reach the parent only
-                env={**os.environ, "PYTHONHASHSEED": _hash_seed if seed == "random" else seed},
-                bufsize=0,
-            )
+            self.process = launcher.start(files)
         except BaseException:
-            self.work.close()
-            self.data.close()
-            page.close()
+            self.abandon()
             raise
         finally:
             theirs.close()
             their_data.close()
-            os.close(page_file)
+            for file in (page_file, their_out, their_err):
+                os.close(file)
         self.pid = self.process.pid
         self.pidfd = os.pidfd_open(self.pid)
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.output = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
-        for file in self.output:
-            os.set_blocking(file, False)
+
+    def is_busy(self, run: int) -> bool:
+        """Whether it is inside a task of the run, or between two."""
+        return self.page[RUN] == run and self.page[STARTED] != NOTHING
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message of work; it waits here while the worker's socket is full."""
@@ -113,12 +105,18 @@ class WorkerProcess:
                 os.close(file)
 
     def receive(self) -> tuple[str, tuple[Any, ...], list[Parcel]] | None:
-        """The next message that is there."""
-        try:
-            received = self.work.receive()
-        except (BlockingIOError, ConnectionError):
-            return None
-        return None if received is None else decode(*received)
+        """The next message that is there. What it has to say is heard on the way: its warnings and log records."""
+        while True:
+            try:
+                received = self.work.receive()
+            except (BlockingIOError, ConnectionError):
+                return None
+            if received is None:
+                return None
+            message = decode(*received)
+            if message[0] != "said":
+                return message
+            hear(*message[1])
 
     def read_output(self, file: int) -> str:
         """What it has written since the last time."""
@@ -148,6 +146,10 @@ class WorkerProcess:
                 return f"was killed by signal {-code}"
         return f"exited with code {code}"
 
+    def packing(self) -> int:
+        """The task whose result it was pickling, by the page, when somebody looked; -1 for none."""
+        return int(max(self.page[PACKING], self.page[FETCHING]))
+
     def kill(self) -> None:
         with contextlib.suppress(OSError):
             self.process.kill()
@@ -156,16 +158,21 @@ class WorkerProcess:
         """End it and give up everything that belongs to it."""
         self.kill()
         self.process.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up everything that belongs to it, and let it be."""
+        _living.discard(self)
         self.work.close()
         self.data.close()
         for _, _, files in self.waiting:
             for file in files:
                 os.close(file)
         self.waiting.clear()
-        os.close(self.pidfd)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
+        for file in self.output:
+            os.close(file)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
         self._page.close()
 
 
@@ -178,25 +185,53 @@ class WorkerPool:
         self.workers: list[WorkerProcess] = []
         self._started = 0
         self._runs = 0
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._spawner: threading.Thread | None = None
+        self._context = ""
+        self._launcher: Launcher = Spawn()
+        self._initializer: Parcel | None = None
+        self._manner: Manner | None = None
+        self._packed_manner = b""
         self._poll = select.poll()
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch(self._wake, None, "wake")
 
+    def use(self, context: str, initializer: Parcel | None = None) -> None:
+        """Have only workers that were started in this way and, if there is an initializer, for this run.
+
+        Parameters
+        ----------
+        context : a name of `LAUNCHERS`.
+        initializer : a function and its arguments, which each worker calls before anything else, those too that take
+            the place of dead ones.
+        """
+        if context != self._context or initializer is not self._initializer:
+            self.ensure(0)
+        if context != self._context:
+            self._launcher.close()
+            self._context, self._launcher = context, LAUNCHERS[context]()
+        self._initializer = initializer
+
     def next_run(self) -> int:
         """A number for a run that has the workers from now on: workers forget those with lower numbers."""
         self._runs += 1
+        if (now := manner()) != self._manner:
+            self._manner, self._packed_manner = now, pack_manner(now)
         return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
-        """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
-        the thread that started them."""
-        for worker in [worker for worker in self.workers if worker.fate() is not None]:
-            self.remove(worker)
+        """Have exactly `n` workers, all alive."""
+        for worker, what in self.wait(0):
+            if worker is not None and what == "end" and worker.fate() is not None:
+                self.remove(worker)
         while len(self.workers) > n:
             self.remove(self.workers[-1])
+        return self.fill(n)
+
+    def fill(self, n: int) -> list[WorkerProcess]:
+        """Have at least `n` workers. They are started on a thread that lives as long as this process, as they die with
+        the thread that started them."""
         if len(self.workers) < n:
             if self._spawner is None or not self._spawner.is_alive():
                 self._spawner = threading.Thread(target=self._spawn, name="taskloom-spawner", daemon=True)
@@ -206,11 +241,15 @@ class WorkerPool:
 
             def start() -> None:
                 try:
+                    self._oom_kills = kills()
                     while len(self.workers) < n:
                         self._started += 1
-                        worker = WorkerProcess(f"process-{self._started}")
+                        worker = WorkerProcess(f"process-{self._started}", self._launcher)
                         self.workers.append(worker)
-                        worker.send("setup", [*sys.path], os.getcwd())
+                        worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
+                        self._adopt_manner(worker)
+                        if self._initializer is not None:
+                            worker.send("initialize", INITIALIZER, parcels=[self._initializer])
                 except BaseException as error:
                     failed.append(error)
                 finally:
@@ -220,23 +259,37 @@ class WorkerPool:
             done.acquire()
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
+            for worker in self.workers:
+                if worker.pidfd not in self._files:
+                    self._watch_worker(worker)
         for worker in self.workers:
-            if worker.pidfd not in self._files:
-                self._watch_worker(worker)
+            if worker.manner is not self._packed_manner:
+                self._adopt_manner(worker)
         return self.workers
 
+    def _adopt_manner(self, worker: WorkerProcess) -> None:
+        worker.manner = self._packed_manner
+        if worker.manner:
+            worker.send("adopt", worker.manner)
+
     def _spawn(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
 
     def remove(self, worker: WorkerProcess) -> None:
-        if worker in self.workers:
-            self.workers.remove(worker)
+        if worker not in self.workers:
+            return
+        self.workers.remove(worker)
         for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
             del self._files[file]
             with contextlib.suppress(KeyError, OSError):
                 self._poll.unregister(file)
         worker.close()
+
+    def ran_out_of_memory(self, worker: WorkerProcess) -> bool:
+        """Whether a worker that has died was killed by the kernel, as far as the kernel's count tells."""
+        before, self._oom_kills = self._oom_kills, kills()
+        return worker.process.poll() == -signal.SIGKILL and self._oom_kills > before
 
     def wake(self) -> None:
         """Have `wait` return, from any thread."""
@@ -282,31 +335,48 @@ class WorkerPool:
         for worker in self.workers:
             worker.page[CANCELLED] = run
         for worker in self.workers:
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 self._until_idle(worker, min(deadline, monotonic() + 0.15))
-            if patience and worker.page[RUN] == run:
+            if patience and worker.is_busy(run):
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
+            if patience and worker.packing() >= 0:  # in a thread that no signal reaches, and so for ever
+                worker.kill()
             worker.send("end", run)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
-        while worker.page[RUN] != NOTHING and worker.fate() is None:
+        while worker.page[STARTED] != NOTHING and worker.fate() is None:
             left = deadline - monotonic()
             if left <= 0:
                 return
             select.select([worker.work.fileno()], [], [], min(left, 0.002))
-            while worker.receive() is not None:
-                pass
+            while (message := worker.receive()) is not None:
+                for parcel in message[2]:
+                    parcel.close()
 
     def close(self) -> None:
         """End all workers."""
         while self.workers:
             self.remove(self.workers[-1])
+        self._launcher.close()
+        if self._spawner is not None:
+            self._jobs.put(None)
+            self._spawner = None
 
 
-_hash_seed = str(random.SystemRandom().randrange(1, 2**32))
+_living: set[WorkerProcess] = set()
 pool = WorkerPool()
 atexit.register(pool.close)
+
+
+def _forget_in_child() -> None:
+    """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
+    for worker in list(_living):
+        worker.abandon()
+    os.close(pool._wake)
+    pool.__init__()  # type: ignore[misc]
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: pool.__init__())  # type: ignore[misc]  # they are the parent's
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskloom.engines.measure import bytes_of
 from taskloom.engines.worker.failure import pack_error
+from taskloom.engines.worker.page import NOTHING, PACKING
 from taskloom.engines.worker.parcel import Parcel, is_plain
 
 ENDLESS = 1 << 60  # uses of what is never released: constants, and what the caller asked for
@@ -21,6 +22,7 @@ class Slots:
 
     def __init__(self, run: float, size: int, constants: int) -> None:
         self.run = run
+        self.returns = 0  # how often a batch was given back unfinished
         self.codes = [0] * size  # per task the number of its function
         self.args: list[Any] = [()] * size
         self.uses = [0] * size + [ENDLESS] * constants  # per slot how many uses are left; constants from the end
@@ -62,15 +64,21 @@ class Slots:
             self.results.pop(slot, None)
             self.packed.pop(slot, None)
 
+    def missing(self, task: int) -> list[int]:
+        """The inputs of a task that are not here."""
+        arg = self.args[task]
+        slots = (arg,) if arg.__class__ is int else arg
+        return [slot for slot in slots if slot not in self.results and slot not in self.packed]
+
     def parcel(self, slot: int) -> Parcel:
-        """A copy of the result in this slot, for somebody else."""
+        """A copy of the result in this slot, for somebody else; raises `KeyError` if it is not here."""
         return Parcel.of(self.results[slot])
 
     def look_over(
-        self, tasks: Sequence[int]
+        self, tasks: Sequence[int], page: memoryview[float]
     ) -> tuple[dict[int, Any], dict[int, float], tuple[dict[int, Parcel], dict[int, bytes]]]:
         """Of tasks that are done: the small values, the sizes of others, and, of those that the caller wants, parcels
-        and the errors that packing them raised."""
+        and the errors that packing them raised. The page says which one is at work: its methods may end the process."""
         values: dict[int, Any] = {}
         sizes: dict[int, float] = {}
         parcels: dict[int, Parcel] = {}
@@ -83,6 +91,7 @@ class Slots:
             if value is None or is_plain(value):
                 values[task] = value
                 continue
+            page[PACKING] = task
             nbytes = bytes_of(value)
             sizes[task] = 0.0 if isnan(nbytes) else nbytes
             if task in requested:
@@ -90,4 +99,5 @@ class Slots:
                     parcels[task] = Parcel.of(value)
                 except BaseException as error:
                     errors[task] = pack_error(error)
+        page[PACKING] = NOTHING
         return values, sizes, (parcels, errors)

@@ -1,0 +1,149 @@
+"""Warnings and log records of tasks: made in a worker as its parent would, and shown and handled in the parent.
+
+A worker has the warning filters and the logging levels of its parent as they were when the run began, so that what the
+parent does not want to hear is not said.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from taskloom.engines.worker.parcel import dumps, is_plain
+
+Send = Callable[[str, bytes], None]
+Manner = tuple[list[Any], int, int, list[tuple[str, int]]]  # filters, level of the root, disabled level, other levels
+
+
+# -- in the parent -----------------------------------------------------------------------------------------------------
+
+
+def manner() -> Manner:
+    """What this process wants to hear."""
+    root = logging.root
+    levels = [
+        (name, logger.level)
+        for name, logger in [*root.manager.loggerDict.items()]
+        if isinstance(logger, logging.Logger) and logger.level
+    ]
+    return [*warnings.filters], root.level, root.manager.disable, levels
+
+
+def pack_manner(now: Manner) -> bytes:
+    """Pickle it, but for filters of warnings that cannot be."""
+    filters = []
+    for each in now[0]:
+        try:
+            filters.append(dumps(each))
+        except Exception:
+            continue
+    return pickle.dumps((filters, *now[1:]), 5)
+
+
+def hear(what: str, payload: bytes) -> None:
+    """Warn, or handle a log record, as if the task had run here."""
+    said = pickle.loads(payload)
+    if what == "warning":
+        _warn(*said)
+        return
+    record = logging.makeLogRecord(said)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+_registries: dict[str, dict[Any, Any]] = {}  # of what has been shown, by module: several workers may say the same
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, module: str) -> None:
+    try:
+        warnings.warn_explicit(message, category, filename, lineno, module, _registries.setdefault(module, {}))
+    except Warning:  # the filters have changed: where they said so, the task itself would have raised it
+        warnings.showwarning(message, category, filename, lineno)
+
+
+# -- in the worker -----------------------------------------------------------------------------------------------------
+
+_adopted: set[str] = set()  # loggers whose levels are the parent's
+
+
+def adopt(packed: bytes) -> None:
+    """Warn and log from now on as the parent would."""
+    filters, level, disabled, levels = pickle.loads(packed)
+    warnings.resetwarnings()
+    warnings.filters[:] = map(pickle.loads, filters)  # type: ignore[index]
+    logging.disable(disabled)
+    logging.root.setLevel(level)
+    for name in _adopted.difference(dict(levels)):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _adopted.clear()
+    for name, level in levels:
+        logging.getLogger(name).setLevel(level)
+        _adopted.add(name)
+
+
+def send_what_is_said(send: Send) -> None:
+    """Have warnings and log records go to the parent, and nowhere else: handlers of this process would be copies of
+    the parent's."""
+    warnings.showwarning = partial(_send_warning, send)
+    for logger in [*logging.root.manager.loggerDict.values()]:
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
+    logging.root.handlers[:] = [_Sender(send)]
+
+
+def _send_warning(
+    send: Send, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    module = _module_at(filename, lineno)
+    try:
+        payload = dumps((message, category, filename, lineno, module))
+        pickle.loads(payload)
+    except Exception:
+        known = next(cls for cls in category.__mro__ if cls.__module__ == "builtins")
+        payload = pickle.dumps((f"{category.__name__}: {message}", known, filename, lineno, module))
+    send("warning", payload)
+
+
+def _module_at(filename: str, lineno: int) -> str:
+    """The name of the module that warns: a filter may be for it."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
+            return str(frame.f_globals.get("__name__"))
+        frame = frame.f_back
+    return "<unknown>"
+
+
+class _Sender(logging.Handler):
+    """The only handler of a worker."""
+
+    def __init__(self, send: Send) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._send("record", self._packed(record))
+        except Exception:
+            self.handleError(record)
+
+    def _packed(self, record: logging.LogRecord) -> bytes:
+        fields = dict(record.__dict__)
+        if record.exc_info:  # tracebacks do not travel, their text does
+            fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+            fields["exc_info"] = None
+        try:
+            payload = dumps(fields)
+            pickle.loads(payload)
+        except Exception:
+            fields |= {"msg": record.getMessage(), "args": None}
+            payload = pickle.dumps({name: value if is_plain(value) else str(value) for name, value in fields.items()})
+        return payload

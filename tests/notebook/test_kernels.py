@@ -1,0 +1,241 @@
+"""Live views and their Stop in every supported ipykernel: what a page would get and send, without a page.
+
+The kernels below are the ends of the supported range and the first one with subshells. Each is only put in front of the
+installed one, which takes a second or two where the package index answers.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+
+jupyter_client = pytest.importorskip("jupyter_client")
+pytest.importorskip("ipykernel")
+pytest.importorskip("anywidget")
+
+INSTALLED = "installed"
+KERNELS = ("6.29.5", "7.0.1", INSTALLED)
+NEEDED_BY_OLDER = "nest-asyncio"  # of what ipykernel needs, all that the newest does not need too
+UPDATES = 3  # messages that show that a view moves
+SECONDS = 30.0  # for whatever is waited for
+
+SETUP = """
+%load_ext taskloom
+import time, taskloom
+def sleep_all(count=4000):
+    graph = {("nap", i): (time.sleep, 0.05) for i in range(count)}
+    taskloom.threaded.get(graph, list(graph), num_workers=2)
+import ipykernel
+print(ipykernel.__version__)
+"""
+
+Message = dict[str, Any]
+
+
+class Frontend:
+    """What a page does with a kernel."""
+
+    def __init__(self, packages: Path | None) -> None:
+        path = [str(packages)] if packages else []
+        path += [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+        self._manager = jupyter_client.KernelManager()
+        self._manager.start_kernel(env={**os.environ, "PYTHONPATH": os.pathsep.join(path)}, stderr=subprocess.DEVNULL)
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=2 * SECONDS)
+        self.received: list[Message] = []
+        self._subshell = self._new_subshell()
+
+    def _new_subshell(self) -> str | None:
+        """Where pages send what is clicked, if the kernel has that."""
+        info = self._client.kernel_info(reply=True, timeout=SECONDS)["content"]
+        if "kernel subshells" not in info.get("supported_features", ()):
+            return None
+        session, control = self._client.session, self._client.control_channel
+        control.send(session.msg("create_subshell_request", {}))
+        return str(control.get_msg(timeout=SECONDS)["content"]["subshell_id"])
+
+    @property
+    def reads_clicks_while_busy(self) -> bool:
+        return self._subshell is not None
+
+    def start(self, code: str) -> str:
+        """Run a cell, and return its id without waiting."""
+        self.received.clear()
+        return str(self._client.execute(code))
+
+    def run(self, code: str) -> list[Message]:
+        """Run a cell to its end, and return what it sent."""
+        cell = self.start(code)
+        self.wait(cell)
+        return list(self.received)
+
+    def click(self, comm: str, **content: Any) -> None:
+        """Send a widget a message, as its script does."""
+        message = self._client.session.msg(
+            "comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": content}}
+        )
+        message["header"]["subshell_id"] = self._subshell
+        self._client.shell_channel.send(message)
+
+    def until(self, condition: Callable[[list[Message]], Any], what: str) -> Any:
+        """Read until `condition(what the newest cell's views sent so far)` is true, and return what it returned."""
+        return self._read(condition, SECONDS) or pytest.fail(f"waited {SECONDS:g} s for {what}")
+
+    def _read(self, condition: Callable[[list[Message]], Any], seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition(self.received)):
+            try:
+                self.received.append(self._client.get_iopub_msg(timeout=max(0.0, deadline - time.monotonic())))
+            except Empty:
+                break
+        return value
+
+    def wait(self, cell: str) -> None:
+        self.until(lambda received: is_over(received, cell), "the cell to end")
+
+    def stop(self, view: str, cell: str) -> None:
+        """Press a view's Stop, and wait until the cell is over.
+
+        Where the kernel does not read that while it is busy, the page interrupts it; more than once, because an
+        interrupt that falls into a garbage collection is lost in the hook that ipykernel 6 has there.
+        """
+        self.click(view, type="stop")
+        if not self.reads_clicks_while_busy:
+            for _ in range(int(SECONDS)):
+                self._manager.interrupt_kernel()
+                if self._read(lambda received: is_over(received, cell), 1.0):
+                    return
+        self.wait(cell)
+
+    def close(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+
+def is_over(received: list[Message], cell: str) -> bool:
+    return any(
+        message["msg_type"] == "status"
+        and message["content"]["execution_state"] == "idle"
+        and message["parent_header"].get("msg_id") == cell
+        for message in received
+    )
+
+
+def opened(received: list[Message]) -> str | None:
+    """The id of the newest view that was opened."""
+    ids = [
+        message["content"]["comm_id"]
+        for message in received
+        if message["msg_type"] == "comm_open" and "_esm" in message["content"]["data"]["state"]
+    ]
+    return ids[-1] if ids else None
+
+
+def sent(received: list[Message], comm: str) -> list[Any]:
+    """What a view was sent."""
+    return [
+        message["content"]["data"]
+        for message in received
+        if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == comm
+    ]
+
+
+def errors(received: list[Message]) -> list[str]:
+    return [message["content"]["ename"] for message in received if message["msg_type"] == "error"]
+
+
+def pictures(received: list[Message]) -> str:
+    """The texts of what stands where views were."""
+    return "\n".join(
+        message["content"]["data"]["text/plain"]
+        for message in received
+        if message["msg_type"] == "update_display_data" and "text/html" in message["content"]["data"]
+    )
+
+
+@pytest.fixture(scope="module", params=KERNELS)
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frontend]:
+    packages = None
+    if request.param != INSTALLED:
+        packages = tmp_path_factory.mktemp("packages")
+        fetched = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1"),
+                *("--no-deps", "--target", str(packages), f"ipykernel=={request.param}", NEEDED_BY_OLDER),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if fetched.returncode != 0:
+            pytest.skip(f"the package index gives no ipykernel {request.param}: {fetched.stderr.strip()[-200:]}")
+    page = Frontend(packages)
+    try:
+        (version,) = [message for message in page.run(SETUP) if message["msg_type"] == "stream"]
+        assert request.param in (INSTALLED, version["content"]["text"].strip())
+        yield page
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("magic", ["", "%%graph\n"])
+def test_a_view_moves_while_the_cell_is_busy_and_stop_stops(page: Frontend, magic: str) -> None:
+    page.run(f"%progress {'off' if magic else 'on'}")
+    cell = page.start(f"{magic}sleep_all()")
+    view = page.until(opened, "the view to appear")
+    page.until(lambda received: len(sent(received, view)) >= UPDATES, "the view to move")
+    assert not is_over(page.received, cell)
+    page.stop(view, cell)
+    assert errors(page.received) == ["KeyboardInterrupt"]
+    page.until(lambda received: "stopped" in pictures(received), "the picture of the end")
+    assert not errors(page.run("assert taskloom.last_run().status == 'cancelled'"))
+
+
+def test_the_dashboard_moves_in_its_own_cell_and_its_stop_stops(page: Frontend) -> None:
+    page.run("%progress off")
+    view = opened(page.run("%dashboard"))
+    assert view is not None
+    page.click(view, type="ready")
+    cell = page.start("sleep_all()")
+    page.until(lambda received: len(sent(received, view)) >= UPDATES, "the dashboard to move")
+    assert not is_over(page.received, cell)
+    page.stop(view, cell)
+    assert errors(page.received) == ["KeyboardInterrupt"]
+
+
+def test_the_selector_applies_at_once(page: Frontend) -> None:
+    view = opened(page.run("%scheduler"))
+    assert view is not None
+    cell = page.start(
+        "end = time.monotonic() + 20\n"
+        "while taskloom.config.get('scheduler') != 'sync' and time.monotonic() < end: time.sleep(0.02)\n"
+        "print(taskloom.config.get('scheduler'))"
+        if page.reads_clicks_while_busy
+        else "pass"
+    )
+    page.click(view, type="choose", engine="sync")
+    chosen = page.until(
+        lambda received: [data for data in sent(received, view) if "selector" in data.get("state", {})], "an answer"
+    )
+    assert chosen[-1]["state"]["selector"]["chosen"] == "sync"
+    if page.reads_clicks_while_busy:
+        page.wait(cell)
+        assert [message["content"]["text"] for message in page.received if message["msg_type"] == "stream"] == [
+            "sync\n"
+        ]
+    page.run("%scheduler undo")
+
+
+def test_compare_counts_trials_and_stop_stops(page: Frontend) -> None:
+    cell = page.start("%%compare -n 2 sync threads\nsleep_all()")
+    view = page.until(opened, "the bar to appear")
+    page.stop(view, cell)
+    assert errors(page.received) == ["KeyboardInterrupt"]
+    assert not errors(page.run("assert taskloom.config.get('scheduler') is None"))
