@@ -48,11 +48,17 @@ class Times:
         )
 
 
-def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> Times:
+def interleave(
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: bool = True,
+    between: Callable[[], object] = lambda: None,
+) -> Times:
     """Time the contenders: once each per round, and each round begins with another one.
 
     Garbage is collected before each turn, so that nobody pays for what others left. Apart from that the collector is
     as Python sets it, also while the clock runs. The first turn of all, which warms pools and caches, does not count.
+    `between` is called before each turn, too: there, what a turn has left to other threads can come to its end.
     """
     if warm_up:
         for contender in contenders.values():
@@ -63,6 +69,7 @@ def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int, warm
         first = number % len(names)
         for name in names[first:] + names[:first]:
             contender = contenders[name]
+            between()
             gc.collect()
             begun = perf_counter()
             answer = contender()

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from math import nan
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -148,6 +149,7 @@ class Run:
         self.long: dict[int, tuple[float, float]] = {}  # CPU seconds and bytes of the tasks worth measuring
         self.stopped: list[str] = []  # not empty once no further task should start
         self.dropped: dict[str, tuple[int, float]] = {}  # name -> count and seconds of the rows left out
+        self.trimming = Lock()  # whoever reads rows of a run that may have ended, in a thread of its own, holds it
         self._duration: float | None = None
         self._on_cancel: Callable[[], None] | None = None
 
@@ -254,6 +256,10 @@ class Run:
 
     def trim(self, rows: int) -> None:
         """Keep only the `rows` tasks that finished last; counts and times by name stay exact."""
+        with self.trimming:
+            self._trim(rows)
+
+    def _trim(self, rows: int) -> None:
         if len(self.start) <= rows:
             self.start, self.stop = array("d", self.start), array("d", self.stop)  # a quarter of a list's size
             return

@@ -62,13 +62,21 @@ class RunGraph:
     @property
     def dependencies(self) -> list[tuple[int, ...]]:
         if self._dependencies is None:
-            self._dependencies = [
-                ((args,) if args >= 0 else ())
-                if isinstance(args, int)
-                else tuple(dict.fromkeys(s for s in args if s >= 0))
-                for args in self._args or ()
-            ]
+            self._dependencies = [_inputs_of(args) for args in self._args or ()]
         return self._dependencies
+
+    def inputs(self, task: int) -> tuple[int, ...]:
+        """The tasks whose results one task takes, each once: cheap however large the graph is."""
+        if self._dependencies is None and self._args is not None:
+            return _inputs_of(self._args[task])
+        return self.dependencies[task]
+
+    def function(self, task: int) -> str:
+        """The name of one task's function: cheap however large the graph is."""
+        plan = self.plan  # which another thread may let go of
+        if self._functions is None and plan is not None:
+            return function_name(plan.functions[task])
+        return self.functions[task]
 
     def release_plan(self) -> None:
         """Let go of functions and constants; names and dependencies stay."""
@@ -92,6 +100,13 @@ class RunGraph:
             [functions[number] for number in numbers],
             [tuple([rank[d] for d in dependencies[number] if d in rank]) for number in numbers],
         )
+
+
+def _inputs_of(args: int | Sequence[int]) -> tuple[int, ...]:
+    """The tasks among the numbers of a task's arguments, each once; negative numbers are constants."""
+    if isinstance(args, int):
+        return (args,) if args >= 0 else ()
+    return tuple(dict.fromkeys([source for source in args if source >= 0]))
 
 
 def _size(value: Any) -> int:

@@ -19,6 +19,7 @@ MOST_OPEN = 3  # dashboards that follow runs: each costs time in every run
 
 
 class _Open(Protocol):
+    def flush(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -39,9 +40,11 @@ class DashboardMagic:
         self._server: DashboardServer | None = None
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.dashboard, "line", "dashboard")
+        shell.events.register("post_run_cell", self._flush)
 
     def close(self) -> None:
         """Turn the dashboards into pictures, end the server, and take the magic away."""
+        self._shell.events.unregister("post_run_cell", self._flush)
         self._shell.magics_manager.magics["line"].pop("dashboard", None)
         self._close_all_but(0)
         if self._server is not None:
@@ -82,6 +85,11 @@ class DashboardMagic:
         self._close_all_but(MOST_OPEN - 1)
         live = LiveDashboard(self._outputs, bus.last_run())
         self._open.append((live, bus.subscribe(live)))
+
+    def _flush(self, _result: object) -> None:
+        """Show the end of a cell's last run before the cell ends: a program that executes notebooks asks no longer."""
+        for live, _ in self._open:
+            live.flush()
 
     def _close_all_but(self, kept: int) -> None:
         while len(self._open) > kept:

@@ -11,6 +11,7 @@ from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
+from taskloom.views.figures.painter import Painter, is_worth_drawing
 from taskloom.views.headline import headline
 from taskloom.views.stream_picture import picture_html
 
@@ -28,7 +29,7 @@ class BokehWidget(LiveWidget):
 
 
 class LiveDashboard:
-    """The dashboard of the newest cell, and a listener on the bus.
+    """The dashboard of the newest cell, and a listener on the bus, whom it never keeps waiting.
 
     Parameters
     ----------
@@ -38,56 +39,54 @@ class LiveDashboard:
     """
 
     def __init__(self, outputs: LiveOutputs, run: Run | None) -> None:
-        self._lock = threading.Lock()  # pages answer in other threads than the bus calls in
+        self._lock = threading.Lock()  # of the document: the painter changes it, and pages ask in other threads
+        self._run = run
         self._dashboard = Dashboard()
         self._page = Page(self._dashboard.root)
         self._ready = False  # whether a page has the document
-        self._closed = False
         self._pictured = 0.0
         self._output = LiveOutput(outputs, BokehWidget, stop=self._stop, on_message=self._answer)
-        if run is not None:
-            self._dashboard.follow(run)
+        self._dashboard.show(run)
         self._output.show(self._picture(), running=run is not None and run.status == "running")
+        self._painter = Painter(self._draw)
 
     def run_started(self, run: Run) -> None:
-        """Turn to the run, unless it was started by a task of the one shown."""
-        with self._lock:
-            if self._closed or run.parent is not None:
-                return
-            self._dashboard.follow(run)
-            self._output.show(running=True, stopping=False)
-            self._send_changes()
+        """Turn to the run, unless it was started by a task of another."""
+        if run.parent is None:
+            self._run = run
 
     def run_updated(self, run: Run) -> None:
-        """Send what happened: one message."""
-        with self._lock:
-            if self._closed or run is not self._dashboard.run:
-                return
-            self._dashboard.update()
-            self._send_changes()
-            if monotonic() - self._pictured > PICTURE_EVERY:
-                self._output.show(self._picture())
+        """Something happened."""
+        if run is self._run and is_worth_drawing(run):
+            self._painter.wake()
 
-    def run_finished(self, run: Run) -> None:
-        """Show the whole run; the Stop button goes."""
-        with self._lock:
-            if self._closed or run is not self._dashboard.run:
-                return
-            self._dashboard.update()
-            self._send_changes()
-            self._output.show(self._picture(), running=False, stopping=False)
+    run_finished = run_updated
+
+    def flush(self) -> None:
+        """Show now what has not been shown yet."""
+        self._painter.flush()
 
     def close(self) -> None:
         """Leave a picture."""
+        self._painter.close()
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._output.finish(self._picture())
+            self._dashboard.show(self._run)
+            self._output.finish(self._picture())
+
+    def _draw(self) -> None:
+        """Send what happened: one message, and another when a run begins or ends."""
+        with self._lock:
+            run, before = self._run, self._dashboard.run
+            running = run is not None and run.status == "running"  # if it ends from here on, there is another drawing
+            self._dashboard.show(run)
+            self._send_changes()
+            is_due = not running or monotonic() - self._pictured > PICTURE_EVERY
+            traits = {"running": running} if running and run is before else {"running": running, "stopping": False}
+            self._output.show(self._picture() if is_due else None, **traits)
 
     def _stop(self) -> None:
-        run = self._dashboard.run
-        if run is not None:
-            run.cancel()
+        if self._run is not None:
+            self._run.cancel()
 
     def _answer(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         """Give a page that is ready the document, and BokehJS if it has none."""

@@ -144,7 +144,7 @@ class LiveOutput:
     def _settle(self, widget: LiveWidget) -> None:
         """Have in the cell what belongs there now."""
         wanted = self._wanted(widget)
-        if (WIDGET_MIME in wanted) != (WIDGET_MIME in (self._in_cell or ())) or not widget.live:
+        if wanted != self._in_cell and not (WIDGET_MIME in wanted and WIDGET_MIME in (self._in_cell or ())):
             self._in_cell = wanted
             cells = self._outputs.cells
             cells.update(cells.newest, self._id, wanted)  # nobody listens to what is said of a cell that has ended

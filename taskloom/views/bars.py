@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskloom.bus.summary import seconds
-from taskloom.graph import Key, task_name
+from taskloom.graph import task_name
 from taskloom.views.labels import key_label, name_label
 from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
 
@@ -22,22 +23,18 @@ if TYPE_CHECKING:
 MOST_BARS = 20_000  # a browser draws so many without a pause
 END = 8  # tasks looked at on each side of a stretch
 MOST_NAMES = 600  # with a colour that tells them from most others
+#: What a row of a task stream says: the columns of `Run.tasks`, and what a bar needs beyond them.
+COLUMNS = ("key", "name", "worker", "start", "stop", "cpu", "nbytes", "status", "color", "edge", "took", "tasks")
 
 
 class Bar(NamedTuple):
-    """A row of a task stream: the columns of `Run.tasks`, and what a bar needs beyond them."""
+    """A task, or the longest of several that share the bar; times in seconds since the run started."""
 
-    key: str
-    name: str
+    task: int
     worker: int
     start: float
     stop: float
-    cpu: float | None
-    nbytes: float | None
     status: str
-    color: str
-    edge: str
-    took: str
     tasks: int
 
 
@@ -50,22 +47,13 @@ class Bars:
     >>> taskloom.get({("load", i): (abs, -i) for i in range(3)}, ("load", 2))
     2
     >>> bars = Bars(taskloom.last_run())
-    >>> [(bar.key, bar.tasks) for bar in bars.finished(0, 1, most=10)]
-    [("('load', 2)", 1)]
+    >>> [(bar.task, bar.tasks) for bar in bars.finished(0, 1, most=10)]
+    [(0, 1)]
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        keys = run.graph.keys
-        self._colors = colors_by_name(keys)
-
-    def color(self, name: str) -> str:
-        """The colour of a task name; names that are met late get one of those that are left."""
-        if name not in self._colors:
-            if len(self._colors) >= MOST_NAMES:
-                return OTHER_COLOR
-            self._colors = name_colors([*self._colors, name])
-        return self._colors[name]
+        self._colors = colors_by_name(run.graph.keys)
 
     def finished(self, first: int, last: int, most: int) -> list[Bar]:
         """The bars of the tasks ``Run.done[first:last]``, of `most` stretches of tasks if there are more tasks."""
@@ -83,21 +71,41 @@ class Bars:
 
     def running(self) -> list[Bar]:
         """The bars of the tasks that run now, each up to this moment."""
-        run = self.run
-        now = run.duration
-        return [
-            self._bar(run.graph.keys[task], worker, start, max(now, start), "running", 1)
-            for worker, task, start in run.running
-        ]
+        now = self.run.duration
+        return [Bar(task, worker, start, max(now, start), "running", 1) for worker, task, start in self.run.running]
+
+    def color_of(self, bar: Bar) -> str:
+        """The colour of a bar: that of its task's name, or that of failure."""
+        return FAILED_COLOR if bar.status == "failed" else self.color(task_name(self.run.graph.keys[bar.task]))
+
+    def columns(self, bars: Sequence[Bar]) -> dict[str, Any]:
+        """Bars as columns: those of `Run.tasks`, and what else is drawn. Lists travel in one message."""
+        rows = [self._row(bar) for bar in bars]
+        return {field: [row[number] for row in rows] for number, field in enumerate(COLUMNS)}
+
+    def _row(self, bar: Bar) -> tuple[Any, ...]:
+        key = self.run.graph.keys[bar.task]
+        label = key_label(key) if bar.tasks == 1 else f"about {bar.tasks:,} tasks, such as {key_label(key)}"
+        cpu, nbytes = self.run.long.get(bar.task, (nan, nan)) if bar.tasks == 1 else (nan, nan)
+        color = self.color_of(bar)
+        took = seconds(bar.stop - bar.start)
+        return (label, name_label(task_name(key)), bar.worker, bar.start, bar.stop, _known(cpu), _known(nbytes),
+                bar.status, color, _darker(color), took, bar.tasks)  # fmt: skip
+
+    def color(self, name: str) -> str:
+        """The colour of a task name; names that are met late get one of those that are left."""
+        if name not in self._colors:
+            if len(self._colors) >= MOST_NAMES:
+                return OTHER_COLOR
+            self._colors = name_colors([*self._colors, name])
+        return self._colors[name]
 
     def _one(self, task: int) -> Bar:
         run = self.run
         status = "failed" if task == run.failed_task else "cancelled" if task in run.unfinished else "finished"
         start = run.start[task] - run.zero
         stop = max(start, run.stop[task] - run.zero) if run.stop[task] else run.duration
-        bar = self._bar(run.graph.keys[task], run.worker[task], start, stop, status, 1)
-        measures = run.long.get(task)
-        return bar if measures is None else bar._replace(cpu=_known(measures[0]), nbytes=_known(measures[1]))
+        return Bar(task, run.worker[task], start, stop, status, 1)
 
     def _stretch(self, first: int, last: int) -> Iterator[Bar]:
         """A bar for each worker that is seen at the two ends of a stretch of finished tasks."""
@@ -113,14 +121,7 @@ class Bars:
             stop = max(map(run.stop.__getitem__, tasks)) - run.zero
             longest = max(tasks, key=lambda task: run.stop[task] - run.start[task])
             count = max(1, round((last - first) * len(tasks) / total))
-            yield self._bar(run.graph.keys[longest], worker, start, max(start, stop), "finished", count)
-
-    def _bar(self, key: Key, worker: int, start: float, stop: float, status: str, count: int) -> Bar:
-        name = task_name(key)
-        color = FAILED_COLOR if status == "failed" else self.color(name)
-        label = key_label(key) if count == 1 else f"about {count:,} tasks, such as {key_label(key)}"
-        took = seconds(stop - start)
-        return Bar(label, name_label(name), worker, start, stop, None, None, status, color, _darker(color), took, count)
+            yield Bar(longest, worker, start, max(start, stop), "finished", count)
 
 
 @cache
@@ -133,8 +134,3 @@ def _darker(color: str) -> str:
 def _known(value: float) -> float | None:
     """NaN is no JSON."""
     return None if value != value else value
-
-
-def columns(bars: Sequence[Bar]) -> dict[str, Any]:
-    """Bars as columns: lists, which travel in one message."""
-    return {field: [bar[number] for bar in bars] for number, field in enumerate(Bar._fields)}

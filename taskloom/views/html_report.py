@@ -52,7 +52,7 @@ th { border-bottom: 1px solid #8080804d; }
 def write(run: Run, path: str | os.PathLike[str]) -> None:
     """Write the report of a run; a run that goes on is shown as it is now."""
     dashboard = Dashboard(MOST_BARS)
-    dashboard.follow(run)
+    dashboard.show(run)
     page = file_html(
         dashboard.root,
         resources=INLINE,

@@ -7,7 +7,6 @@ that they say the same thing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, TypedDict
 
@@ -15,6 +14,7 @@ from taskloom.graph import task_name
 from taskloom.views.labels import duration, error_label, key_label, name_label
 from taskloom.views.pace import Pace
 from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
+from taskloom.views.sampling import sample
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -24,7 +24,6 @@ EXACT_TASKS = 20_000  # larger runs count names on a sample: a bar must not slow
 SAMPLED_TASKS = 500  # keys looked at in such a run before its first reading
 SAMPLED_DONE = 250  # keys looked at per reading in such a run
 TEXT_BAR = 24  # characters
-GOLDEN_RATIO = 1.618033988749895
 
 
 class NameCount(TypedDict):
@@ -162,8 +161,8 @@ class Progress:
             return run.names
         if self._exact:
             return Counter(self._names)
-        sample = Counter(task_name(keys[number]) for number in _sample(len(keys), SAMPLED_TASKS))
-        return {name: round(count * len(keys) / SAMPLED_TASKS) for name, count in sample.items()}
+        counts = Counter(task_name(keys[number]) for number in sample(len(keys), SAMPLED_TASKS))
+        return {name: round(count * len(keys) / SAMPLED_TASKS) for name, count in counts.items()}
 
     def _count_done(self) -> None:
         fresh = self._run.done[self._cursor :]
@@ -173,16 +172,9 @@ class Progress:
                 self._done[name] += count
             return
         keys = self._run.graph.keys
-        sample = _sample(len(fresh), SAMPLED_DONE)
-        for index in sample:
-            self._done[task_name(keys[fresh[index]])] += len(fresh) / len(sample)
-
-
-def _sample(count: int, most: int) -> Sequence[int]:
-    """Choose from ``range(count)``, evenly but in no rhythm, which the names of tasks may have too."""
-    if count <= most:
-        return range(count)
-    return sorted(int(count * (index * GOLDEN_RATIO % 1)) for index in range(most))
+        chosen = sample(len(fresh), SAMPLED_DONE)
+        for index in chosen:
+            self._done[task_name(keys[fresh[index]])] += len(fresh) / len(chosen)
 
 
 def progress_state(run: Run) -> ProgressState:

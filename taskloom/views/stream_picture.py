@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH, ROW, LEFT, FOOT = 900, 24, 130, 24  # pixels
 MOST_BARS = 600  # one and a half pixels each
 MOST_ROWS = 32  # workers
+NARROWEST_FAILED = 4  # pixels of the bar of the task that failed: it is what people look for
 INK = "#808080"  # stands on light and on dark pages
 
 
@@ -31,8 +32,9 @@ def picture_html(run: Run | None) -> str:
     head = f'<div class="taskloom-dashboard" style="font-size: 13px; line-height: 20px"><div>{text}</div>'
     if run is None:
         return f"{head}</div>"
-    image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
-    state = Progress(run).state()
+    with run.trimming:
+        image = b64encode(picture_svg(run).encode("utf-8", "replace")).decode("ascii")
+        state = Progress(run).state()
     mark = "" if state["exact"] else "~"
     names = "".join(
         f'<span style="margin-right: 14px; white-space: nowrap"><span style="color: {row["color"]}">&#9632;</span> '
@@ -52,7 +54,7 @@ def picture_svg(run: Run) -> str:
     length = run.duration or 1.0
     scale = (WIDTH - LEFT - 10) / length
     bars = Bars(run)
-    drawn = [*bars.finished(0, len(run.done), max(1, MOST_BARS // rows)), *bars.unfinished()[:100], *bars.running()]
+    drawn = [*bars.finished(0, len(run.done), max(1, MOST_BARS // rows)), *bars.running(), *bars.unfinished()[:100]]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="sans-serif" font-size="12" fill="{INK}">',
@@ -62,7 +64,7 @@ def picture_svg(run: Run) -> str:
             f"{escape(one_line(worker.name, 16))}</text>"
             for row, worker in enumerate(run.workers[:rows])
         ),
-        *_rectangles((bar for bar in drawn if bar.worker < rows), scale),
+        *(_rectangle(bar, bars.color_of(bar), scale) for bar in drawn if bar.worker < rows),
         "</svg>",
     ]
     return "".join(parts)
@@ -75,11 +77,10 @@ def _axis(rows: int, length: float) -> Iterable[str]:
     yield f'<text x="{WIDTH - 10}" y="{bottom + 17}" text-anchor="end">{duration(length)}</text>'
 
 
-def _rectangles(bars: Iterable[Bar], scale: float) -> Iterable[str]:
-    for bar in bars:
-        width = max(0.5, (bar.stop - bar.start) * scale)
-        opacity = ' opacity=".6"' if bar.status == "running" else ""
-        yield (
-            f'<rect x="{LEFT + bar.start * scale:.1f}" y="{bar.worker * ROW + 2}" width="{width:.1f}" '
-            f'height="{ROW - 4}" fill="{bar.color}"{opacity}/>'
-        )
+def _rectangle(bar: Bar, color: str, scale: float) -> str:
+    width = max(NARROWEST_FAILED if bar.status == "failed" else 0.5, (bar.stop - bar.start) * scale)
+    opacity = ' opacity=".6"' if bar.status == "running" else ""
+    return (
+        f'<rect x="{LEFT + bar.start * scale:.1f}" y="{bar.worker * ROW + 2}" width="{width:.1f}" '
+        f'height="{ROW - 4}" fill="{color}"{opacity}/>'
+    )

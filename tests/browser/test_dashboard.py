@@ -1,6 +1,9 @@
 """The dashboard as a person sees it, in JupyterLab."""
 
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from .lab import Lab, Notebook
 from .test_progress import until
@@ -23,8 +26,40 @@ BARS = """() => {
 def open_dashboard(notebook: Notebook) -> Any:
     notebook.run(SLEEP)
     cell = notebook.run("%dashboard")
-    cell.locator(".taskloom-dashboard canvas").first.wait_for()
+    cell.locator(".taskloom-dashboard canvas").first.wait_for(state="attached")
     return cell
+
+
+def test_before_the_first_run_it_says_so(lab: Lab, notebook: Notebook) -> None:
+    own = lab.open()
+    own.run("%load_ext taskloom")
+    dashboard = open_dashboard(own)
+    dashboard.get_by_text("No run yet").wait_for()
+    canvas = dashboard.locator(".taskloom-dashboard canvas").first
+    assert not canvas.is_visible()
+    own.run("sleep_all(3, 0.01)")
+    canvas.wait_for()
+    dashboard.get_by_text("6/6 tasks · finished").wait_for()
+    until(lambda: canvas.bounding_box()["width"] > 300, "figures as wide as the cell")
+
+
+def boxes(dashboard: Any) -> list[dict[str, float]]:
+    """Where the figures are: a canvas each."""
+    return [canvas.bounding_box() for canvas in dashboard.locator(".taskloom-dashboard .bk-Figure").all()]
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1000, 2), (520, 1)])
+def test_has_one_column_where_it_is_narrow(lab: Lab, notebook: Notebook, width: int, columns: int) -> None:
+    own = lab.open(viewport={"width": width, "height": 900})
+    own.run("%load_ext taskloom")
+    dashboard = open_dashboard(own)
+    own.run("sleep_all(3, 0.01)")
+    dashboard.get_by_text("6/6 tasks · finished").wait_for()
+    until(lambda: len(found := boxes(dashboard)) == 6 and all(box["width"] > 250 for box in found), "all figures")
+    assert len({round(box["x"]) for box in boxes(dashboard)}) == columns
+    rows = sorted(boxes(dashboard), key=lambda box: (box["x"], box["y"]))
+    for above, below in pairwise(rows):
+        assert above["x"] != below["x"] or above["y"] + above["height"] <= below["y"] + 1
 
 
 def test_moves_while_the_cell_is_busy(notebook: Notebook) -> None:
@@ -50,9 +85,7 @@ def test_opened_late_shows_the_last_run(notebook: Notebook) -> None:
 def test_after_a_restart_it_says_that_it_is_the_last(lab: Lab, notebook: Notebook) -> None:
     opened = lab.open()
     opened.run("%load_ext taskloom")
-    opened.run(SLEEP)
-    dashboard = opened.run("%dashboard")
-    dashboard.locator(".taskloom-dashboard canvas").first.wait_for()
+    dashboard = open_dashboard(opened)
     opened.start("sleep_all(600, 0.05)")
     dashboard.locator(".taskloom-stop").wait_for()
     opened.restart()
@@ -80,6 +113,24 @@ def test_a_new_run_is_shown_whole_whatever_part_of_the_one_before_was_looked_at(
     notebook.run("sleep_all(4, 0.01)")
     dashboard.get_by_text("8/8 tasks · finished").wait_for()
     until(lambda: notebook.page.evaluate(ZOOM) < 1, "the new run's time")
+
+
+ROWS = """() => {
+    const figures = Bokeh.documents.at(-1).all_roots.flatMap((root) => [...root.references()])
+        .filter((model) => model.type === "Figure");
+    const rows = (title) => figures.find((figure) => figure.title.text === title).y_range.start + 0.5;
+    return [rows("Tasks by worker"), rows("Progress by task name")];
+}"""
+
+
+def test_all_workers_and_names_of_a_new_run_are_shown(notebook: Notebook) -> None:
+    dashboard = open_dashboard(notebook)
+    notebook.run("g = {(n, i): (time.sleep, 0.05) for n in 'abcdefgh' for i in range(4)}")
+    notebook.run("_ = taskloom.threaded.get(g, list(g), num_workers=2)")
+    dashboard.get_by_text("32/32 tasks · finished").wait_for()
+    workers, names = notebook.page.evaluate(ROWS)
+    assert workers >= 2
+    assert names == 6
 
 
 def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:

@@ -85,19 +85,24 @@ function render({ model, el }) {
   let run; // the number of the run that is shown
   let gone = false;
   let queue = Promise.resolve(); // messages are handled in the order in which they came
+  /** Before the first run the words stand alone: there is nothing to draw. */
+  const tell = (content) => {
+    run = content.run;
+    setText(note, content.headline);
+    page.hidden = run === null;
+  };
   const handle = async (content, buffers) => {
     if (gone) return;
     if (content.type === "document" && !shown) {
       const Bokeh = content.library ? await loadBokeh(buffers[0]) : await window[LIBRARY];
       if (!Bokeh || gone) return;
       shown = await showDocument(Bokeh, content, page);
-      run = content.run;
-      setText(note, content.headline);
+      tell(content);
     } else if (content.type === "patch" && shown) {
       shown.patch(content.patch, readBuffers(content.buffers, buffers));
-      if (content.run !== run) shown.reset(); // zoomed into the run before, it would show nothing of this one
-      run = content.run;
-      setText(note, content.headline);
+      const isNew = content.run !== run;
+      tell(content);
+      if (isNew) shown.reset(); // zoomed into the run before, it would show nothing of this one
     }
   };
   const receive = (content, buffers) => {

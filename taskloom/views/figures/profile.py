@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
-from bokeh.models import ColumnDataSource, FactorRange
 from bokeh.plotting import figure
 
 from taskloom.bus.summary import seconds
-from taskloom.graph import function_name
-from taskloom.views.figures.style import INK, add_hover, new_figure, replace
+from taskloom.views.figures.name_bars import NameBars
 from taskloom.views.labels import name_label
 from taskloom.views.palette import NAME_COLORS
+from taskloom.views.sampling import sample
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
 
 SAMPLED = 200  # tasks looked at in one update of a run that goes on
-MOST_READ = 20_000  # tasks looked at once a run has ended
+MOST_READ = 10_000  # tasks looked at once a run has ended
 TOP = 12  # functions
 
 
@@ -44,28 +43,28 @@ class FunctionTimes:
         self.times: dict[str, _Time] = {}
 
     def update(self) -> None:
-        """Read the tasks that have finished since the last call."""
+        """Read the tasks that have finished since the last call; those that did not finish, too, once the run ended."""
         run = self._run
         if self._ended:
             return
         self._ended = run.status != "running"
         if self._ended:
             self.times = {}
-            step = -(-len(run.done) // MOST_READ) or 1
-            self._add(run.done[::step], step)
-            return
+            self._seen = 0
         last = len(run.done)
-        step = -(-(last - self._seen) // SAMPLED) or 1
-        self._add(run.done[self._seen : last : step], step)
+        chosen = sample(last - self._seen, MOST_READ if self._ended else SAMPLED)
+        if chosen:
+            self._add([run.done[self._seen + index] for index in chosen], (last - self._seen) / len(chosen))
+        if self._ended:
+            self._add(run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}, 1)
         self._seen = last
 
-    def _add(self, tasks: Sequence[int], weight: int) -> None:
+    def _add(self, tasks: Iterable[int], weight: float) -> None:
         run = self._run
-        start, stop, times = run.start, run.stop, self.times
-        plan = run.graph.plan  # names of all functions would take long in a large run that has just begun
+        start, stop, function, times = run.start, run.stop, run.graph.function, self.times
         for task in tasks:
-            took = stop[task] - start[task]
-            name = run.graph.functions[task] if plan is None else function_name(plan.functions[task])
+            took = max(0.0, stop[task] - start[task])
+            name = function(task)
             time = times.get(name)
             if time is None:
                 time = times[name] = _Time()
@@ -76,25 +75,12 @@ class FunctionTimes:
 
 
 class Profile:
-    """A bar for each function. `root` is the figure."""
+    """A bar for each function, the most time first. `root` is the figure."""
 
     def __init__(self) -> None:
-        self._names = FactorRange()
-        self.root: figure = new_figure(
-            "Profile: seconds in tasks by function",
-            y_range=self._names,
-            tools="",
-            active_drag=None,
-            x_axis_label="Total (s)",
-        )
-        self._source = ColumnDataSource({"name": [], "total": [], "text": [], "mean": [], "longest": [], "count": []})
-        bars = self.root.hbar("name", left=0, right="total", height=0.6, source=self._source, line_color=None,
-                              fill_color=NAME_COLORS[0])  # fmt: skip
-        self.root.text("total", "name", "text", source=self._source, x_offset=6, text_baseline="middle",
-                       text_color=INK, text_font_size="12px")  # fmt: skip
-        add_hover(self.root, [bars], function="@name", tasks="@count", mean="@mean", longest="@longest")
-        self.root.x_range.update(start=0, range_padding=0.6)
-        self.root.ygrid.visible = False
+        self._bars = NameBars("Profile: time in tasks by function", name="function", count="tasks", mean="mean",
+                              longest="longest")  # fmt: skip
+        self.root: figure = self._bars.root
         self._functions: FunctionTimes | None = None
 
     def follow(self, run: Run) -> None:
@@ -107,22 +93,19 @@ class Profile:
         if self._functions is None:
             return
         self._functions.update()
-        labelled: dict[str, _Time] = {}
-        for name, time in nlargest(TOP, self._functions.times.items(), key=lambda item: item[1].total):
-            labelled.setdefault(name_label(name), time)
-        names, times = list(labelled)[::-1], list(labelled.values())[::-1]
-        if self._names.factors != names:
-            self._names.factors = names
-            self.root.height = 90 + 26 * max(1, len(names))
-        replace(
-            self._source,
-            {
-                "name": names,
-                "total": [time.total for time in times],
-                "text": [f"{seconds(time.total)} in {time.count:,.0f}, mean {seconds(time.total / time.count)}"
-                         for time in times],
-                "mean": [seconds(time.total / time.count) for time in times],
-                "longest": [seconds(time.longest) for time in times],
-                "count": [f"{time.count:,.0f}" for time in times],
-            },
+        found = nlargest(TOP, self._functions.times.items(), key=lambda item: item[1].total)
+        names, times = [name_label(name) for name, _ in found], [time for _, time in found]
+        most = max((time.total for time in times), default=0.0) or 1.0
+        means = [seconds(time.total / time.count) for time in times]
+        counts = [f"{time.count:,.0f}" for time in times]
+        self._bars.draw(
+            names,
+            name=names,
+            share=[time.total / most for time in times],
+            color=[NAME_COLORS[0]] * len(names),
+            text=[f"{seconds(time.total)} in {count} × {mean}"
+                  for time, count, mean in zip(times, counts, means, strict=True)],
+            count=counts,
+            mean=means,
+            longest=[seconds(time.longest) for time in times],
         )  # fmt: skip

@@ -8,37 +8,44 @@ from typing import TYPE_CHECKING, Any
 from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
-from taskloom.views.figures.style import CPU_COLOR, INK, MEMORY_COLOR, add_hover, new_figure, replace
+from taskloom.views.figures.style import CPU_COLOR, INK, MEMORY_COLOR, add_hover, new_figure, replace, time_range
 from taskloom.views.labels import one_line
 
 if TYPE_CHECKING:
     from taskloom.bus import Run, Sample
 
-MOST_POINTS = 300  # of a line
+STRETCH = 0.5  # seconds of which the mean is shown: the system counts CPU time in steps of 10 ms
+MOST_POINTS = 300  # of a line; a longer run's stretches are longer
 
 
 class Resources:
     """Two figures, `cpu` and `memory`, over one time axis."""
 
     def __init__(self, x_range: DataRange1d | None = None) -> None:
-        time = x_range or DataRange1d(range_padding=0)
+        time = x_range or time_range()
         self.cpu, self._cpu = _plot("CPU (% of one core)", CPU_COLOR, time, "@y{0}%")
         self.memory, self._memory = _plot("Memory (MB)", MEMORY_COLOR, time, "@y{0,0} MB")
         self._run: Run | None = None
 
     def follow(self, run: Run) -> None:
         """Show another run."""
-        self._run = run
+        self._run, self._due = run, 0.0
         self.update()
 
     def update(self) -> None:
-        """Draw the samples again: there are few."""
-        if self._run is None:
+        """Draw the samples again, when another stretch of time is over."""
+        run = self._run
+        if run is None:
             return
-        samples = list(self._run.samples)
-        names = [one_line(worker.name, 16) for worker in self._run.workers]
-        self._cpu.draw(samples, [sample.cpu for sample in samples], names)
-        self._memory.draw(samples, [sample.rss / 1e6 for sample in samples], names)
+        goes_on, now = run.status == "running", run.duration
+        if goes_on and now < self._due:
+            return
+        stretch = max(STRETCH, now / MOST_POINTS)
+        self._due = now + stretch
+        samples = list(run.samples)
+        names = [one_line(worker.name, 16) for worker in run.workers]
+        self._cpu.draw(samples, [sample.cpu for sample in samples], names, stretch)
+        self._memory.draw(samples, [sample.rss / 1e6 for sample in samples], names, stretch)
 
 
 class _Lines:
@@ -53,18 +60,21 @@ class _Lines:
         add_hover(plot, [whole], time="@x{0.0} s", all=unit)
         add_hover(plot, [each], worker="@name")
 
-    def draw(self, samples: list[Sample], values: list[float], names: list[str]) -> None:
-        times: defaultdict[float, float] = defaultdict(float)
-        lines: defaultdict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    def draw(self, samples: list[Sample], values: list[float], names: list[str], stretch: float) -> None:
+        """Draw the means of the values over stretches of time."""
+        sums: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for sample, value in zip(samples, values, strict=True):
-            times[sample.time] += value
-            lines[sample.worker][0].append(sample.time)
-            lines[sample.worker][1].append(value)
-        replace(self._whole, {"x": _thin(list(times)), "y": _thin(list(times.values()))})
-        shown = dict(lines) if len(lines) > 1 else {}
+            sums[sample.worker][int(sample.time / stretch)].append(value)
+        means = {worker: {n: sum(found) / len(found) for n, found in line.items()} for worker, line in sums.items()}
+        whole: defaultdict[int, float] = defaultdict(float)
+        for line in means.values():
+            for number, mean in line.items():
+                whole[number] += mean
+        replace(self._whole, {"x": [number * stretch for number in whole], "y": list(whole.values())})
+        shown = means if len(means) > 1 else {}
         each: dict[str, list[Any]] = {
-            "xs": [_thin(line[0]) for line in shown.values()],
-            "ys": [_thin(line[1]) for line in shown.values()],
+            "xs": [[number * stretch for number in line] for line in shown.values()],
+            "ys": [list(line.values()) for line in shown.values()],
             "name": [names[worker] if worker < len(names) else str(worker) for worker in shown],
         }
         replace(self._each, each)
@@ -74,8 +84,3 @@ def _plot(title: str, color: str, time: DataRange1d, unit: str) -> tuple[figure,
     plot = new_figure(title, x_range=time, y_range=DataRange1d(start=0, only_visible=True), height=190)
     lines = _Lines(plot, color, unit)
     return plot, lines
-
-
-def _thin(values: list[float]) -> list[float]:
-    """Few enough of the values, evenly."""
-    return values[:: -(-len(values) // MOST_POINTS) or 1]

@@ -19,6 +19,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
+from taskloom.views.figures.painter import Painter, is_worth_drawing
 from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ServedDashboard:
     """
 
     def __init__(self, run: Run | None, script: str, style: str, link: Callable[[int, str], str]) -> None:
-        self._lock = threading.Lock()  # of the document: the bus changes it in one thread, and pages ask in another
+        self._lock = threading.Lock()  # of the document: the painter changes it in one thread, pages ask in another
         self._run = run
         self._pages: set[_Socket] = set()  # changed in the server's thread only
         (listening,) = bind_sockets(0, ADDRESS)
@@ -76,6 +77,7 @@ class ServedDashboard:
         self._loop.call_soon(self._server.add_socket, listening)
         self._thread = threading.Thread(target=self._serve, name="taskloom-dashboard", daemon=True)
         self._thread.start()
+        self._painter = Painter(self._draw)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -86,14 +88,14 @@ class ServedDashboard:
 
     def close(self) -> None:
         """Close all pages and the port. Safe to call twice."""
+        self._painter.close()
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._close(), self._loop)
             self._thread.join()
 
     async def _close(self) -> None:
         self._server.stop()
-        with self._lock:  # from then on the bus finds nobody to tell
-            pages, self._pages = self._pages, set()
+        pages, self._pages = self._pages, set()
         for page in pages:
             page.close(1001, "closed")
         await self._server.close_all_connections()
@@ -106,22 +108,25 @@ class ServedDashboard:
     # -- the bus ------------------------------------------------------------------------------------------------
 
     def run_started(self, run: Run) -> None:
-        """Turn to the run, unless it was started by a task of the one shown."""
-        with self._lock:
-            if run.parent is None:
-                self._run = run
-                if self._pages:
-                    self._dashboard.follow(run)
-                    self._send_changes()
+        """Turn to the run, unless it was started by a task of another."""
+        if run.parent is None:
+            self._run = run
 
     def run_updated(self, run: Run) -> None:
-        """Send what happened: one message."""
-        with self._lock:
-            if run is self._run and self._pages:
-                self._dashboard.update()
-                self._send_changes()
+        """Something happened."""
+        if run is self._run and is_worth_drawing(run):
+            self._painter.wake()
 
     run_finished = run_updated
+
+    # -- the painter's thread -------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Send the pages what happened: one message."""
+        with self._lock:
+            if self._pages:
+                self._dashboard.show(self._run)
+                self._send_changes()
 
     def _send_changes(self) -> None:
         changes = self._page.patch()
@@ -130,9 +135,13 @@ class ServedDashboard:
         self._loop.call_soon_threadsafe(self._send, message)
 
     def _message(self, attached: list[bytes], **content: object) -> Message:
-        state = {"running": self._run is not None and self._run.status == "running"}
-        described = {**content, "headline": headline(self._run), "state": state, "n_buffers": len(attached)}
-        return json.dumps(described), attached
+        run = self._run
+        about = {
+            "headline": headline(run),
+            "run": None if run is None else run.id,
+            "state": {"running": run is not None and run.status == "running"},
+        }
+        return json.dumps({**content, **about, "n_buffers": len(attached)}), attached
 
     # -- the server's thread --------------------------------------------------------------------------------------
 
@@ -146,8 +155,7 @@ class ServedDashboard:
             if not self._pages:  # nobody looked, and so nothing was drawn
                 self._dashboard = Dashboard()
                 self._page = Page(self._dashboard.root)
-                if self._run is not None:
-                    self._dashboard.follow(self._run)
+                self._dashboard.show(self._run)
                 self._page.patch()
             else:
                 self._send_changes()  # other pages have the document already, and it will hold them

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.layouts import row
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Row
 from bokeh.plotting import figure
 
 INK = "#808080"  # readable on white and on black
 FAINT = "rgba(128, 128, 128, 0.2)"
+NARROWEST = 320  # pixels of a plot that shares a row
 CPU_COLOR, MEMORY_COLOR = "#0072B2", "#B26B00"
+
+
+def time_range() -> DataRange1d:
+    """The time axis of a run, which grows with it; a mark at either end is not cut off."""
+    return DataRange1d(range_padding=0.02)
 
 
 def new_figure(title: str, **options: Any) -> figure:
@@ -66,6 +73,13 @@ def place_legend(plot: figure) -> None:
 def add_hover(plot: figure, renderers: list[Any], **fields: str) -> None:
     """Show these fields of what the mouse is on; Bokeh puts the values in as text, never as HTML."""
     plot.add_tools(HoverTool(renderers=renderers, tooltips=list(fields.items()), show_arrow=False))
+
+
+def in_a_row(*plots: figure) -> Row:
+    """Plots beside each other where they have room, else below each other."""
+    for plot in plots:
+        plot.update(min_width=NARROWEST, styles={"flex": f"1 1 {NARROWEST}px"})
+    return row(list(plots), sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
 
 
 def replace(source: ColumnDataSource, columns: dict[str, Any]) -> None:

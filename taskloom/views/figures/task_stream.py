@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker, Range1d
+from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
-from taskloom.views.bars import MOST_BARS, Bar, Bars, columns
-from taskloom.views.figures.style import INK, add_hover, new_figure, replace
+from taskloom.views.bars import COLUMNS, MOST_BARS, Bars
+from taskloom.views.figures.style import add_hover, new_figure, place_legend, replace, time_range
 from taskloom.views.labels import one_line
+from taskloom.views.waits import Wait, Waits
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
 
 SOURCE = "taskloom-task-stream"
-NEW_BARS = 100  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
+NEW_BARS = 50  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
 AT_ONCE = 500  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
+MOST_NAMED = 6  # task names in a legend
 WORKER_LENGTH = 16  # characters
-WAIT_COLOR = "#B0B0B0"  # transfers: time in which a worker computes nothing
 
 
 class TaskStream:
@@ -38,7 +41,7 @@ class TaskStream:
 
     def __init__(self, x_range: DataRange1d | None = None, most_bars: int = MOST_BARS) -> None:
         self._most = most_bars
-        time = x_range or DataRange1d(range_padding=0)
+        time = x_range or time_range()
         self._rows = Range1d(start=0.5, end=-0.5)  # the first worker on top
         self.root: figure = new_figure(
             "Tasks by worker",
@@ -47,15 +50,21 @@ class TaskStream:
             css_classes=["taskloom-task-stream"],
             x_axis_label="Time (s)",
         )
-        self._done = ColumnDataSource(columns([]), name=SOURCE)
-        self._running = ColumnDataSource(columns([]))
-        self._moved = ColumnDataSource({"worker": [], "start": [], "stop": [], "what": []})
-        bars = [self._add_bars(self._done, 1.0), self._add_bars(self._running, 0.6)]
-        moved = self.root.hbar("worker", left="start", right="stop", height=0.25, source=self._moved,
-                               fill_color=WAIT_COLOR, line_color=INK)  # fmt: skip
-        add_hover(self.root, bars, task="@key", name="@name", took="@took", status="@status")
-        add_hover(self.root, [moved], transfer="@what")
+        self._done = ColumnDataSource({column: [] for column in COLUMNS}, name=SOURCE)
+        self._running = ColumnDataSource({column: [] for column in COLUMNS})
+        self._failed = ColumnDataSource({column: [] for column in COLUMNS})
+        self._waits = ColumnDataSource(_wait_columns([]))
+        self._drawn = self._add_bars(self._done, 1.0)
+        bars = [self._drawn, self._add_bars(self._running, 0.6)]
+        waits = self.root.hbar("worker", left="start", right="stop", height=0.2, source=self._waits,
+                               fill_color="color", line_color=None)  # fmt: skip
+        failed = self.root.scatter("start", "worker", source=self._failed, marker="inverted_triangle", size=13,
+                                   fill_color="color", line_color="white")  # fmt: skip
+        add_hover(self.root, [*bars, failed], task="@key", name="@name", took="@took", status="@status")
+        add_hover(self.root, [waits], waited="@what")
         self.root.ygrid.visible = False
+        self._ticks = FixedTicker(ticks=[])  # one for all time: Bokeh looks through the page for each new model
+        self.root.yaxis[0].ticker = self._ticks
         self._run: Run | None = None
         self._seen = 0  # tasks that are done and drawn
 
@@ -63,6 +72,21 @@ class TaskStream:
         # The line keeps the shortest task visible.
         return self.root.hbar("worker", left="start", right="stop", height=0.8, source=source, fill_color="color",
                               fill_alpha=alpha, line_color="edge")  # fmt: skip
+
+    def explain(self) -> None:
+        """Add a legend of the task names shown: for a figure that stands alone, with a run that is over."""
+        rows: dict[str, int] = {}
+        for row, (name, status) in enumerate(zip(self._done.data["name"], self._done.data["status"], strict=True)):
+            if status != "failed":
+                rows.setdefault(name, row)
+        items = [
+            LegendItem(label={"value": name}, renderers=[self._drawn], index=row)
+            for name, row in list(rows.items())[:MOST_NAMED]
+        ]
+        if len(rows) > MOST_NAMED:
+            items.append(LegendItem(label={"value": f"and {len(rows) - MOST_NAMED} more"}))
+        self.root.add_layout(Legend(items=items, name="names"))
+        place_legend(self.root)
 
     def follow(self, run: Run) -> None:
         """Show another run."""
@@ -85,11 +109,12 @@ class TaskStream:
             if len(self._done.data["key"]) + len(bars) > self._most:
                 self._redraw(run)
             else:
-                self._done.stream(columns(bars))
+                self._done.stream(self._bars.columns(bars))
+                self._waits.stream(_wait_columns(self._waiting.before(bars)), rollover=MOST_BARS)
         self._draw_running(run)
 
     def _draw_running(self, run: Run) -> None:
-        replace(self._running, columns(self._bars.running()))
+        replace(self._running, self._bars.columns(self._bars.running()))
         self._name_rows(run)
 
     def _redraw(self, run: Run) -> None:
@@ -98,27 +123,25 @@ class TaskStream:
         workers = max(1, len(run.workers))
         most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
         most = min(most, max(AT_ONCE, int(AT_ONCE * run.duration)))
-        bars: list[Bar] = self._bars.finished(0, last, most or 1)
-        if run.status != "running":
-            bars += self._bars.unfinished()[: self._most]
-        replace(self._done, columns(bars))
-        moved = [transfer for transfer in run.transfers if hasattr(transfer, "start")][-MOST_BARS:]
-        replace(
-            self._moved,
-            {
-                "worker": [transfer.worker for transfer in moved],
-                "start": [transfer.start for transfer in moved],
-                "stop": [transfer.stop for transfer in moved],
-                "what": [one_line(str(transfer), 80) for transfer in moved],
-            },
-        )
+        bars = self._bars.finished(0, last, most or 1)
+        unfinished = self._bars.unfinished()[: self._most] if run.status != "running" else []
+        replace(self._done, self._bars.columns([*bars, *unfinished]))
+        # However short the task that failed was, it is what people look for.
+        replace(self._failed, self._bars.columns([bar for bar in unfinished if bar.status == "failed"]))
+        self._waiting = Waits(run)
+        replace(self._waits, _wait_columns(self._waiting.before([*bars, *unfinished])[-MOST_BARS:]))
 
     def _name_rows(self, run: Run) -> None:
         count = max(1, len(run.workers))
-        names = {row: one_line(worker.name, WORKER_LENGTH) for row, worker in enumerate(run.workers)}
+        names: dict[Any, Any] = {row: one_line(worker.name, WORKER_LENGTH) for row, worker in enumerate(run.workers)}
         axis = self.root.yaxis[0]
         if axis.major_label_overrides != names or self._rows.start != count - 0.5:
             step = -(-count // 40)
-            axis.update(ticker=FixedTicker(ticks=list(range(0, count, step))), major_label_overrides=names)
-            self._rows.start = count - 0.5
+            self._ticks.ticks = list(range(0, count, step))
+            axis.major_label_overrides = names
+            self._rows.update(start=count - 0.5, reset_start=count - 0.5)
             self.root.height = min(480, max(160, 90 + 26 * count))
+
+
+def _wait_columns(waits: Sequence[Wait]) -> dict[str, Any]:
+    return {field: [wait[number] for wait in waits] for number, field in enumerate(Wait._fields)}
