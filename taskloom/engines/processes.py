@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import cache, partial
 from numbers import Integral
@@ -18,7 +19,7 @@ from taskloom.engines import worker
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer, run_observed
-from taskloom.engines.pools import check_pool, pool_size, submit_to
+from taskloom.engines.pools import PoolCheck, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
 from taskloom.engines.processes_run import ProcessesRun
 from taskloom.engines.sync import SyncEngine
@@ -27,7 +28,7 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool
 from taskloom.engines.worker.pool import pool as warm_pool
 from taskloom.errors import ConfigError, SerializationError
-from taskloom.graph import Plan
+from taskloom.graph import Key, Plan
 
 
 class ProcessesEngine(Engine):
@@ -59,7 +60,7 @@ class ProcessesEngine(Engine):
         context: str | None = None,
         initializer: Any = None,
         initargs: tuple[Any, ...] = (),
-        retries: int | None = None,
+        retries: int | Mapping[Key, int] | None = None,
         memory_limit: float | None = None,
         **options: Any,
     ) -> list[Any]:
@@ -67,7 +68,7 @@ class ProcessesEngine(Engine):
         _check_platform()
         method = _start_method(context)
         width = workers_wanted(num_workers)
-        tries = _whole("retries", retries, config.get("multiprocessing.retries"))
+        tries = _retries(retries, plan)
         limit = _bytes(memory_limit)
         if pool is None:
             pool = config.get("pool")
@@ -105,7 +106,7 @@ class ProcessesEngine(Engine):
         run: Run,
         observer: Observer | None,
         width: int,
-        retries: int,
+        retries: Callable[[int], int],
         limit: float,
     ) -> list[Any]:
         __tracebackhide__ = True
@@ -127,9 +128,7 @@ class ProcessesEngine(Engine):
         run.on_cancel(partial(outcomes.put, None))
         submit = submit_to(pool, outcomes, context, run.stopped)
         try:
-            return run_observed(
-                plan, run, observer or Observer([], {}, {}), submit, outcomes, width, partial(check_pool, pool)
-            )
+            return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width, PoolCheck(pool))
         finally:
             run.stopped.append("over")
 
@@ -157,11 +156,24 @@ def _start_method(context: Any) -> str:
     return method
 
 
-def _whole(name: str, value: Any, default: int) -> int:
+def _retries(value: Any, plan: Plan) -> Callable[[int], int]:
+    """How often a task, by number, is tried again: as the call says for all or for its key, else the configuration.
+
+    Keys that are not in the plan are nobody's mistake: an optimisation may have left them out.
+    """
+    default: int = config.get("multiprocessing.retries")
     if value is None:
-        return default
+        return lambda task: default
+    if not isinstance(value, Mapping):
+        every = _whole(value)
+        return lambda task: every
+    own = {key: _whole(number) for key, number in value.items()}
+    return lambda task: own.get(plan.keys[task], default) if task >= 0 else default
+
+
+def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-        raise ConfigError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
+        raise ConfigError(f"retries={value!r} cannot be used: it takes a whole number, 0 or more, or one for each key.")
     return int(value)
 
 

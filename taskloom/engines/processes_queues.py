@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from time import perf_counter, sleep
 from typing import Any
@@ -35,7 +35,13 @@ class Queues:
     """
 
     def __init__(
-        self, plan: Plan, run: Run, pool: WorkerPool, num_workers: int, retries: int, memory_limit: float
+        self,
+        plan: Plan,
+        run: Run,
+        pool: WorkerPool,
+        num_workers: int,
+        retries: Callable[[int], int],
+        memory_limit: float,
     ) -> None:
         self.plan = plan
         self.run = run

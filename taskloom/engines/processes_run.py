@@ -228,13 +228,13 @@ class ProcessesRun(Queues):
         self.pool.remove(worker)
         if culprit >= 0:
             tries = self.attempts[culprit] = self.attempts.get(culprit, 0) + 1
-            if tries > self.retries or out_of_memory:
+            if tries > self.retries(culprit) or out_of_memory:
                 self.run.worker[culprit] = hand.number
                 raise self._fail(culprit, died(self.plan.keys[culprit], fate, tries, last_lines, out_of_memory))
         else:
             self.attempts.setdefault(NOWHERE, 0)
             self.attempts[NOWHERE] += 1
-            if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
+            if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries(NOWHERE):
                 raise died_idle(fate, last_lines)
         for other in self.hands:  # what waits for data is planned anew
             other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])

@@ -3,9 +3,11 @@
 import contextlib
 import io
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 import taskloom
 
-from .cases import Get, processes
+from .cases import REPOSITORY, Get, check_child, processes
 
 
 @pytest.fixture
@@ -115,7 +117,121 @@ def test_long_tasks_are_shared_out_and_workers_stay(get: Get) -> None:
     assert set(get(dsk, list(dsk))) == pids
 
 
-@pytest.mark.parametrize("option", [{"retries": -1}, {"memory_limit": 0}, {"context": "thread"}])
+@pytest.mark.parametrize(
+    "option", [{"retries": -1}, {"retries": {"a": 1.5}}, {"memory_limit": 0}, {"context": "thread"}, {"context": 3}]
+)
 def test_values_that_cannot_be(get: Get, option: dict[str, Any]) -> None:
     with pytest.raises(taskloom.ConfigError):
         get({"a": (abs, -1)}, "a", **option)
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
+def test_an_initializer_reaches_workers_that_replace_dead_ones(context: str) -> None:
+    program = f"""
+import os, tempfile, taskloom
+def initialize():
+    os.environ["TASKLOOM_TEST"] = "set"
+def task(i, mark):
+    if i == 3 and not os.path.exists(mark):
+        open(mark, "w").close()
+        os._exit(1)
+    return os.environ.get("TASKLOOM_TEST")
+mark = tempfile.mkdtemp() + "/died"
+dsk = {{("x", i): (task, i, mark) for i in range(6)}}
+get = taskloom.multiprocessing.get
+print(set(get(dsk, list(dsk), num_workers=1, initializer=initialize, context="{context}")), os.path.exists(mark))
+print(set(get(dsk, list(dsk), num_workers=1, context="{context}")))
+"""
+    assert check_child(program) == "{'set'} True\n{None}\n"
+
+
+def test_another_start_method_replaces_the_workers() -> None:
+    program = """
+import os, psutil, taskloom
+def pids():
+    dsk = {("x", i): (lambda i: __import__("time").sleep(0.02) or (os.getpid(), os.getppid()), i) for i in range(6)}
+    return taskloom.multiprocessing.get(dsk, list(dsk), num_workers=2)
+seen = []
+for context in ("fork", "forkserver", "spawn", "fork"):
+    with taskloom.config.set({"multiprocessing.context": context}):
+        ran = {pid for pid, _ in pids()}
+        assert ran == {pid for pid, _ in pids()} and not ran & set(seen), (ran, seen)
+        parents = {parent for _, parent in pids()}
+        assert (parents == {os.getpid()}) == (context != "forkserver"), parents
+    seen += ran
+    alive = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert alive - parents == ran, (alive, ran)
+print("fine")
+"""
+    assert check_child(program) == "fine\n"
+
+
+def test_a_fork_may_use_what_other_threads_had_locked() -> None:
+    """Threads compute and change the configuration all the time while workers are forked."""
+    program = """
+import threading, taskloom, warnings
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        with taskloom.config.set(num_workers=2):
+            taskloom.threaded.get({("x", i): (abs, i) for i in range(50)}, ("x", 3))
+def task(i):
+    with taskloom.config.set(num_workers=1), taskloom.Callback():
+        return taskloom.threaded.get({"a": (abs, i), "b": (abs, "a")}, "b")
+threads = [threading.Thread(target=busy) for _ in range(2)]
+for thread in threads:
+    thread.start()
+try:
+    for _ in range(15):  # each with workers of its own
+        dsk = {("x", i): (task, i) for i in range(4)}
+        assert taskloom.multiprocessing.get(
+            dsk, list(dsk), num_workers=2, context="fork", initializer=abs, initargs=(1,)
+        ) == list(range(4))
+finally:
+    stop.set()
+print("fine")
+"""
+    assert check_child(program, limit=60) == "fine\n"
+
+
+SCRIPT = """
+import traceback, taskloom
+def users_function(x):
+    return 1 / x  # the line that fails
+class Counter:
+    def divide(self, x):
+        return [users_function(y) for y in (x,)]
+try:
+    taskloom.multiprocessing.get({"a": (Counter().divide, 0)}, "a", num_workers=1)
+except ZeroDivisionError as error:
+    print("".join(traceback.format_exception(error)))
+"""
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
+def test_a_script_without_a_guard_runs_once_and_tracebacks_show_its_lines(context: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text('print("script runs")\n' + SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "TASKLOOM_MULTIPROCESSING__CONTEXT": context},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout.count("script runs") == 1
+    assert f'File "{script}", line 5, in users_function\n    return 1 / x  # the line that fails' in done.stdout
+    assert f'File "{script}", line 8, in divide' in done.stdout
+
+
+def test_tracebacks_show_the_lines_of_a_cell() -> None:
+    program = f"""
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell({SCRIPT!r})
+"""
+    shown = check_child(program)
+    assert "return 1 / x  # the line that fails" in shown
+    assert "dynamic-code" not in shown
