@@ -11,7 +11,7 @@ from taskloom.bus.run import Run
 from taskloom.engines.processes_hand import Hand, Running
 from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
-from taskloom.engines.worker.page import LIMIT, NEVER, POSITION, RUN, STARTED
+from taskloom.engines.worker.page import LIMIT, NEVER, NEXT, POSITION, RUN, STARTED
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
@@ -202,9 +202,15 @@ class Queues:
         self.parcels[slot] = parcel
         self.run.transfers.append((perf_counter() - self.run.zero, slot, stock.place[slot], parcel.nbytes))
         for task, hand in self.waiting.pop(slot, []):
-            if stock.place[task] == IN_TRANSIT and all(self._is_at_hand(s, hand) for s in stock.inputs(task)):
+            if stock.place[task] != IN_TRANSIT:
+                continue
+            missing = [slot for slot in stock.inputs(task) if not self._is_at_hand(slot, hand)]
+            if not missing:
                 stock.put(task, hand.index)
                 hand.queue.append(task)
+            elif not any(slot in self.waiting for slot in missing):  # they were taken back from this worker
+                hand.left -= 1
+                stock.take_back([task])
 
     def _send_batch(self, hand: Hand) -> None:
         tasks = hand.queue[hand.sent :]
@@ -273,33 +279,31 @@ class Queues:
         return self._take_back(victim, best[len(best) // (hungry + 1)])
 
     def _take_back(self, hand: Hand, position: int) -> bool:
-        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything.
-
-        The worker writes what it begins before it looks at the limit, and we write the limit before we look at what it
-        has begun: after a moment, either it has seen the limit or we see what it has begun.
-        """
+        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything."""
         stock = self.stock
         assert stock is not None
         running = hand.running()
         position = max(position, running + 1, hand.reported)
         if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
             return False
-        hand.worker.page[LIMIT] = position
-        sleep(SETTLES)
-        first = max(position, int(hand.worker.page[POSITION]) + 1)  # by now it may have done all, and be idle
-        taken = [task for task in hand.queue[first : hand.sent] if task >= 0]
-        hand.queue[first : hand.sent] = [NOWHERE] * (hand.sent - first)
-        hand.seen, hand.fresh, hand.begun = position, hand.sent, first
+        first = max(position, self._forbid(hand, position))
+        taken = [task for task in hand.queue[first:] if task >= 0]  # also what is not sent yet: it may need the others
+        hand.queue[first:] = [NOWHERE] * (hand.sent - first)
+        hand.seen, hand.fresh = position, hand.sent
         hand.left -= len(taken)
         stock.take_back(taken)
         return bool(taken)
 
-    def _on_returned(self, hand: Hand, position: int) -> None:
-        """The worker has seen a limit: what we took for begun, it has not begun either."""
-        stock = self.stock
-        if stock is None or position >= hand.begun:
-            return
-        taken = hand.queue[position : hand.begun]
-        hand.queue[position : hand.begun] = [NOWHERE] * len(taken)
-        hand.left -= len(taken)
-        stock.take_back(taken)
+    def _forbid(self, hand: Hand, position: int) -> int:
+        """Have a worker begin nothing from a position on; returns the first one that it has not begun.
+
+        The worker writes what it is about to begin before it looks at the limit, and we write the limit before we look
+        at that. So once it is not about to begin anything, it has seen the limit, or we see what it has begun.
+        """
+        page = hand.worker.page
+        page[LIMIT] = position
+        while True:
+            sleep(SETTLES)
+            begun = int(page[POSITION])
+            if page[NEXT] == begun or self.run.stopped or hand.worker.fate() is not None:
+                return begun + 1

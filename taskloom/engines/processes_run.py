@@ -116,8 +116,6 @@ class ProcessesRun(Queues):
             self._on_report(hand, parcels, *fields)
         elif kind == "failed":
             self._on_failed(hand, *fields)
-        elif kind == "returned":
-            self._on_returned(hand, *fields)
         elif kind == "data":
             self._on_data(fields[0], parcels[0])
         elif kind == "no_data":

@@ -147,11 +147,14 @@ def test_a_limit_that_comes_too_late_takes_nothing_back(get: Get) -> None:
     for worker, page in zip(pool.workers, pages, strict=True):
         worker.page = page  # type: ignore[assignment]
     dsk = {("x", i): (task, i) for i in range(80)}
-    assert get(dsk, list(dsk)) == list(range(80))
-    run = taskloom.last_run()
-    assert run is not None
-    assert sorted(run.done) == list(range(80))
-    assert sum(page.limits for page in pages)
+    for _ in range(20):  # on a busy machine one worker may have done all before the other is asked to help
+        assert get(dsk, list(dsk)) == list(range(80))
+        run = taskloom.last_run()
+        assert run is not None
+        assert sorted(run.done) == list(range(80))
+        if sum(page.limits for page in pages):
+            return
+    raise AssertionError("no worker was ever given a limit")
 
 
 @pytest.mark.parametrize("option", [{"retries": -1}, {"memory_limit": 0}, {"context": "thread"}])

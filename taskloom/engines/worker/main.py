@@ -16,7 +16,7 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.page import CANCELLED, LIMIT, NOTHING, POSITION, RUN, STARTED, Page
+from taskloom.engines.worker.page import CANCELLED, LIMIT, NEXT, NOTHING, POSITION, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.slots import Slots
 
@@ -142,7 +142,7 @@ class Worker:
         slots = self.slots
         if slots.run != run:
             slots = self.slots = Slots(run, size, constants)
-            self.page[POSITION] = NOTHING
+            self.page[POSITION] = self.page[NEXT] = NOTHING
         for chunk in chunks:
             slots.learn(chunk, parcels)
         slots.drop(dropped)
@@ -152,12 +152,11 @@ class Worker:
         self.page[RUN] = run
         with self.reporting:
             self.times, self.tasks, self.first, self.reported = [], tasks, first, first
-        position = first
         try:
             self._run(slots, seen)
         except BaseException as error:
             self.in_task = False
-            position = int(self.page[POSITION])
+            position = max(first, int(self.page[POSITION]))
             self._report()
             self._fail(run, tasks[position - first], error)
         else:
@@ -177,13 +176,12 @@ class Worker:
         begun = start = clock()
         self.in_task = True
         for position, task in enumerate(self.tasks, self.first):
+            page[NEXT] = position
+            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
+                page[NEXT] = page[POSITION]
+                break
             page[STARTED] = start
             page[POSITION] = position
-            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
-                self.in_task = False
-                self._report()
-                self._send("returned", run, position)
-                return
             function = functions[codes[task]]
             if function is None:
                 function = slots.function(task)

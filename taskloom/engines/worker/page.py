@@ -8,12 +8,13 @@ import os
 NOTHING = -1.0
 NEVER = 1e300
 
-# The words of the page: the first three are written by the worker, the others by its parent.
+# The words of the page: the first four are written by the worker, the others by its parent.
 RUN = 0  # the number of the run, NOTHING while the worker is idle
 POSITION = 1  # of what it began last, in its queue
 STARTED = 2  # when that began
-LIMIT = 3  # it must begin nothing from this position on
-CANCELLED = 4  # it must begin nothing of the run with this number or older ones
+NEXT = 3  # the position that it is about to begin if the limit permits, otherwise the same as POSITION
+LIMIT = 4  # it must begin nothing from this position on
+CANCELLED = 5  # it must begin nothing of the run with this number or older ones
 
 
 class Page:
@@ -29,7 +30,7 @@ class Page:
         file = os.memfd_create("taskloom-page", os.MFD_CLOEXEC)
         os.ftruncate(file, mmap.PAGESIZE)
         page = cls(file)
-        page.words[RUN] = page.words[POSITION] = page.words[CANCELLED] = NOTHING
+        page.words[RUN] = page.words[POSITION] = page.words[NEXT] = page.words[CANCELLED] = NOTHING
         page.words[LIMIT] = NEVER
         return page, file
 
