@@ -53,7 +53,8 @@ class Queues:
         self.waiting: dict[int, list[tuple[int, Hand]]] = {}  # tasks by a result that has been sent for
         self.attempts: dict[int, int] = {}
         self.mean = 0.0  # seconds that a task takes
-        self.held = 0.0  # bytes of large results
+        self.held = 0.0  # bytes of results, as far as they have a size that can be told
+        self.unbooked: dict[int, float] = {}  # sizes of results that were there before stock was taken
         self.look = FIRST_LOOK
         self.num_workers = num_workers
         self.hands = [self._hand(pool.ensure(num_workers)[0], 0)]  # the others join when stock is taken
@@ -141,6 +142,9 @@ class Queues:
         for task in first.queue:
             place[task] = 0
         self.stock = Stock(self.plan, self.num_workers, self.done, place)
+        uses, requested = self.stock.uses, self.parts.requested
+        self._held({task: size for task, size in self.unbooked.items() if uses[task] or task in requested})
+        self.unbooked.clear()
 
     def _share_out(self) -> None:
         __tracebackhide__ = True

@@ -176,9 +176,10 @@ class ProcessesRun(Queues):
         if self.stock is None:
             for task in tasks:
                 self.done[task] = 1
-            if any(size > LARGE for size in sizes.values()):
-                self._share()
-                self._held(sizes)
+            if sizes:
+                self.unbooked.update(sizes)
+                if sum(self.unbooked.values()) > LARGE:
+                    self._share()
         else:
             self._held(sizes)
             for task in tasks:

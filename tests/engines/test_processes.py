@@ -5,8 +5,9 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from time import sleep
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,26 @@ import taskloom
 from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.pool import pool
 
-from .cases import Get, processes
+from .cases import PATIENCE, Get, in_thread, processes
 
 
 @pytest.fixture
 def get() -> Iterator[Get]:
     with processes(2) as get:
         yield get
+
+
+def newest() -> taskloom.Run:
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "what the test waits for never happened"
+        sleep(0.002)
 
 
 def test_print_reaches_the_caller_in_order(get: Get) -> None:
@@ -155,6 +169,44 @@ def test_a_limit_that_comes_too_late_takes_nothing_back(get: Get) -> None:
         if sum(page.limits for page in pages):
             return
     raise AssertionError("no worker was ever given a limit")
+
+
+@pytest.mark.parametrize("limit", ["6 MB", "0.006GB", "5.7MiB", "0.01%", 0.0001, 6e6])
+def test_a_memory_limit_may_be_written_as_people_do(get: Get, limit: Any) -> None:
+    assert get({"a": (abs, -1), "b": (abs, "a")}, "b", memory_limit=limit) == 1
+    with taskloom.config.set({"multiprocessing.memory_limit": limit}):
+        assert get({"a": (abs, -1)}, "a") == 1
+
+
+@pytest.mark.parametrize("limit", ["", "much", "-1 GB", "0", "200%", "1 GB of it", True, -1, float("nan"), [1]])
+def test_a_memory_limit_that_is_none(get: Get, limit: Any) -> None:
+    with pytest.raises(taskloom.ConfigError, match="memory_limit"):
+        get({"a": (abs, -1)}, "a", memory_limit=limit)
+    with pytest.raises(taskloom.ConfigError, match="memory_limit"):
+        taskloom.config.set({"multiprocessing.memory_limit": limit})
+
+
+def test_runs_take_turns_and_one_that_waits_can_be_cancelled(get: Get, tmp_path: Path) -> None:
+    def task() -> int:
+        while not go.exists():
+            sleep(0.005)
+        return 1
+
+    go = tmp_path / "go"
+    first = in_thread(get, {"long": (task,)}, "long")
+    wait_until(lambda: newest().running != [])
+    second = in_thread(get, {"short": (abs, -2)}, "short")
+    wait_until(lambda: newest().graph.keys == ["short"])
+    waiting = newest()
+    assert (waiting.status, waiting.n_done) == ("running", 0)
+    waiting.cancel()
+    with pytest.raises(KeyboardInterrupt):
+        second()
+    assert waiting.status == "cancelled"
+    third = in_thread(get, {"third": (abs, -3)}, "third")
+    wait_until(lambda: newest().graph.keys == ["third"])
+    go.touch()
+    assert (first(), third()) == (1, 3)
 
 
 @pytest.mark.parametrize("option", [{"retries": -1}, {"memory_limit": 0}, {"context": "thread"}])

@@ -21,9 +21,11 @@ from typing import Any
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.page import CANCELLED, NOTHING, RUN, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.turns import Turns
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
+GRACE = 0.5  # seconds that a worker which has not heard of a cancel may still take when the next run needs it
 BUFFER = 4 << 20  # bytes that a socket holds
 _COMMAND = """import sys
 sys.path[:] = {path!r}
@@ -47,6 +49,7 @@ class WorkerProcess:
         self._page = page
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
+        self.stuck = False  # in a task of a run that was cancelled
         self._last_words = ""
         seed = os.environ.get("PYTHONHASHSEED", "random")
         command = _COMMAND.format(
@@ -170,11 +173,10 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """Worker processes that stay between runs. One run at a time has them: it holds `lock`."""
+    """Worker processes that stay between runs. One run at a time has them: they take `turns`."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.holder = 0  # the thread that holds it
+        self.turns = Turns()
         self.workers: list[WorkerProcess] = []
         self._started = 0
         self._runs = 0
@@ -195,6 +197,11 @@ class WorkerPool:
         for worker, what in self.wait(0):
             if worker is not None and what == "end" and worker.fate() is not None:
                 self.remove(worker)
+        for worker in [worker for worker in self.workers if worker.stuck]:
+            self._until_idle(worker, monotonic() + GRACE)
+            if worker.page[RUN] != NOTHING:
+                self.remove(worker)
+            worker.stuck = False
         while len(self.workers) > n:
             self.remove(self.workers[-1])
         return self.fill(n)
@@ -294,6 +301,7 @@ class WorkerPool:
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
+                worker.stuck = worker.page[RUN] == run
             worker.send("end", run)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
