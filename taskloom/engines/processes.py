@@ -15,6 +15,7 @@ from typing import Any
 
 from taskloom import config
 from taskloom.bus.run import Run, current_run
+from taskloom.config.sizes import parse_size
 from taskloom.engines import worker
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.interrupt import Interrupt
@@ -32,7 +33,11 @@ from taskloom.graph import Key, Plan
 
 
 class ProcessesEngine(Engine):
-    """Several tasks at a time, in worker processes."""
+    """Several tasks at a time, in worker processes.
+
+    Runs that are started from several threads take turns, in the order in which they came: each has all workers, and
+    the whole of the memory limit. One that waits is in the records as running, with nothing done, and can be cancelled.
+    """
 
     name = "processes"
     names = ("processes", "multiprocessing")
@@ -61,7 +66,7 @@ class ProcessesEngine(Engine):
         initializer: Any = None,
         initargs: tuple[Any, ...] = (),
         retries: int | Mapping[Key, int] | None = None,
-        memory_limit: float | None = None,
+        memory_limit: float | str | None = None,
         **options: Any,
     ) -> list[Any]:
         __tracebackhide__ = True
@@ -80,21 +85,24 @@ class ProcessesEngine(Engine):
             return plan.results()
         preparation = None if initializer is None else _packed(initializer, initargs)
         try:
-            if warm_pool.holder == get_ident():  # inside a callback of a run that has the workers
+            if warm_pool.turns.holder == get_ident():  # inside a callback of a run that has the workers
                 own = WorkerPool()
                 try:
                     own.use(method, preparation)
                     return self._run(own, plan, run, observer, width, tries, limit)
                 finally:
                     own.close()
-            with warm_pool.lock:
+            turn = warm_pool.turns.take()
+            run.on_cancel(turn.give_up)
+            with turn as mine:
+                if not mine or run.stopped:
+                    raise run.cancelled()
                 try:
                     warm_pool.use(method, preparation)
                     return self._run(warm_pool, plan, run, observer, width, tries, limit)
                 finally:
                     if preparation is not None:  # what it has set up is not for the next run
                         warm_pool.use(method)
-                    warm_pool.holder = 0
         finally:
             if preparation is not None:
                 preparation.close()
@@ -110,7 +118,6 @@ class ProcessesEngine(Engine):
         limit: float,
     ) -> list[Any]:
         __tracebackhide__ = True
-        pool.holder = get_ident()
         if observer is None:
             return ProcessesRun(plan, run, pool, width, retries, limit).execute()
         calls = Calls(pool, run, plan, width, retries)
@@ -180,12 +187,15 @@ def _whole(value: Any) -> int:
 def _bytes(limit: Any) -> float:
     """The bytes that results may take: as the call says, else the configuration, else 70% of the memory."""
     if limit is None:
-        limit = config.get("multiprocessing.memory_limit")
-    if limit is None:
-        return 0.7 * _total_memory()
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-        raise ConfigError(f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0.")
-    return float(limit)
+        limit = config.get("multiprocessing.memory_limit", 0.7)
+    try:
+        size = parse_size(limit)
+    except ValueError:
+        raise ConfigError(
+            f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0, a text such as '4 GiB' or "
+            "'50%', or a fraction of the memory such as 0.5."
+        ) from None
+    return size * _total_memory() if size <= 1 and limit.__class__ is not int else size
 
 
 @cache

@@ -23,7 +23,6 @@ class Hand:
         self.left = 0  # how many are in the queue and not done
         self.seen = -1.0  # the limit that it knows to be over
         self.fresh = 0  # the first position behind what was last taken back
-        self.begun = 0  # ... up to which it seemed to have begun when that was
         self.known: set[int] = set()  # the parts of the plan that it has
         self.functions: set[int] = set()
         self.copies: set[int] = set()  # results of others that it has

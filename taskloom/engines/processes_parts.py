@@ -18,7 +18,6 @@ class Parts:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.size = SIZE
         self.requested = {slot for slot in plan.requested if slot >= 0}
         self.culprit = 0  # the task whose function or constant could not be pickled
         self._uses = _count_uses(plan)

@@ -9,9 +9,9 @@ from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.processes_hand import Hand, Running
-from taskloom.engines.processes_parts import Parts
+from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
-from taskloom.engines.worker.page import LIMIT, NEVER, REPORT, RUN, STARTED
+from taskloom.engines.worker.page import LIMIT, NEVER, NEXT, POSITION, REPORT, RUN, STARTED
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
@@ -46,22 +46,25 @@ class Queues:
         self.plan = plan
         self.run = run
         self.pool = pool
+        self.size = len(plan)
         self.number = pool.next_run()
         self.retries = retries
         self.memory_limit = memory_limit
         self.parts = Parts(plan)
         self.results = plan.results()
-        self.here = bytearray(len(plan))  # per task whether its value is in `results`
+        self.here = bytearray(self.size)  # per task whether its value is in `results`
         self.parcels: dict[int, Parcel] = {}
-        self.left = len(plan)
-        self.done = bytearray(len(plan))
+        self.left = self.size
+        self.done = bytearray(self.size)
         self.stock: Stock | None = None
         self.waiting: dict[int, list[tuple[int, Hand]]] = {}  # tasks by a result that has been sent for
         self.attempts: dict[int, int] = {}
         self.mean = 0.0  # seconds that a task takes
-        self.held = 0.0  # bytes of large results
+        self.held = 0.0  # bytes of results, as far as they have a size that can be told
+        self.unbooked: dict[int, float] = {}  # sizes of results that were there before stock was taken
         self.look = FIRST_LOOK
-        self.hands = [self._hand(worker, index) for index, worker in enumerate(pool.ensure(num_workers))]
+        self.num_workers = num_workers
+        self.hands = [self._hand(pool.ensure(num_workers)[0], 0)]  # the others join when stock is taken
         self.run.current = Running(self.hands, run)
 
     def _hand(self, worker: WorkerProcess, index: int) -> Hand:
@@ -110,12 +113,12 @@ class Queues:
             self._ask_for_reports()
         if self.stock is None:
             hand = self.hands[0]
-            if looked and len(self.hands) > 1 and self._is_worth_sharing(hand):
+            if looked and self.num_workers > 1 and self._is_worth_sharing(hand):
                 self._share()
             else:
                 end = len(hand.queue)
-                if end < len(self.plan) and end - hand.reported < self.parts.size:
-                    tasks = range(end, min(end + self.parts.size, len(self.plan)))
+                if end < self.size and end - hand.reported < SIZE:
+                    tasks = range(end, min(end + SIZE, self.size))
                     hand.queue += tasks
                     hand.left += len(tasks)
                     self._send(hand, tasks, {}, [])
@@ -138,12 +141,18 @@ class Queues:
         return self.left > 1 and (now > FIRST_LOOK / 2 or self.mean > WORTH_SHARING)
 
     def _share(self) -> None:
-        """Take stock."""
+        """Take stock, and have the other workers join."""
         first = self.hands[0]
-        place = [NOWHERE] * len(self.plan)
+        others = [worker for worker in self.pool.fill(self.num_workers) if worker is not first.worker]
+        for worker in others[: self.num_workers - 1]:
+            self.hands.append(self._hand(worker, len(self.hands)))
+        place = [NOWHERE] * self.size
         for task in first.queue:
             place[task] = 0
-        self.stock = Stock(self.plan, len(self.hands), self.done, place)
+        self.stock = Stock(self.plan, self.num_workers, self.done, place)
+        uses, requested = self.stock.uses, self.parts.requested
+        self._held({task: size for task, size in self.unbooked.items() if uses[task] or task in requested})
+        self.unbooked.clear()
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
@@ -163,7 +172,7 @@ class Queues:
         """Give each idle worker a task, and, if there are enough for all, as many as it will do in a while."""
         stock = self.stock
         assert stock is not None
-        goal = min(self.parts.size, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
+        goal = min(SIZE, max(2, ceil(HORIZON / max(self.mean or HORIZON, 1e-6))))
         idle = {hand.index for hand in self.hands if not hand.left}
         for wanted in (1, goal):
             for hand in sorted(self.hands, key=lambda hand: hand.left):
@@ -205,9 +214,15 @@ class Queues:
         self.parcels[slot] = parcel
         self.run.transfers.append((perf_counter() - self.run.zero, slot, stock.place[slot], parcel.nbytes))
         for task, hand in self.waiting.pop(slot, []):
-            if stock.place[task] == IN_TRANSIT and all(self._is_at_hand(s, hand) for s in stock.inputs(task)):
+            if stock.place[task] != IN_TRANSIT:
+                continue
+            missing = [slot for slot in stock.inputs(task) if not self._is_at_hand(slot, hand)]
+            if not missing:
                 stock.put(task, hand.index)
                 hand.queue.append(task)
+            elif not any(slot in self.waiting for slot in missing):  # they were taken back from this worker
+                hand.left -= 1
+                stock.take_back([task])
 
     def _send_batch(self, hand: Hand) -> None:
         tasks = hand.queue[hand.sent :]
@@ -237,12 +252,11 @@ class Queues:
             raise self._fail(self.parts.culprit, error) from error.__cause__
         numbers = {slot: len(parcels) + number for number, slot in enumerate(packed)}
         parcels = [*parcels, *[self.parcels[slot] for slot in packed]]
-        plan = self.plan
         hand.worker.send(
             "batch",
             self.number,
-            len(plan),
-            len(plan.constants),
+            self.size,
+            len(self.plan.constants),
             chunks,
             hand.seen,
             hand.sent,
@@ -277,33 +291,31 @@ class Queues:
         return self._take_back(victim, best[len(best) // (hungry + 1)])
 
     def _take_back(self, hand: Hand, position: int) -> bool:
-        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything.
-
-        The worker writes what it begins before it looks at the limit, and we write the limit before we look at what it
-        has begun: after a moment, either it has seen the limit or we see what it has begun.
-        """
+        """Take what stands in a queue from a position on, and has not begun; returns whether there was anything."""
         stock = self.stock
         assert stock is not None
         running = hand.running()
         position = max(position, running + 1, hand.reported)
         if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
             return False
-        hand.worker.page[LIMIT] = position
-        sleep(SETTLES)
-        first = max(position, hand.running() + 1)
-        taken = [task for task in hand.queue[first : hand.sent] if task >= 0]
-        hand.queue[first : hand.sent] = [NOWHERE] * (hand.sent - first)
-        hand.seen, hand.fresh, hand.begun = position, hand.sent, first
+        first = max(position, self._forbid(hand, position))
+        taken = [task for task in hand.queue[first:] if task >= 0]  # also what is not sent yet: it may need the others
+        hand.queue[first:] = [NOWHERE] * (hand.sent - first)
+        hand.seen, hand.fresh = position, hand.sent
         hand.left -= len(taken)
         stock.take_back(taken)
         return bool(taken)
 
-    def _on_returned(self, hand: Hand, position: int) -> None:
-        """The worker has seen a limit: what we took for begun, it has not begun either."""
-        stock = self.stock
-        if stock is None or position >= hand.begun:
-            return
-        taken = hand.queue[position : hand.begun]
-        hand.queue[position : hand.begun] = [NOWHERE] * len(taken)
-        hand.left -= len(taken)
-        stock.take_back(taken)
+    def _forbid(self, hand: Hand, position: int) -> int:
+        """Have a worker begin nothing from a position on; returns the first one that it has not begun.
+
+        The worker writes what it is about to begin before it looks at the limit, and we write the limit before we look
+        at that. So once it is not about to begin anything, it has seen the limit, or we see what it has begun.
+        """
+        page = hand.worker.page
+        page[LIMIT] = position
+        while True:
+            sleep(SETTLES)
+            begun = int(page[POSITION])
+            if page[NEXT] == begun or self.run.stopped or hand.worker.fate() is not None:
+                return begun + 1

@@ -73,10 +73,12 @@ class ProcessesRun(Queues):
         __tracebackhide__ = True
         # A worker writes what a task prints before it reports the task, and reports before it ends.
         for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
-            hand = next((hand for hand in self.hands if hand.worker is worker), None)
-            if hand is None or worker is None:
+            if worker is None or worker not in self.pool.workers:  # just buried
                 continue
-            if what == "work":
+            hand = next((hand for hand in self.hands if hand.worker is worker), None)
+            if hand is None:
+                self._on_idle(worker, what)
+            elif what == "work":
                 self._hear(hand, worker.receive())
             elif what == "end":
                 while (message := worker.receive()) is not None:
@@ -86,6 +88,20 @@ class ProcessesRun(Queues):
                 del text
             elif worker.fate() is None:
                 self.pool.stop_watching_output(worker, what)
+
+    def _on_idle(self, worker: WorkerProcess, what: str) -> None:
+        """Something has come from a worker that has no part in the run yet."""
+        __tracebackhide__ = True
+        if what == "end":
+            self.pool.remove(worker)
+        elif what != "work":
+            self._copy(worker, what)
+        elif (message := worker.receive()) is not None:
+            kind, fields, parcels = message
+            for parcel in parcels:
+                parcel.close()
+            if kind == "failed" and fields[0] < 0:  # the initializer
+                raise unpack_error(fields[4])
 
     def _hear(self, hand: Hand, message: tuple[str, tuple[Any, ...], list[Parcel]] | None) -> None:
         __tracebackhide__ = True
@@ -101,8 +117,6 @@ class ProcessesRun(Queues):
             self._on_report(hand, parcels, *fields)
         elif kind == "failed":
             self._on_failed(hand, *fields)
-        elif kind == "returned":
-            self._on_returned(hand, *fields)
         elif kind == "data":
             self._on_data(fields[0], parcels[0])
         elif kind == "no_data":
@@ -163,9 +177,10 @@ class ProcessesRun(Queues):
         if self.stock is None:
             for task in tasks:
                 self.done[task] = 1
-            if any(size > LARGE for size in sizes.values()):
-                self._share()
-                self._held(sizes)
+            if sizes:
+                self.unbooked.update(sizes)
+                if sum(self.unbooked.values()) > LARGE:
+                    self._share()
         else:
             self._held(sizes)
             for task in tasks:
@@ -213,10 +228,6 @@ class ProcessesRun(Queues):
             return
         for name in ("stdout", "stderr"):
             self._copy(worker, name)
-        if self.stock is None:
-            self._share()
-        stock = self.stock
-        assert stock is not None
         position = hand.running()
         begun = worker.page[RUN] == self.number and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
@@ -236,6 +247,10 @@ class ProcessesRun(Queues):
             self.attempts[NOWHERE] += 1
             if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries(NOWHERE):
                 raise died_idle(fate, last_lines)
+        if self.stock is None:
+            self._share()
+        stock = self.stock
+        assert stock is not None
         for other in self.hands:  # what waits for data is planned anew
             other.left = sum([1 for task in other.queue[other.reported :] if task >= 0])
         for waiting in self.waiting.values():
@@ -243,10 +258,10 @@ class ProcessesRun(Queues):
                 if stock.place[task] == IN_TRANSIT:
                     stock.place[task] = NOWHERE
         self.waiting.clear()
-        kept = {slot for slot in range(len(self.plan)) if self.here[slot] or slot in self.parcels}
+        kept = {slot for slot in range(self.size) if self.here[slot] or slot in self.parcels}
         again = stock.lose(hand.index, kept, self.plan.requested)
         self.left += len(again)
-        workers = self.pool.ensure(len(self.hands))
+        workers = self.pool.fill(self.num_workers)
         known = {other.worker for other in self.hands}
         fresh = next(worker for worker in workers if worker not in known)
         self.hands[hand.index] = self._hand(fresh, hand.index)

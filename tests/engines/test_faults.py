@@ -289,6 +289,32 @@ interrupted(dsk, list(dsk))
 assert get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2) == 3
 assert pids() == before
 """,
+    "deaf": """
+import collections, itertools
+def task(i):
+    if i:
+        time.sleep(20)
+    collections.deque(itertools.repeat(0), maxlen=0)  # C code that hears of no signal
+dsk = {("x", i): (abs, i) for i in range(8)}
+get(dsk, ("x", 3), num_workers=2)
+before = pids()
+def cancel():
+    while not (run := taskloom.last_run()) or len(run.running) != 2:
+        time.sleep(0.01)
+    run.cancel()
+    cancelled.append(time.monotonic())
+cancelled = []
+threading.Thread(target=cancel, daemon=True).start()
+try:
+    get({("y", i): (task, i) for i in range(2)}, [("y", 0), ("y", 1)], num_workers=2)
+except KeyboardInterrupt:
+    assert time.monotonic() - cancelled[0] < 0.5
+else:
+    raise SystemExit("no interrupt")
+assert pids() == before
+assert get(dsk, ("x", 3), num_workers=2) == 3
+assert len(pids()) == 2 and len(pids() & before) == 1
+""",
     "many-runs": """
 dsk = {("x", i): (lambda x: [x], i) for i in range(20)}
 get(dsk, list(dsk), num_workers=2)

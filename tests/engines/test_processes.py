@@ -6,23 +6,38 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
 import taskloom
+from taskloom.engines.worker.page import LIMIT, NEVER
+from taskloom.engines.worker.pool import pool
 
-from .cases import REPOSITORY, Get, check_child, processes
+from .cases import PATIENCE, REPOSITORY, Get, check_child, in_thread, processes
 
 
 @pytest.fixture
 def get() -> Iterator[Get]:
     with processes(2) as get:
         yield get
+
+
+def newest() -> taskloom.Run:
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "what the test waits for never happened"
+        sleep(0.002)
 
 
 def test_print_reaches_the_caller_in_order(get: Get) -> None:
@@ -115,6 +130,84 @@ def test_long_tasks_are_shared_out_and_workers_stay(get: Get) -> None:
     pids = set(get(dsk, list(dsk)))
     assert len(pids) == 2
     assert set(get(dsk, list(dsk))) == pids
+
+
+class _LatePage:
+    """A worker's page, to which the parent writes limits late: as when it was made to wait just then."""
+
+    def __init__(self, words: Any) -> None:
+        self.words = words
+        self.limits = 0
+
+    def __getitem__(self, word: int) -> float:
+        return float(self.words[word])
+
+    def __setitem__(self, word: int, value: float) -> None:
+        if word == LIMIT and value != NEVER:
+            self.limits += 1
+            sleep(0.03)
+        self.words[word] = value
+
+    def release(self) -> None:
+        self.words.release()
+
+
+def test_a_limit_that_comes_too_late_takes_nothing_back(get: Get) -> None:
+    def task(i: int) -> int:
+        sleep(0.0002)
+        return i
+
+    get({"a": (abs, -1)}, "a")
+    pages = [_LatePage(worker.page) for worker in pool.workers]
+    for worker, page in zip(pool.workers, pages, strict=True):
+        worker.page = page  # type: ignore[assignment]
+    dsk = {("x", i): (task, i) for i in range(80)}
+    for _ in range(20):  # on a busy machine one worker may have done all before the other is asked to help
+        assert get(dsk, list(dsk)) == list(range(80))
+        run = taskloom.last_run()
+        assert run is not None
+        assert sorted(run.done) == list(range(80))
+        if sum(page.limits for page in pages):
+            return
+    raise AssertionError("no worker was ever given a limit")
+
+
+@pytest.mark.parametrize("limit", ["6 MB", "0.006GB", "5.7MiB", "0.01%", 0.0001, 6e6])
+def test_a_memory_limit_may_be_written_as_people_do(get: Get, limit: Any) -> None:
+    assert get({"a": (abs, -1), "b": (abs, "a")}, "b", memory_limit=limit) == 1
+    with taskloom.config.set({"multiprocessing.memory_limit": limit}):
+        assert get({"a": (abs, -1)}, "a") == 1
+
+
+@pytest.mark.parametrize("limit", ["", "much", "-1 GB", "0", "200%", "1 GB of it", True, -1, float("nan"), [1]])
+def test_a_memory_limit_that_is_none(get: Get, limit: Any) -> None:
+    with pytest.raises(taskloom.ConfigError, match="memory_limit"):
+        get({"a": (abs, -1)}, "a", memory_limit=limit)
+    with pytest.raises(taskloom.ConfigError, match="memory_limit"):
+        taskloom.config.set({"multiprocessing.memory_limit": limit})
+
+
+def test_runs_take_turns_and_one_that_waits_can_be_cancelled(get: Get, tmp_path: Path) -> None:
+    def task() -> int:
+        while not go.exists():
+            sleep(0.005)
+        return 1
+
+    go = tmp_path / "go"
+    first = in_thread(get, {"long": (task,)}, "long")
+    wait_until(lambda: newest().running != [])
+    second = in_thread(get, {"short": (abs, -2)}, "short")
+    wait_until(lambda: newest().graph.keys == ["short"])
+    waiting = newest()
+    assert (waiting.status, waiting.n_done) == ("running", 0)
+    waiting.cancel()
+    with pytest.raises(KeyboardInterrupt):
+        second()
+    assert waiting.status == "cancelled"
+    third = in_thread(get, {"third": (abs, -3)}, "third")
+    wait_until(lambda: newest().graph.keys == ["third"])
+    go.touch()
+    assert (first(), third()) == (1, 3)
 
 
 @pytest.mark.parametrize(

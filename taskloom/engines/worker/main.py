@@ -20,6 +20,7 @@ from taskloom.engines.worker.page import (
     CANCELLED,
     FETCHING,
     LIMIT,
+    NEXT,
     NOTHING,
     PACKING,
     POSITION,
@@ -90,7 +91,7 @@ class Worker:
                 getattr(self, f"_{kind}")(*fields, parcels)
             except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
                 pass
-            self.page[RUN] = self.page[POSITION] = NOTHING
+            self.page[RUN] = NOTHING
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -159,6 +160,7 @@ class Worker:
         slots = self.slots
         if slots.run != run:
             slots = self.slots = Slots(run, size, constants)
+            self.page[POSITION] = self.page[NEXT] = NOTHING
         for chunk in chunks:
             slots.learn(chunk, parcels)
         slots.drop(dropped)
@@ -168,12 +170,11 @@ class Worker:
         self.page[RUN] = run
         with self.reporting:
             self.times, self.tasks, self.first, self.reported = [], tasks, first, first
-        position = first
         try:
             self._run(slots, seen)
         except BaseException as error:
             self.in_task = False
-            position = int(self.page[POSITION])
+            position = max(first, int(self.page[POSITION]))
             self._report()
             self._fail(run, tasks[position - first], error)
         else:
@@ -198,13 +199,12 @@ class Worker:
         begun = start = clock()
         self.in_task = True
         for position, task in enumerate(self.tasks, self.first):
+            page[NEXT] = position
+            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
+                page[NEXT] = page[POSITION]
+                break
             page[STARTED] = start
             page[POSITION] = position
-            if position >= page[LIMIT] > seen or page[CANCELLED] >= run:
-                self.in_task = False
-                self._report()
-                self._send("returned", run, position)
-                return
             function = functions[codes[task]]
             if function is None:
                 function = slots.function(task)

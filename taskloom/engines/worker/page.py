@@ -10,13 +10,14 @@ NEVER = 1e300
 
 # The words of the page: LIMIT, CANCELLED and REPORT are written by the parent, the others by the worker.
 RUN = 0  # the number of the run, NOTHING while the worker is idle
-POSITION = 1  # of what it runs, in its queue
+POSITION = 1  # of what it began last, in its queue
 STARTED = 2  # when that began
-LIMIT = 3  # it must begin nothing from this position on
-CANCELLED = 4  # it must begin nothing of the run with this number or older ones
-PACKING = 5  # the task whose result it is pickling for the caller, or NOTHING
-FETCHING = 6  # ... or for another worker, which another thread does meanwhile
-REPORT = 7  # how many seconds it may work before it reports what it has done
+NEXT = 3  # the position that it is about to begin if the limit permits, otherwise the same as POSITION
+LIMIT = 4  # it must begin nothing from this position on
+CANCELLED = 5  # it must begin nothing of the run with this number or older ones
+PACKING = 6  # the task whose result it is pickling for the caller, or NOTHING
+FETCHING = 7  # ... or for another worker, which another thread does meanwhile
+REPORT = 8  # how many seconds it may work before it reports what it has done
 
 
 class Page:
@@ -32,7 +33,7 @@ class Page:
         file = os.memfd_create("taskloom-page", os.MFD_CLOEXEC)
         os.ftruncate(file, mmap.PAGESIZE)
         page = cls(file)
-        for word in (RUN, POSITION, CANCELLED, PACKING, FETCHING):
+        for word in (RUN, POSITION, NEXT, CANCELLED, PACKING, FETCHING):
             page.words[word] = NOTHING
         page.words[LIMIT] = NEVER
         return page, file

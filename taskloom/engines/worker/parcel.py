@@ -56,6 +56,8 @@ class Parcel:
         """Pack a value; raises whatever pickling it raises."""
         buffers: list[pickle.PickleBuffer] = []
         payload = dumps(value, buffers)
+        if not buffers:
+            return cls(payload, nbytes=len(payload))
         views = [buffer.raw() for buffer in buffers]
         size = sum([view.nbytes for view in views])
         if size <= SMALL:
@@ -104,8 +106,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     keep = None if buffers is None else buffers.append
     try:
         payload = pickle.dumps(value, 5, buffer_callback=keep)
-        strangers = _unimportable()
-        if b"__main__" not in payload and not any(name.encode() in payload for name in strangers):
+        if b"__main__" not in payload and not any(name in payload for name in _unimportable()):
             return payload
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -118,7 +119,8 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     from taskloom.engines.worker import by_value
 
     known = cloudpickle.list_registry_pickle_by_value()
-    modules = [sys.modules[name] for name in _unimportable() if name in sys.modules and name not in known]
+    names = [name.decode() for name in _unimportable()]
+    modules = [sys.modules[name] for name in names if name in sys.modules and name not in known]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -129,17 +131,17 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
 
 
 _seen: set[str] = set()
-_strangers: list[str] = []
+_strangers: list[bytes] = []
 
 
-def _unimportable() -> list[str]:
+def _unimportable() -> list[bytes]:
     """Loaded modules that another process would not find under their name, such as a test's: their contents go by
     value."""
     if len(sys.modules) != len(_seen):
-        tops = {name.partition(".")[0] for name in [*sys.modules] if name not in _seen}
+        tops = {name.partition(".")[0].encode() for name in [*sys.modules] if name not in _seen}
         _seen.update(sys.modules)
         _seen.intersection_update([*sys.modules])
-        _strangers.extend(top for top in tops if top not in _strangers and not _can_be_found(top))
+        _strangers.extend(top for top in tops if top not in _strangers and not _can_be_found(top.decode()))
     return _strangers
 
 

@@ -22,10 +22,12 @@ from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.said import Manner, hear, manner, pack_manner
+from taskloom.engines.worker.turns import Turns
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 INITIALIZER = -1  # in place of the number of a run
+GRACE = 0.5  # seconds that a worker which has not heard of a cancel may still take when the next run needs it
 BUFFER = 4 << 20  # bytes that a socket holds
 
 
@@ -47,6 +49,7 @@ class WorkerProcess:
         self._page = page
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
+        self.stuck = False  # in a task of a run that was cancelled
         self._last_words = ""
         out, their_out = os.pipe()
         err, their_err = os.pipe()
@@ -173,11 +176,10 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """Worker processes that stay between runs. One run at a time has them: it holds `lock`."""
+    """Worker processes that stay between runs. One run at a time has them: they take `turns`."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.holder = 0  # the thread that holds it
+        self.turns = Turns()
         self.workers: list[WorkerProcess] = []
         self._started = 0
         self._runs = 0
@@ -186,6 +188,7 @@ class WorkerPool:
         self._context = ""
         self._launcher: Launcher = Spawn()
         self._initializer: Parcel | None = None
+        self._oom_kills = 0  # as of the last look
         self._manner: Manner | None = None
         self._packed_manner = b""
         self._poll = select.poll()
@@ -217,12 +220,26 @@ class WorkerPool:
         return self._runs
 
     def ensure(self, n: int) -> list[WorkerProcess]:
-        """Have exactly `n` workers. They are started on a thread that lives as long as this process, as they die with
-        the thread that started them."""
-        for worker in [worker for worker in self.workers if worker.fate() is not None]:
-            self.remove(worker)
+        """Have exactly `n` workers, all alive."""
+        for worker, what in self.wait(0):
+            if worker is not None and what == "end" and worker.fate() is not None:
+                self.remove(worker)
+        for worker in [worker for worker in self.workers if worker.stuck]:
+            self._until_idle(worker, monotonic() + GRACE)
+            if worker.page[RUN] != NOTHING:
+                self.remove(worker)
+            worker.stuck = False
         while len(self.workers) > n:
             self.remove(self.workers[-1])
+        self.fill(n)
+        for worker in self.workers:
+            if worker.manner is not self._packed_manner:
+                self._adopt_manner(worker)
+        return self.workers
+
+    def fill(self, n: int) -> list[WorkerProcess]:
+        """Have at least `n` workers. They are started on a thread that lives as long as this process, as they die with
+        the thread that started them."""
         if len(self.workers) < n:
             if self._spawner is None or not self._spawner.is_alive():
                 self._spawner = threading.Thread(target=self._spawn, name="taskloom-spawner", daemon=True)
@@ -250,11 +267,9 @@ class WorkerPool:
             done.acquire()
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
-        for worker in self.workers:
-            if worker.pidfd not in self._files:
-                self._watch_worker(worker)
-            if worker.manner is not self._packed_manner:
-                self._adopt_manner(worker)
+            for worker in self.workers:
+                if worker.pidfd not in self._files:
+                    self._watch_worker(worker)
         return self.workers
 
     def _adopt_manner(self, worker: WorkerProcess) -> None:
@@ -267,8 +282,9 @@ class WorkerPool:
             job()
 
     def remove(self, worker: WorkerProcess) -> None:
-        if worker in self.workers:
-            self.workers.remove(worker)
+        if worker not in self.workers:
+            return
+        self.workers.remove(worker)
         for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
             del self._files[file]
             with contextlib.suppress(KeyError, OSError):
@@ -330,6 +346,7 @@ class WorkerPool:
                 with contextlib.suppress(OSError):
                     os.kill(worker.pid, signal.SIGINT)
                 self._until_idle(worker, deadline)
+                worker.stuck = worker.page[RUN] == run
             if patience and worker.packing() >= 0:  # in a thread that no signal reaches, and so for ever
                 worker.kill()
             worker.send("end", run)
