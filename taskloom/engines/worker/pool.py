@@ -225,7 +225,7 @@ class WorkerPool:
             if worker is not None and what == "end" and worker.fate() is not None:
                 self.remove(worker)
         for worker in [worker for worker in self.workers if worker.stuck]:
-            self._until_idle(worker, monotonic() + GRACE)
+            self._interrupt(worker, monotonic() + GRACE)
             if worker.page[RUN] != NOTHING:
                 self.remove(worker)
             worker.stuck = False
@@ -339,17 +339,23 @@ class WorkerPool:
         deadline = monotonic() + patience
         for worker in self.workers:
             worker.page[CANCELLED] = run
+            worker.stuck = worker.page[RUN] == run  # until it is seen to be idle: a second Ctrl-C may come before
         for worker in self.workers:
             if patience and worker.page[RUN] == run:
                 self._until_idle(worker, min(deadline, monotonic() + 0.15))
             if patience and worker.page[RUN] == run:
-                with contextlib.suppress(OSError):
-                    os.kill(worker.pid, signal.SIGINT)
-                self._until_idle(worker, deadline)
-                worker.stuck = worker.page[RUN] == run
+                self._interrupt(worker, deadline)
+            worker.stuck = worker.page[RUN] == run
             if patience and worker.packing() >= 0:  # in a thread that no signal reaches, and so for ever
                 worker.kill()
             worker.send("end", run)
+
+    def _interrupt(self, worker: WorkerProcess, deadline: float) -> None:
+        """Have it leave the task of a run that was cancelled, if the task lets it."""
+        if worker.page[RUN] != NOTHING and worker.fate() is None:
+            with contextlib.suppress(OSError):
+                os.kill(worker.pid, signal.SIGINT)
+            self._until_idle(worker, deadline)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
         while worker.page[RUN] != NOTHING and worker.fate() is None:
