@@ -28,12 +28,14 @@ def get(
     pool : ProcessPoolExecutor, loky executor or multiprocessing.Pool, optional
         Run tasks there instead of in taskloom's own workers.
     context : str, optional
-        How worker processes are started: ``"spawn"``.
+        How worker processes are started: ``"spawn"``, new interpreters, by default; ``"forkserver"``, copies of a
+        process that has loaded nothing yet; ``"fork"``, copies of this process, which start at once and share what is
+        in memory, but may hang where other threads hold locks. None of them runs your script again.
     **options
-        ``retries``: how often a task is tried again after its worker died (3). ``initializer``, ``initargs``: a
-        function that each worker calls before this run, in new workers. ``memory_limit``: bytes of results from
-        which on no further data is produced before some is used up. ``callbacks``: a `Callback`, or several, in
-        place of those registered.
+        ``retries``: how often a task is tried again after its worker died (3), a number or a mapping from keys to
+        numbers; what a task raises is never tried again. ``initializer``, ``initargs``: a function that each worker
+        calls before this run, in new workers. ``memory_limit``: bytes of results from which on no further data is
+        produced before some is used up. ``callbacks``: a `Callback`, or several, in place of those registered.
 
     Raises
     ------

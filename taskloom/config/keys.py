@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+from taskloom.config.sizes import is_size
 from taskloom.errors import ConfigError
 
 
@@ -96,8 +97,8 @@ KEYS = {
         Key(
             "multiprocessing.memory_limit",
             None,
-            "a number of bytes above 0",
-            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
+            "a number of bytes above 0, a text such as '4 GiB' or '50%', or a fraction of the memory such as 0.5",
+            is_size,
             "Bytes of results from which on no further data is produced before some is used; None: 70% of the memory.",
             label="Memory limit",
         ),

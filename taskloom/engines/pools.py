@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import signal
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextvars import Context
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
+from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.observed import Outcome, Submit, call
 from taskloom.engines.worker.failure import pack_error, unpack_error
 from taskloom.engines.worker.parcel import dumps
-from taskloom.errors import ConfigError
+from taskloom.errors import ConfigError, SerializationError, WorkerDied
 
 
 def pool_size(pool: Any) -> int:
@@ -83,7 +85,14 @@ def submit_to(pool: Any, outcomes: SimpleQueue[Any], context: Context, stopped: 
 
     def submit(task: int, function: Any, args: list[Any]) -> None:
         try:
-            hand_over(task, work_for(function, args))
+            work = work_for(function, args)
+        except Exception as error:
+            wrong = SerializationError(f"The function or an argument of a task cannot be pickled: {error}")
+            wrong.__cause__ = error
+            outcomes.put((task, _lost(wrong)))
+            return
+        try:
+            hand_over(task, work)
         except (RuntimeError, ValueError) as error:  # what pools raise once they are shut down
             raise ConfigError(f"The pool {pool!r} takes no tasks, it seems to be shut down: {error}") from error
 
@@ -95,14 +104,23 @@ def call_packed(work: bytes) -> bytes:
     import pickle
 
     function, args = pickle.loads(work)
-    outcome = call(function, args)
+    inside, worker.inside = worker.inside, True  # a run inside the task starts no workers of its own
+    try:
+        outcome = call(function, args)
+    finally:
+        worker.inside = inside
     packed, outcome.error = None if outcome.error is None else pack_error(outcome.error), None
     outcome.worker = f"pool-{os.getpid()}"
     try:
         return dumps((outcome, packed))
     except Exception as error:
+        wrong = SerializationError(
+            f"The result of a task, of type {type(outcome.value).__name__}, cannot be pickled, so it cannot leave the "
+            f"pool: {error}"
+        )
+        wrong.__cause__ = error
         outcome.value = None
-        return dumps((outcome, pack_error(error)))
+        return dumps((outcome, pack_error(wrong)))
 
 
 def _unpacked(packed: bytes) -> Outcome:
@@ -115,22 +133,58 @@ def _unpacked(packed: bytes) -> Outcome:
     return outcome
 
 
-def check_pool(pool: Any) -> None:
-    """Find out why no outcome comes: a multiprocessing pool that is terminated forgets its tasks without a word.
+class PoolCheck:
+    """Finds out why no outcome comes: a multiprocessing pool that is terminated, or a process of which dies, forgets
+    tasks without a word."""
 
-    Raises
-    ------
-    ConfigError
-        It was terminated.
-    """
-    if getattr(pool, "_state", None) == "TERMINATE":
-        raise ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it.")
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._gone = [process for process in _processes_of(pool) if process.exitcode is not None]  # before this run
+        self._seen: list[Any] = []
+
+    def __call__(self) -> None:
+        """Look at the pool.
+
+        Raises
+        ------
+        ConfigError
+            It was terminated.
+        WorkerDied
+            A process of it has died, and its task is lost.
+        """
+        if getattr(self._pool, "_state", None) == "TERMINATE":
+            raise ConfigError(f"The pool {self._pool!r} was shut down while tasks were waiting in it.")
+        for process in _processes_of(self._pool):
+            if process not in self._gone and process not in self._seen:
+                self._seen.append(process)  # a dead one leaves the pool soon
+        for process in self._seen:
+            if process.exitcode or (process.exitcode == 0 and self._pool._maxtasksperchild is None):
+                raise WorkerDied(
+                    f"A process of the pool {self._pool!r} died ({_ending(process.exitcode)}), and the task that it "
+                    "ran is lost: a multiprocessing.Pool does not say which. The engine's own workers name it, and try "
+                    "it again."
+                )
+
+
+def _processes_of(pool: Any) -> list[Any]:
+    """The processes of a multiprocessing pool. Executors tell by themselves when one dies."""
+    if hasattr(pool, "submit") or type(pool).__name__ == "ThreadPool":
+        return []
+    return [*getattr(pool, "_pool", ())]
+
+
+def _ending(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit code {code}"
 
 
 def _outcome_of(future: Future[Any], pool: Any) -> Outcome | bytes | None:
     if future.cancelled():
         return _lost(ConfigError(f"The pool {pool!r} was shut down while tasks were waiting in it."))
     error = future.exception()
+    if isinstance(error, BrokenExecutor):
+        died = WorkerDied(f"A process of the pool {pool!r} died, and takes no more tasks: {error}")
+        died.__cause__ = error
+        return _lost(died)
     return future.result() if error is None else _lost(error)
 
 

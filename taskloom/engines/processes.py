@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import cache, partial
 from numbers import Integral
@@ -14,11 +15,12 @@ from typing import Any
 
 from taskloom import config
 from taskloom.bus.run import Run, current_run
+from taskloom.config.sizes import parse_size
 from taskloom.engines import worker
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer, run_observed
-from taskloom.engines.pools import check_pool, pool_size, submit_to
+from taskloom.engines.pools import PoolCheck, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
 from taskloom.engines.processes_run import ProcessesRun
 from taskloom.engines.sync import SyncEngine
@@ -27,11 +29,15 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool
 from taskloom.engines.worker.pool import pool as warm_pool
 from taskloom.errors import ConfigError, SerializationError
-from taskloom.graph import Plan
+from taskloom.graph import Key, Plan
 
 
 class ProcessesEngine(Engine):
-    """Several tasks at a time, in worker processes."""
+    """Several tasks at a time, in worker processes.
+
+    Runs that are started from several threads take turns, in the order in which they came: each has all workers, and
+    the whole of the memory limit. One that waits is in the records as running, with nothing done, and can be cancelled.
+    """
 
     name = "processes"
     names = ("processes", "multiprocessing")
@@ -59,15 +65,15 @@ class ProcessesEngine(Engine):
         context: str | None = None,
         initializer: Any = None,
         initargs: tuple[Any, ...] = (),
-        retries: int | None = None,
-        memory_limit: float | None = None,
+        retries: int | Mapping[Key, int] | None = None,
+        memory_limit: float | str | None = None,
         **options: Any,
     ) -> list[Any]:
         __tracebackhide__ = True
         _check_platform()
         method = _start_method(context)
         width = workers_wanted(num_workers)
-        tries = _whole("retries", retries, config.get("multiprocessing.retries"))
+        tries = _retries(retries, plan)
         limit = _bytes(memory_limit)
         if pool is None:
             pool = config.get("pool")
@@ -79,21 +85,24 @@ class ProcessesEngine(Engine):
             return plan.results()
         preparation = None if initializer is None else _packed(initializer, initargs)
         try:
-            if warm_pool.holder == get_ident():  # inside a callback of a run that has the workers
+            if warm_pool.turns.holder == get_ident():  # inside a callback of a run that has the workers
                 own = WorkerPool()
                 try:
                     own.use(method, preparation)
                     return self._run(own, plan, run, observer, width, tries, limit)
                 finally:
                     own.close()
-            with warm_pool.lock:
+            turn = warm_pool.turns.take()
+            run.on_cancel(turn.give_up)
+            with turn as mine:
+                if not mine or run.stopped:
+                    raise run.cancelled()
                 try:
                     warm_pool.use(method, preparation)
                     return self._run(warm_pool, plan, run, observer, width, tries, limit)
                 finally:
                     if preparation is not None:  # what it has set up is not for the next run
                         warm_pool.use(method)
-                    warm_pool.holder = 0
         finally:
             if preparation is not None:
                 preparation.close()
@@ -105,11 +114,10 @@ class ProcessesEngine(Engine):
         run: Run,
         observer: Observer | None,
         width: int,
-        retries: int,
+        retries: Callable[[int], int],
         limit: float,
     ) -> list[Any]:
         __tracebackhide__ = True
-        pool.holder = get_ident()
         if observer is None:
             return ProcessesRun(plan, run, pool, width, retries, limit).execute()
         calls = Calls(pool, run, plan, width, retries)
@@ -127,9 +135,7 @@ class ProcessesEngine(Engine):
         run.on_cancel(partial(outcomes.put, None))
         submit = submit_to(pool, outcomes, context, run.stopped)
         try:
-            return run_observed(
-                plan, run, observer or Observer([], {}, {}), submit, outcomes, width, partial(check_pool, pool)
-            )
+            return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width, PoolCheck(pool))
         finally:
             run.stopped.append("over")
 
@@ -157,23 +163,39 @@ def _start_method(context: Any) -> str:
     return method
 
 
-def _whole(name: str, value: Any, default: int) -> int:
+def _retries(value: Any, plan: Plan) -> Callable[[int], int]:
+    """How often a task, by number, is tried again: as the call says for all or for its key, else the configuration.
+
+    Keys that are not in the plan are nobody's mistake: an optimisation may have left them out.
+    """
+    default: int = config.get("multiprocessing.retries")
     if value is None:
-        return default
+        return lambda task: default
+    if not isinstance(value, Mapping):
+        every = _whole(value)
+        return lambda task: every
+    own = {key: _whole(number) for key, number in value.items()}
+    return lambda task: own.get(plan.keys[task], default) if task >= 0 else default
+
+
+def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-        raise ConfigError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
+        raise ConfigError(f"retries={value!r} cannot be used: it takes a whole number, 0 or more, or one for each key.")
     return int(value)
 
 
 def _bytes(limit: Any) -> float:
     """The bytes that results may take: as the call says, else the configuration, else 70% of the memory."""
     if limit is None:
-        limit = config.get("multiprocessing.memory_limit")
-    if limit is None:
-        return 0.7 * _total_memory()
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-        raise ConfigError(f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0.")
-    return float(limit)
+        limit = config.get("multiprocessing.memory_limit", 0.7)
+    try:
+        size = parse_size(limit)
+    except ValueError:
+        raise ConfigError(
+            f"memory_limit={limit!r} cannot be used: it takes a number of bytes above 0, a text such as '4 GiB' or "
+            "'50%', or a fraction of the memory such as 0.5."
+        ) from None
+    return size * _total_memory() if size <= 1 and limit.__class__ is not int else size
 
 
 @cache

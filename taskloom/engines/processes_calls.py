@@ -24,7 +24,7 @@ from taskloom.graph import Plan
 class Calls:
     """Hands one task at a time to each worker, and is the queue from which `run_observed` takes the outcomes."""
 
-    def __init__(self, pool: WorkerPool, run: Run, plan: Plan, width: int, retries: int) -> None:
+    def __init__(self, pool: WorkerPool, run: Run, plan: Plan, width: int, retries: Callable[[int], int]) -> None:
         self._pool = pool
         self._number = pool.next_run()
         self._run = run
@@ -126,7 +126,7 @@ class Calls:
             return
         task, parcel = self._busy.pop(worker)
         tries = self._attempts[task] = self._attempts.get(task, 0) + 1
-        if tries <= self._retries and not out_of_memory:
+        if tries <= self._retries(task) and not out_of_memory:
             self._send(task, parcel)
             return
         parcel.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from math import ceil
 from time import perf_counter, sleep
@@ -36,7 +36,13 @@ class Queues:
     """
 
     def __init__(
-        self, plan: Plan, run: Run, pool: WorkerPool, num_workers: int, retries: int, memory_limit: float
+        self,
+        plan: Plan,
+        run: Run,
+        pool: WorkerPool,
+        num_workers: int,
+        retries: Callable[[int], int],
+        memory_limit: float,
     ) -> None:
         self.plan = plan
         self.run = run
@@ -57,7 +63,8 @@ class Queues:
         self.attempts: dict[int, int] = {}
         self.again: set[int] = set()  # what was done, was lost, and is to be done again
         self.mean = 0.0  # seconds that a task takes
-        self.held = 0.0  # bytes of large results
+        self.held = 0.0  # bytes of results, as far as they have a size that can be told
+        self.unbooked: dict[int, float] = {}  # sizes of results that were there before stock was taken
         self.look = FIRST_LOOK
         self.num_workers = num_workers
         self.hands = [self._hand(pool.ensure(num_workers)[0], 0)]  # the others join when stock is taken
@@ -148,6 +155,9 @@ class Queues:
         for task in first.queue:
             place[task] = 0
         self.stock = Stock(self.plan, self.num_workers, self.done, place)
+        uses, requested = self.stock.uses, self.parts.requested
+        self._held({task: size for task, size in self.unbooked.items() if uses[task] or task in requested})
+        self.unbooked.clear()
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
@@ -302,17 +312,15 @@ class Queues:
         has begun: after a moment, either it has seen the limit or we see what it has begun. It may have done both: what
         it saw the limit at, it gives back itself.
         """
-        if hand.limited:
-            return False
         first = max(position, hand.running() + 1, hand.reported)
-        if first < hand.sent:
-            page = hand.worker.page
-            page[LIMIT] = first
+        if any(task >= 0 for task in hand.queue[first : hand.sent]):
+            hand.worker.page[LIMIT] = first
             sleep(SETTLES)
             first = max(first, hand.running() + 1)
-            hand.limited = first < hand.sent
-            if not hand.limited:
-                page[LIMIT] = NEVER
+            if first < hand.sent:
+                hand.limited = True
+            elif not hand.limited:
+                hand.worker.page[LIMIT] = NEVER
         return self._empty(hand, first)
 
     def _empty(self, hand: Hand, first: int) -> bool:

@@ -180,9 +180,10 @@ class ProcessesRun(Queues):
         if self.stock is None:
             for task in tasks:
                 self.done[task] = 1
-            if any(size > LARGE for size in sizes.values()):
-                self._share()
-                self._held(sizes)
+            if sizes:
+                self.unbooked.update(sizes)
+                if sum(self.unbooked.values()) > LARGE:
+                    self._share()
         else:
             self._held(sizes)
             for task in tasks:
@@ -241,13 +242,13 @@ class ProcessesRun(Queues):
         self.pool.remove(worker)
         if culprit >= 0:
             tries = self.attempts[culprit] = self.attempts.get(culprit, 0) + 1
-            if tries > self.retries or out_of_memory:
+            if tries > self.retries(culprit) or out_of_memory:
                 self.run.worker[culprit] = hand.number
                 raise self._fail(culprit, died(self.plan.keys[culprit], fate, tries, last_lines, out_of_memory))
         else:
             self.attempts.setdefault(NOWHERE, 0)
             self.attempts[NOWHERE] += 1
-            if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries:
+            if self.attempts[NOWHERE] > 2 * len(self.hands) + self.retries(NOWHERE):
                 raise died_idle(fate, last_lines)
         if self.stock is None:
             self._share()

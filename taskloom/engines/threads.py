@@ -14,7 +14,7 @@ from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.crew import crew
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer, Submit, call, run_observed
-from taskloom.engines.pools import check_pool, pool_size, submit_to
+from taskloom.engines.pools import PoolCheck, pool_size, submit_to
 from taskloom.engines.threads_run import ThreadsRun
 from taskloom.graph import Plan
 
@@ -66,7 +66,7 @@ class ThreadsEngine(Engine):
             submit = submit_to(pool, outcomes, context, run.stopped)
             width = pool_size(pool) if num_workers is None else workers_wanted(num_workers)
         try:
-            check = partial(check_pool, pool)
+            check = PoolCheck(pool)
             return run_observed(plan, run, observer or Observer([], {}, {}), submit, outcomes, width, check)
         finally:
             run.stopped.append("over")  # for what still waits in the pool

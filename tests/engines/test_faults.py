@@ -154,16 +154,12 @@ class Bad:
         os._exit(5)
 def make(x):
     time.sleep(0.05)
-    return Bad() if x == 2 else x
+    return Bad()
+dsk = {"bad": (make, 1), "bad too": (make, 2), "c": (lambda x, y: 1, "bad", "bad too")}
 try:
-    get({"a": (make, 1), "bad": (make, 2), "long": (time.sleep, 0.2), "c": (max, "a", "bad")}, ["c", "long"],
-        num_workers=2, retries=1)
+    assert get(dsk, "c", num_workers=2) == 1  # which is right once one worker has made both
 except taskloom.WorkerDied as error:
-    assert "'bad'" in str(error) and "code 5" in str(error), error
-except TypeError:  # no other worker has asked for it
-    pass
-else:
-    raise SystemExit("no error")
+    assert "'bad" in str(error) and "code 5" in str(error), error
 """,
     "raise-pickling": """
 class Bad:
@@ -211,6 +207,18 @@ except MemoryError as error:
     assert "out of memory" in error.__notes__[0] and "'bad'" in error.__notes__[1], error.__notes__
 else:
     raise SystemExit("no error")
+""",
+    "retries-by-key": """
+def task(name):
+    with open(os.path.join(place, name), "a") as file:
+        file.write("x")
+    os._exit(1)
+for observed in {}, {"callbacks": taskloom.Callback()}:
+    for name, retries, tries in (("a", {"a": 1, "b": 7, "gone": 5}, 2), ("b", {"a": 1}, 3), ("c", 0, 1)):
+        with contextlib.suppress(taskloom.WorkerDied), taskloom.config.set(multiprocessing={"retries": 2}):
+            get({name: (task, name.upper())}, name, num_workers=1, retries=retries, **observed)
+        assert os.path.getsize(os.path.join(place, name.upper())) == tries, name
+        os.unlink(os.path.join(place, name.upper()))
 """,
     "killed-for-memory": """
 from taskloom.engines.worker import memory
@@ -280,6 +288,32 @@ strike_when(lambda: (runs := taskloom.runs[-1:]) and runs[0].running and runs[0]
 interrupted(dsk, list(dsk))
 assert get({("x", i): (abs, i) for i in range(8)}, ("x", 3), num_workers=2) == 3
 assert pids() == before
+""",
+    "deaf": """
+import collections, itertools
+def task(i):
+    if i:
+        time.sleep(20)
+    collections.deque(itertools.repeat(0), maxlen=0)  # C code that hears of no signal
+dsk = {("x", i): (abs, i) for i in range(8)}
+get(dsk, ("x", 3), num_workers=2)
+before = pids()
+def cancel():
+    while not (run := taskloom.last_run()) or len(run.running) != 2:
+        time.sleep(0.01)
+    run.cancel()
+    cancelled.append(time.monotonic())
+cancelled = []
+threading.Thread(target=cancel, daemon=True).start()
+try:
+    get({("y", i): (task, i) for i in range(2)}, [("y", 0), ("y", 1)], num_workers=2)
+except KeyboardInterrupt:
+    assert time.monotonic() - cancelled[0] < 0.5
+else:
+    raise SystemExit("no interrupt")
+assert pids() == before
+assert get(dsk, ("x", 3), num_workers=2) == 3
+assert len(pids()) == 2 and len(pids() & before) == 1
 """,
     "many-runs": """
 dsk = {("x", i): (lambda x: [x], i) for i in range(20)}

@@ -1,5 +1,7 @@
 """Ctrl-C in every phase of a run. Each case is a process of its own, in which signals can do no harm."""
 
+from pathlib import Path
+
 import pytest
 
 from .cases import CASES, Case, check_child
@@ -208,6 +210,84 @@ never.set()
 assert late < 0.5, late
 """,
 }
+
+
+#: The same where tasks run in other processes. `begun` is a file that tells of a start, in place of an event.
+PHASES_ELSEWHERE = {
+    "sleep": """
+late = interrupted(get, {"a": (task, begun), "b": (abs, "a")}, "b")
+""",
+    "all-block": """
+dsk = {("x", i): (task, begun) for i in range(10)}
+late = interrupted(get, dsk, list(dsk))
+""",
+    "inside-a-task": """
+def busy(path):
+    task(path, 0.0)
+    while True:
+        pass
+late = interrupted(get, {"a": (busy, begun), "b": (abs, "a")}, "b")
+""",
+    "observed-task": """
+finished = []
+callback = taskloom.Callback(finish=lambda dsk, state, errored: finished.append(errored))
+late = interrupted(get, {"a": (task, begun), "b": (abs, "a")}, "b", callbacks=callback)
+assert finished == [True]
+""",
+    "nested": """
+def outer(path):
+    return taskloom.multiprocessing.get({"x": (task, path), "y": (abs, "x")}, "y")
+late = interrupted(get, {"a": (outer, begun), "b": (abs, "a")}, "b")
+""",
+    "event-loop": """
+import asyncio
+async def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as notebooks have it; asyncio.run sets its own
+    return interrupted(get, {"a": (task, begun), "b": (abs, "a")}, "b")
+late = asyncio.run(main())
+""",
+    "asyncio": """
+import asyncio
+async def main():
+    before = signal.getsignal(signal.SIGINT)
+    late = interrupted(get, {"a": (task, begun), "b": (abs, "a")}, "b")
+    assert signal.getsignal(signal.SIGINT) is before
+    return late
+late = asyncio.run(main())
+""",
+}
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
+@pytest.mark.parametrize("phase", PHASES_ELSEWHERE)
+def test_ctrl_c_while_tasks_run_elsewhere(phase: str, context: str, tmp_path: Path) -> None:
+    """The whole group of processes gets the signal, and the same workers serve the next run."""
+    body = PHASES_ELSEWHERE[phase].strip().replace("\n", "\n    ")
+    program = f"""{PRELUDE}
+import pathlib, psutil
+os.setsid()
+strike = lambda: os.killpg(0, signal.SIGINT)
+begun = sys.argv[2]
+def task(path, seconds=15.0):
+    pathlib.Path(path).touch()
+    time.sleep(seconds)
+def pids():
+    return {{child.pid for child in psutil.Process().children(recursive=True)}}
+with case.open(2) as get, taskloom.config.set(multiprocessing={{"context": "{context}"}}):
+    get({{("x", i): (time.sleep, 0.01) for i in range(8)}}, [("x", i) for i in range(8)])
+    before = pids()
+    class Begun:
+        def wait(self, patience):
+            while not os.path.exists(begun):
+                time.sleep(0.005)
+            return True
+    striker = strike_when(Begun())
+    {body}
+    assert late < 0.5, late
+    check(get)
+    assert pids() == before
+"""
+    assert check_child(program, "processes", str(tmp_path / "begun")) == "fine\n"
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.in_process], ids=lambda case: case.name)

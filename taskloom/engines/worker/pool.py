@@ -22,10 +22,12 @@ from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.said import Manner, hear, manner, pack_manner
+from taskloom.engines.worker.turns import Turns
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 INITIALIZER = -1  # in place of the number of a run
+GRACE = 0.5  # seconds that a worker which has not heard of a cancel may still take when the next run needs it
 BUFFER = 4 << 20  # bytes that a socket holds
 
 
@@ -47,6 +49,7 @@ class WorkerProcess:
         self._page = page
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
+        self.stuck = False  # in a task of a run that was cancelled
         self._last_words = ""
         out, their_out = os.pipe()
         err, their_err = os.pipe()
@@ -177,11 +180,10 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """Worker processes that stay between runs. One run at a time has them: it holds `lock`."""
+    """Worker processes that stay between runs. One run at a time has them: they take `turns`."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.holder = 0  # the thread that holds it
+        self.turns = Turns()
         self.workers: list[WorkerProcess] = []
         self._started = 0
         self._runs = 0
@@ -190,6 +192,7 @@ class WorkerPool:
         self._context = ""
         self._launcher: Launcher = Spawn()
         self._initializer: Parcel | None = None
+        self._oom_kills = 0  # as of the last look
         self._manner: Manner | None = None
         self._packed_manner = b""
         self._poll = select.poll()
@@ -225,9 +228,18 @@ class WorkerPool:
         for worker, what in self.wait(0):
             if worker is not None and what == "end" and worker.fate() is not None:
                 self.remove(worker)
+        for worker in [worker for worker in self.workers if worker.stuck]:
+            self._interrupt(worker, monotonic() + GRACE)
+            if worker.page[STARTED] != NOTHING:
+                self.remove(worker)
+            worker.stuck = False
         while len(self.workers) > n:
             self.remove(self.workers[-1])
-        return self.fill(n)
+        self.fill(n)
+        for worker in self.workers:
+            if worker.manner is not self._packed_manner:
+                self._adopt_manner(worker)
+        return self.workers
 
     def fill(self, n: int) -> list[WorkerProcess]:
         """Have at least `n` workers. They are started on a thread that lives as long as this process, as they die with
@@ -262,9 +274,6 @@ class WorkerPool:
             for worker in self.workers:
                 if worker.pidfd not in self._files:
                     self._watch_worker(worker)
-        for worker in self.workers:
-            if worker.manner is not self._packed_manner:
-                self._adopt_manner(worker)
         return self.workers
 
     def _adopt_manner(self, worker: WorkerProcess) -> None:
@@ -334,16 +343,23 @@ class WorkerPool:
         deadline = monotonic() + patience
         for worker in self.workers:
             worker.page[CANCELLED] = run
+            worker.stuck = worker.is_busy(run)  # until it is seen to be idle: a second Ctrl-C may come before
         for worker in self.workers:
             if patience and worker.is_busy(run):
                 self._until_idle(worker, min(deadline, monotonic() + 0.15))
             if patience and worker.is_busy(run):
-                with contextlib.suppress(OSError):
-                    os.kill(worker.pid, signal.SIGINT)
-                self._until_idle(worker, deadline)
+                self._interrupt(worker, deadline)
+            worker.stuck = worker.is_busy(run)
             if patience and worker.packing() >= 0:  # in a thread that no signal reaches, and so for ever
                 worker.kill()
             worker.send("end", run)
+
+    def _interrupt(self, worker: WorkerProcess, deadline: float) -> None:
+        """Have it leave the task of a run that was cancelled, if the task lets it."""
+        if worker.page[STARTED] != NOTHING and worker.fate() is None:
+            with contextlib.suppress(OSError):
+                os.kill(worker.pid, signal.SIGINT)
+            self._until_idle(worker, deadline)
 
     def _until_idle(self, worker: WorkerProcess, deadline: float) -> None:
         while worker.page[STARTED] != NOTHING and worker.fate() is None:

@@ -11,6 +11,7 @@ from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.page import NOTHING, PACKING
 from taskloom.engines.worker.parcel import Parcel, is_plain
 
+_GONE = object()
 ENDLESS = 1 << 60  # uses of what is never released: constants, and what the caller asked for
 
 
@@ -85,9 +86,9 @@ class Slots:
         errors: dict[int, bytes] = {}
         results, requested = self.results, self.requested
         for task in tasks:
-            if task not in results:
+            value = results.get(task, _GONE)  # in one step: the other thread may be running its last user
+            if value is _GONE:
                 continue
-            value = results[task]
             if value is None or is_plain(value):
                 values[task] = value
                 continue
