@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, sleep
@@ -16,7 +15,7 @@ import numpy as np
 
 import taskloom
 from benchmarks import graphs
-from benchmarks.contenders import WORKERS
+from benchmarks.contenders import WORKERS, process_pool, taskloom_processes
 from benchmarks.graphs import Case
 from benchmarks.report import Promise, Report, at_least, at_most, micro, times
 from benchmarks.rounds import Effort, interleave
@@ -37,9 +36,9 @@ def measure(effort: Effort) -> Report:
     rows, promises = [], []
     for name, case in cases.items():
         players: dict[str, Callable[[], object]] = {
-            "ours": partial(_ours, *case),
+            "ours": partial(taskloom_processes, *case),
             "dask": partial(_dask, *case),
-            "dask warm": partial(_dask, *case, pool=_pool()),
+            "dask warm": partial(_dask, *case, pool=process_pool()),
         }
         if name == "flat":
             players["map"] = partial(_map, case)
@@ -65,28 +64,19 @@ def measure(effort: Effort) -> Report:
     return Report("Worker processes", header, rows, notes, promises)
 
 
-def _ours(dsk: Any, keys: Any) -> Any:
-    return taskloom.multiprocessing.get(dsk, keys, num_workers=WORKERS)
-
-
 def _dask(dsk: Any, keys: Any, **options: Any) -> Any:
     return dask.multiprocessing.get(dsk, keys, num_workers=WORKERS, **options)
 
 
-@cache
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
-
-
 def _map(case: Case) -> list[Any]:
-    return list(_pool().map(graphs.null, range(len(case.dsk))))
+    return list(process_pool().map(graphs.null, range(len(case.dsk))))
 
 
 def _one_task(effort: Effort) -> Promise:
     """A warm run of one task, in round trips between two processes."""
     calls = effort.choose(500, 20)
     case = graphs.flat(1)
-    ours = [_mean(partial(_ours, *case), calls) for _ in range(effort.rounds)]
+    ours = [_mean(partial(taskloom_processes, *case), calls) for _ in range(effort.rounds)]
     trips = [_round_trip(calls) for _ in range(effort.rounds)]
     ratio = median(mine / trip for mine, trip in zip(ours, trips, strict=True))
     what = f"one task, warm ({micro(median(ours))} µs), in round trips of a socket pair ({micro(median(trips))} µs)"
@@ -129,7 +119,7 @@ def _hand_over(effort: Effort) -> Promise:
     size = effort.choose(LARGE, LARGE // 100)
     seconds, copies = [], []
     for _ in range(effort.rounds + 1):
-        _ours({"a": (_make, size), "b": (_make, size), "c": (_first, "a", "b")}, ["c"])
+        taskloom_processes({"a": (_make, size), "b": (_make, size), "c": (_first, "a", "b")}, ["c"])
         run = taskloom.last_run()
         assert run is not None
         start, stop = run.tasks.start, run.tasks.stop

@@ -31,9 +31,9 @@ def get(
         How worker processes are started: ``"spawn"``.
     **options
         ``retries``: how often a task is tried again after its worker died (3). ``initializer``, ``initargs``: a
-        function that each worker calls before this run, in new workers. ``memory_limit``: bytes of results from
-        which on no further data is produced before some is used up. ``callbacks``: a `Callback`, or several, in
-        place of those registered.
+        function that each worker calls before this run, in new workers. ``memory_limit``: how large results may
+        grow before no further data is produced until some is used up: bytes, ``"4 GiB"``, ``"50%"`` of the memory or
+        a fraction of it (0.7). ``callbacks``: a `Callback`, or several, in place of those registered.
 
     Raises
     ------
