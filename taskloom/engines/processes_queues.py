@@ -168,6 +168,8 @@ class Queues:
         idle = {hand.index for hand in self.hands if not hand.left}
         for wanted in (1, goal):
             for hand in sorted(self.hands, key=lambda hand: hand.left):
+                if hand.left and 0 <= hand.running() < hand.fresh:  # what it got now could not be taken back from it
+                    continue
                 while hand.left < wanted:
                     alone = all(not other.left for other in self.hands)
                     task = stock.take(hand.index, idle, room or alone)
@@ -288,8 +290,10 @@ class Queues:
         assert stock is not None
         running = hand.running()
         position = max(position, running + 1, hand.reported)
-        if position >= hand.sent or running < hand.fresh:  # it must have passed one limit before it gets another
+        if position >= hand.sent or running < 0:
             return False
+        if running < hand.fresh and (position >= hand.seen or hand.fresh < hand.sent):
+            return False  # inside a task since the last limit: that may be lowered, but not for what came behind it
         first = max(position, self._forbid(hand, position))
         taken = [task for task in hand.queue[first:] if task >= 0]  # also what is not sent yet: it may need the others
         hand.queue[first:] = [NOWHERE] * (hand.sent - first)
