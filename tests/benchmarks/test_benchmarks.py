@@ -28,7 +28,7 @@ TITLES = [
 
 def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
 
 
 @pytest.fixture(scope="module")
