@@ -7,7 +7,19 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import imports, latency, memory, metg, nested, overhead, processes, recording, scaling, views
+from benchmarks import (
+    imports,
+    latency,
+    memory,
+    metg,
+    metg_processes,
+    nested,
+    overhead,
+    processes,
+    recording,
+    scaling,
+    views,
+)
 from benchmarks.report import Promise, machine, promises_table, replace_tables
 from benchmarks.rounds import Effort
 
@@ -19,6 +31,7 @@ BENCHMARKS = {
     "memory": memory,
     "metg": metg,
     "processes": processes,
+    "metg_processes": metg_processes,
     "recording": recording,
     "views": views,
     "imports": imports,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import Any
 
+import dask.multiprocessing
 import dask.threaded
 from dask.local import get_sync
 
@@ -23,6 +25,14 @@ def taskloom_threads(dsk: Any, keys: Any) -> Any:
     return taskloom.threaded.get(dsk, keys, num_workers=WORKERS)
 
 
+def taskloom_processes(dsk: Any, keys: Any) -> Any:
+    return taskloom.multiprocessing.get(dsk, keys, num_workers=WORKERS)
+
+
+def dask_processes(dsk: Any, keys: Any) -> Any:
+    return dask.multiprocessing.get(dsk, keys, num_workers=WORKERS, pool=process_pool())
+
+
 def dask_sync(dsk: Any, keys: Any) -> Any:
     return get_sync(dsk, keys)
 
@@ -36,9 +46,14 @@ def thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WORKERS)
 
 
-def executor(dsk: Any, keys: Any) -> Any:
-    """A ThreadPoolExecutor as one would use it by hand: submit what is ready, wait for anything, look what is next."""
-    pool = thread_pool()
+@cache
+def process_pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
+
+
+def executor(dsk: Any, keys: Any, pool: Executor | None = None) -> Any:
+    """An executor as one would use it by hand: submit what is ready, wait for anything, look what is next."""
+    pool = pool or thread_pool()
     inputs = {key: [argument for argument in task[1:] if argument in dsk] for key, task in dsk.items()}
     missing = {key: len(needed) for key, needed in inputs.items()}
     dependents: dict[Any, list[Any]] = {key: [] for key in dsk}

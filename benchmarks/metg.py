@@ -66,7 +66,7 @@ def measure(effort: Effort) -> Report:
             for name, found in efficiencies.items():
                 found.append(measured.ratio("ideal", name))
         for name, found in efficiencies.items():
-            rows.append([f"{shape}, {name}", *[f"{share:.0%}" for share in found], _metg(list(real.values()), found)])
+            rows.append([f"{shape}, {name}", *[f"{share:.0%}" for share in found], metg(list(real.values()), found)])
     header = ("efficiency at", *[f"{micro(seconds)} µs" for seconds in real.values()], "METG(50%), µs")
     notes = (
         f"Efficiency is the time of {WORKERS} threads that make the same calls in bare loops, so that the limits of "
@@ -96,7 +96,7 @@ def _bare_loops(work: Work, calls: int) -> None:
         future.result()
 
 
-def _metg(lengths: Sequence[float], efficiencies: Sequence[float]) -> str:
+def metg(lengths: Sequence[float], efficiencies: Sequence[float]) -> str:
     """The shortest length from which on efficiency stays at one half, interpolated over the lengths' logarithms."""
     points = list(zip(map(math.log, lengths), efficiencies, strict=True))
     if points[-1][1] < 0.5:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
+import dask
 import dask.multiprocessing
 import numpy as np
+from dask.distributed import Client, LocalCluster
 
-import taskloom
 from benchmarks import graphs
-from benchmarks.contenders import WORKERS
+from benchmarks.contenders import WORKERS, process_pool, taskloom_processes
 from benchmarks.graphs import Case
 from benchmarks.report import Promise, Report, at_least, at_most, micro, times
 from benchmarks.rounds import Effort, interleave
@@ -37,9 +37,9 @@ def measure(effort: Effort) -> Report:
     rows, promises = [], []
     for name, case in cases.items():
         players: dict[str, Callable[[], object]] = {
-            "ours": partial(_ours, *case),
+            "ours": partial(taskloom_processes, *case),
             "dask": partial(_dask, *case),
-            "dask warm": partial(_dask, *case, pool=_pool()),
+            "dask warm": partial(_dask, *case, pool=process_pool()),
         }
         if name == "flat":
             players["map"] = partial(_map, case)
@@ -59,34 +59,25 @@ def measure(effort: Effort) -> Report:
                 promises.append(
                     at_least(f"processes are faster than {what}: flat", measured.ratio(other, "ours"), WARM)
                 )
-    promises += [_one_task(effort), _hand_over(effort)]
+    promises += [_one_task(effort), *_hand_over(effort)]
     header = ("graph, tasks", "processes", "dask", "dask, warm pool", "ProcessPoolExecutor.map", "ratio to dask")
     notes = f"µs per null task, {WORKERS} workers, compiling included. Ours are warm; dask starts some for each run."
     return Report("Worker processes", header, rows, notes, promises)
-
-
-def _ours(dsk: Any, keys: Any) -> Any:
-    return taskloom.multiprocessing.get(dsk, keys, num_workers=WORKERS)
 
 
 def _dask(dsk: Any, keys: Any, **options: Any) -> Any:
     return dask.multiprocessing.get(dsk, keys, num_workers=WORKERS, **options)
 
 
-@cache
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
-
-
 def _map(case: Case) -> list[Any]:
-    return list(_pool().map(graphs.null, range(len(case.dsk))))
+    return list(process_pool().map(graphs.null, range(len(case.dsk))))
 
 
 def _one_task(effort: Effort) -> Promise:
     """A warm run of one task, in round trips between two processes."""
     calls = effort.choose(500, 20)
     case = graphs.flat(1)
-    ours = [_mean(partial(_ours, *case), calls) for _ in range(effort.rounds)]
+    ours = [_mean(partial(taskloom_processes, *case), calls) for _ in range(effort.rounds)]
     trips = [_round_trip(calls) for _ in range(effort.rounds)]
     ratio = median(mine / trip for mine, trip in zip(ours, trips, strict=True))
     what = f"one task, warm ({micro(median(ours))} µs), in round trips of a socket pair ({micro(median(trips))} µs)"
@@ -124,29 +115,47 @@ def _mean(call: Callable[[], object], calls: int) -> float:
     return (perf_counter() - begun) / calls
 
 
-def _hand_over(effort: Effort) -> Promise:
+def _hand_over(effort: Effort) -> list[Promise]:
     """From the end of the task that made an array to the start of the one, elsewhere, that takes it."""
     size = effort.choose(LARGE, LARGE // 100)
-    seconds, copies = [], []
-    for _ in range(effort.rounds + 1):
-        _ours({"a": (_make, size), "b": (_make, size), "c": (_first, "a", "b")}, ["c"])
-        run = taskloom.last_run()
-        assert run is not None
-        start, stop = run.tasks.start, run.tasks.stop
-        seconds.append(start[2] - max(stop[0], stop[1]))
-        array = np.ones(size // 8)
-        begun = perf_counter()
-        copied = array.copy()
-        copies.append(perf_counter() - begun)
-        del copied
-    ratio = median(mine / copy for mine, copy in zip(seconds[1:], copies[1:], strict=True))
-    return at_most("an array to another worker, in copies into fresh memory", ratio, COPIES, "×")
+    dsk = {"a": (_make, size), "b": (_make, size), "c": (_delay, "a", "b")}
+    players: dict[str, list[float]] = {"ours": [], "distributed": [], "copy": []}
+    with (
+        dask.config.set({"distributed.worker.memory.terminate": False}),
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        for _ in range(effort.rounds + 1):
+            players["ours"] += taskloom_processes(dsk, ["c"])
+            players["distributed"] += client.get(dsk, ["c"])
+            array = np.ones(size // 8)
+            begun = perf_counter()
+            copied = array.copy()
+            players["copy"].append(perf_counter() - begun)
+            del array, copied
+    ours, theirs, copies = [seconds[1:] for seconds in players.values()]
+    return [
+        at_most(
+            f"an array of {size >> 20} MiB to another worker ({micro(median(ours))} µs), in copies into fresh memory "
+            f"({micro(median(copies))} µs)",
+            median(mine / copy for mine, copy in zip(ours, copies, strict=True)),
+            COPIES,
+            "×",
+        ),
+        at_least(
+            f"an array to another worker is faster than with distributed ({micro(median(theirs))} µs)",
+            median(their / mine for their, mine in zip(theirs, ours, strict=True)),
+            1,
+        ),
+    ]
 
 
 def _make(size: int) -> Any:
-    sleep(0.02)  # so that both workers get one
-    return np.ones(size // 8)
+    sleep(0.05)  # so that both workers get one
+    array = np.ones(size // 8)
+    array[-1] = perf_counter()  # one clock for all processes of this machine
+    return array
 
 
-def _first(*arrays: Any) -> float:
-    return float(arrays[0][0])
+def _delay(*arrays: Any) -> float:
+    return perf_counter() - max(float(array[-1]) for array in arrays)

@@ -34,8 +34,9 @@ def get(
     **options
         ``retries``: how often a task is tried again after its worker died (3), a number or a mapping from keys to
         numbers; what a task raises is never tried again. ``initializer``, ``initargs``: a function that each worker
-        calls before this run, in new workers. ``memory_limit``: bytes of results from which on no further data is
-        produced before some is used up. ``callbacks``: a `Callback`, or several, in place of those registered.
+        calls before this run, in new workers. ``memory_limit``: how large results may grow before no further data is
+        produced until some is used up: bytes, ``"4 GiB"``, ``"50%"`` of the memory or a fraction of it (0.7).
+        ``callbacks``: a `Callback`, or several, in place of those registered.
 
     Raises
     ------

@@ -345,3 +345,36 @@ shell.run_cell({SCRIPT!r})
     shown = check_child(program)
     assert "return 1 / x  # the line that fails" in shown
     assert "dynamic-code" not in shown
+
+
+def test_nothing_grows_with_runs_from_many_threads() -> None:
+    program = """
+import threading, psutil, taskloom
+me = psutil.Process()
+def compute(n):
+    dsk = {("x", i): (lambda x: [x + n] * 100, i) for i in range(20)}
+    found = taskloom.multiprocessing.get(dsk, list(dsk), num_workers=2)
+    right.append(found == [[i + n] * 100 for i in range(20)])
+def round_of_50():
+    threads = [threading.Thread(target=compute, args=(n,)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+def census():
+    workers = me.children()
+    memory = sum(process.memory_info().rss for process in (me, *workers))
+    return [me.num_fds(), me.num_threads(), *[worker.num_fds() for worker in workers]], memory
+right = []
+for _ in range(2):
+    round_of_50()
+before, memory = census()
+for _ in range(4):
+    round_of_50()
+after, more = census()
+assert right == [True] * 300
+assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
+assert more - memory < 16 << 20, more - memory
+print("fine")
+"""
+    assert check_child(program, limit=3 * PATIENCE) == "fine\n"

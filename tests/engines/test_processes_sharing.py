@@ -1,0 +1,135 @@
+"""Who of the worker processes gets which task, and what moves between them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import taskloom
+
+from .cases import PATIENCE, Get, processes
+
+
+@pytest.fixture
+def get() -> Iterator[Get]:
+    with processes(2) as get:
+        yield get
+
+
+def newest() -> taskloom.Run:
+    run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
+class Meet:
+    """Waits until as many calls as given have begun, in whatever process."""
+
+    def __init__(self, place: Path, calls: int) -> None:
+        self.place = place
+        self.calls = calls
+
+    def __call__(self, name: Any) -> None:
+        (self.place / f"{name}").touch()
+        deadline = monotonic() + PATIENCE
+        while len(os.listdir(self.place)) < self.calls:
+            if monotonic() > deadline:
+                raise TimeoutError("the others have not begun")
+            sleep(0.002)
+
+
+@pytest.mark.parametrize("place", [0, 5, 40])
+def test_what_is_queued_behind_a_long_task_is_given_back(get: Get, tmp_path: Path, place: int) -> None:
+    """The long task waits for all others: whatever stays in its worker's queue never runs."""
+    meet = Meet(tmp_path, 60)
+
+    def short(i: int) -> int:
+        (tmp_path / f"{i}").touch()
+        return i
+
+    dsk: dict[Any, Any] = {("x", i): (short, i) for i in range(60)}
+    dsk["x", place] = (meet, place)
+    assert get(dsk, list(dsk)) == [None if i == place else i for i in range(60)]
+
+
+def test_a_task_goes_where_most_of_its_input_is(get: Get, tmp_path: Path) -> None:
+    meet = Meet(tmp_path, 2)
+
+    def make(size: int) -> Any:
+        meet(size)
+        return np.ones(size // 8)
+
+    for n in range(3):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        sizes = (1_000_000 << n, 8_000_000 << n) if n % 2 else (8_000_000 << n, 1_000_000 << n)
+        dsk = {"a": (make, sizes[0]), "b": (make, sizes[1]), "c": (lambda a, b: a.nbytes + b.nbytes, "a", "b")}
+        assert get(dsk, "c") == sum(sizes)
+        tasks = newest().tasks
+        where = dict(zip(tasks.key, tasks.worker, strict=True))
+        assert where["a"] != where["b"]
+        assert where["c"] == where["ab"[sizes.index(max(sizes))]]
+        assert sum(nbytes for *_, nbytes in newest().transfers) < 2 * min(sizes), "only the small one moved"
+
+
+def test_a_reduction_does_not_pass_through_the_parent(get: Get) -> None:
+    """What comes to the parent is the sum; chunks are used where they were made, or handed over as open files."""
+
+    def make(i: int) -> Any:
+        return np.full(250_000, float(i))
+
+    dsk: dict[Any, Any] = {("chunk", i): (make, i) for i in range(40)}
+    dsk |= {("sum", i): (np.sum, ("chunk", i)) for i in range(40)}
+    dsk["total"] = (sum, [("sum", i) for i in range(40)])
+    assert get(dsk, "total") == 780 * 250_000
+    chunks = {task for task, key in enumerate(newest().tasks.key) if key[0] == "chunk"}
+    moved = sum(nbytes for _, task, _, nbytes in newest().transfers if task in chunks)
+    assert moved <= 4 * 2_000_000, "nearly all chunks were used by the worker that made them"
+
+
+def test_live_results_stay_near_what_one_worker_would_keep(get: Get, tmp_path: Path) -> None:
+    """Last in, first out: a chunk is used up before further ones are made."""
+
+    def make(i: int) -> Any:
+        sleep(0.002)
+        return np.full(100_000, float(i))
+
+    def total(*arrays: Any) -> float:
+        return float(sum(array[0] for array in arrays))
+
+    dsk: dict[Any, Any] = {("x", i): (make, i) for i in range(64)}
+    dsk |= {("sum", i): (total, ("x", 2 * i), ("x", 2 * i + 1)) for i in range(32)}
+    dsk["all"] = (sum, [("sum", i) for i in range(32)])
+    assert get(dsk, "all") == sum(range(64))
+    run = newest()
+    number = {key: task for task, key in enumerate(run.tasks.key)}
+    stop = run.tasks.stop
+    events = [(stop[number["x", i]], 1) for i in range(64)] + [(stop[number["sum", i // 2]], -1) for i in range(64)]
+    live = most = 0
+    for _, change in sorted(events):
+        live += change
+        most = max(most, live)
+    assert most <= 16, "the worst order would keep 64, one worker 2"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "object"])
+def test_frames_move_between_workers(get: Get, tmp_path: Path, backend: str) -> None:
+    meet = Meet(tmp_path, 2)
+
+    def make(start: int) -> Any:
+        meet(start)
+        numbers = pd.Series(np.arange(start, start + 50_000), name="n")
+        return pd.DataFrame({"n": numbers, "text": numbers.astype(str) if backend == "object" else numbers * 0.5})
+
+    dsk = {"a": (make, 0), "b": (make, 7), "c": (lambda a, b: pd.concat([a, b]), "a", "b")}
+    found = get(dsk, "c")
+    assert len(newest().transfers) == 1
+    assert list(found["n"]) == [*range(50_000), *range(7, 50_007)]
+    assert found["text"].iloc[-1] == ("50006" if backend == "object" else 25_003.0)
+    found.loc[:, "n"] = 0  # what arrives here can be written to
+    assert not found["n"].any()
