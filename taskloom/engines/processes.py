@@ -84,6 +84,7 @@ class ProcessesEngine(Engine):
         if not len(plan):
             return plan.results()
         preparation = None if initializer is None else _packed(initializer, initargs)
+        turn = warm_pool.turns.take()
         try:
             if warm_pool.turns.holder == get_ident():  # inside a callback of a run that has the workers
                 own = WorkerPool()
@@ -92,7 +93,6 @@ class ProcessesEngine(Engine):
                     return self._run(own, plan, run, observer, width, tries, limit)
                 finally:
                     own.close()
-            turn = warm_pool.turns.take()
             run.on_cancel(turn.give_up)
             with turn as mine:
                 if not mine or run.stopped:
@@ -104,6 +104,7 @@ class ProcessesEngine(Engine):
                     if preparation is not None:  # what it has set up is not for the next run
                         warm_pool.use(method)
         finally:
+            turn.__exit__()  # once more: an interrupt may have come just as the block was left
             if preparation is not None:
                 preparation.close()
 
