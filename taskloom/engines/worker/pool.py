@@ -271,9 +271,9 @@ class WorkerPool:
             done.acquire()
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
-            for worker in self.workers:
-                if worker.pidfd not in self._files:
-                    self._watch_worker(worker)
+        for worker in self.workers:
+            if worker.pidfd not in self._files:  # new, or an interrupt came before it was watched
+                self._watch_worker(worker)
         return self.workers
 
     def _adopt_manner(self, worker: WorkerProcess) -> None:
