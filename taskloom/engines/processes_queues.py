@@ -14,7 +14,8 @@ from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
 from taskloom.engines.worker.page import LIMIT, NEVER, REPORT, STARTED
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
+from taskloom.engines.worker.pool import WorkerPool
+from taskloom.engines.worker.process import WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
 from taskloom.graph import Plan
 
@@ -315,7 +316,7 @@ class Queues:
         first = max(position, hand.running() + 1, hand.reported)
         if any(task >= 0 for task in hand.queue[first : hand.sent]):
             page = hand.worker.page
-            page[LIMIT] = min(page[LIMIT], first)  # an older limit may still hold back what is not ours to give any more
+            page[LIMIT] = min(page[LIMIT], first)  # an older limit may still hold back what is given already
             sleep(SETTLES)
             first = max(first, hand.running() + 1)
             if first < hand.sent:
