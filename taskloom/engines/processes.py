@@ -10,7 +10,6 @@ from contextvars import copy_context
 from functools import cache, partial
 from numbers import Integral
 from queue import SimpleQueue
-from threading import get_ident
 from typing import Any
 
 from taskloom import config
@@ -28,6 +27,7 @@ from taskloom.engines.worker.launch import LAUNCHERS
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool
 from taskloom.engines.worker.pool import pool as warm_pool
+from taskloom.engines.worker.turns import Turn
 from taskloom.errors import ConfigError, SerializationError
 from taskloom.graph import Key, Plan
 
@@ -37,6 +37,8 @@ class ProcessesEngine(Engine):
 
     Runs that are started from several threads take turns, in the order in which they came: each has all workers, and
     the whole of the memory limit. One that waits is in the records as running, with nothing done, and can be cancelled.
+    One that is started inside of a callback cannot wait for the run that calls it, and gets workers for itself; so does
+    one that the callback may be waiting for, in another thread, after a few seconds.
     """
 
     name = "processes"
@@ -84,29 +86,42 @@ class ProcessesEngine(Engine):
         if not len(plan):
             return plan.results()
         preparation = None if initializer is None else _packed(initializer, initargs)
-        turn = warm_pool.turns.take()
+        work = partial(self._run, plan=plan, run=run, observer=observer, width=width, retries=tries, limit=limit)
         try:
-            if warm_pool.turns.holder == get_ident():  # inside a callback of a run that has the workers
-                own = WorkerPool()
-                try:
-                    own.use(method, preparation)
-                    return self._run(own, plan, run, observer, width, tries, limit)
-                finally:
-                    own.close()
-            run.on_cancel(turn.give_up)
-            with turn as mine:
-                if not mine or run.stopped:
-                    raise run.cancelled()
-                try:
-                    warm_pool.use(method, preparation)
-                    return self._run(warm_pool, plan, run, observer, width, tries, limit)
-                finally:
-                    if preparation is not None:  # what it has set up is not for the next run
-                        warm_pool.use(method)
+            return self._in_turn(warm_pool, run, method, preparation, work)
         finally:
-            turn.__exit__()  # once more: an interrupt may have come just as the block was left
             if preparation is not None:
                 preparation.close()
+
+    def _in_turn(
+        self,
+        pool: WorkerPool,
+        run: Run,
+        method: str,
+        preparation: Parcel | None,
+        work: Callable[[WorkerPool], list[Any]],
+    ) -> list[Any]:
+        """Run on these workers when their turn comes, else on spare ones: see `Turn.comes`."""
+        __tracebackhide__ = True
+        if not pool.turns.mine():  # else this is a callback of a run that has these workers
+            turn = Turn(pool.turns)
+            run.on_cancel(turn.give_up)
+            try:
+                if turn.comes() and not run.stopped:
+                    try:
+                        pool.use(method, preparation)
+                        return work(pool)
+                    finally:
+                        if preparation is not None:  # what it has set up is not for the next run
+                            pool.use(method)
+                        if pool is not warm_pool:
+                            pool.close()
+            finally:
+                turn.over = True
+                pool.turns.call_next()
+            if run.stopped:
+                raise run.cancelled()
+        return self._in_turn(pool.spare(), run, method, preparation, work)
 
     def _run(
         self,

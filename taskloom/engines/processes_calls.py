@@ -16,7 +16,8 @@ from taskloom.engines.processes_parts import describe
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
+from taskloom.engines.worker.pool import WorkerPool
+from taskloom.engines.worker.process import WorkerProcess
 from taskloom.errors import SerializationError
 from taskloom.graph import Plan
 

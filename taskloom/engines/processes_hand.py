@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from taskloom.bus.run import Run
 from taskloom.engines.worker.page import NOTHING, POSITION, RUN, STARTED
-from taskloom.engines.worker.pool import WorkerProcess
+from taskloom.engines.worker.process import WorkerProcess
 
 
 class Hand:

@@ -14,7 +14,8 @@ from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
 from taskloom.engines.worker.page import LIMIT, NEVER, REPORT, STARTED
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
+from taskloom.engines.worker.pool import WorkerPool
+from taskloom.engines.worker.process import WorkerProcess
 from taskloom.errors import SerializationError, TaskloomError
 from taskloom.graph import Plan
 

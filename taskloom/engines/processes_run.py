@@ -17,7 +17,7 @@ from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
 from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerProcess
+from taskloom.engines.worker.process import WorkerProcess
 from taskloom.errors import SerializationError
 from taskloom.graph import Plan
 
@@ -47,6 +47,7 @@ class ProcessesRun(Queues):
             if run.stopped:
                 raise run.cancelled()
             patience = 0.0
+            pool.idle = True
             return self._answer()
         finally:
             try:

@@ -257,10 +257,15 @@ print(set(get(dsk, list(dsk), num_workers=1, context="{context}")))
 
 def test_another_start_method_replaces_the_workers() -> None:
     program = """
-import os, psutil, taskloom
+import os, psutil, tempfile, time, taskloom
+def meet(place):
+    open(os.path.join(place, str(os.getpid())), "w").close()
+    while len(os.listdir(place)) < 2:
+        time.sleep(0.005)
+    return os.getpid(), os.getppid()
 def pids():
-    dsk = {("x", i): (lambda i: __import__("time").sleep(0.02) or (os.getpid(), os.getppid()), i) for i in range(6)}
-    return taskloom.multiprocessing.get(dsk, list(dsk), num_workers=2)
+    with tempfile.TemporaryDirectory() as place:
+        return taskloom.multiprocessing.get({"a": (meet, place), "b": (meet, place)}, ["a", "b"], num_workers=2)
 seen = []
 for context in ("fork", "forkserver", "spawn", "fork"):
     with taskloom.config.set({"multiprocessing.context": context}):

@@ -1,0 +1,203 @@
+"""A worker process, seen from its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from taskloom.engines.worker.launch import Files, Launcher
+from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.page import FETCHING, NOTHING, PACKING, RUN, STARTED, Page
+from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.said import hear
+
+LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
+BUFFER = 4 << 20  # bytes that a socket holds
+BY_ITSELF = 0.15  # seconds that a task gets to come to its end
+
+living: set[WorkerProcess] = set()  # of all pools
+
+
+class WorkerProcess:
+    """One worker, seen from its parent."""
+
+    def __init__(self, name: str, launcher: Launcher) -> None:
+        self.name = name
+        self.pidfd = -1
+        self.manner = b""  # how it has been told to warn and log
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.work, self.data = Link(ours), Link(our_data)
+        for sock in (ours, our_data, theirs, their_data):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        ours.setblocking(False)
+        our_data.setblocking(False)
+        page, page_file = Page.create()
+        self._page = page
+        self.page = page.words
+        self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
+        self._last_words = ""
+        out, their_out = os.pipe()
+        err, their_err = os.pipe()
+        self.output = {out: "stdout", err: "stderr"}
+        for file in self.output:
+            os.set_blocking(file, False)
+        files = Files(theirs.fileno(), their_data.fileno(), page_file, their_out, their_err)
+        living.add(self)
+        try:
+            self.process = launcher.start(files)
+        except BaseException:
+            self.abandon()
+            raise
+        finally:
+            theirs.close()
+            their_data.close()
+            for file in (page_file, their_out, their_err):
+                os.close(file)
+        self.pid = self.process.pid
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def is_busy(self, run: int) -> bool:
+        """Whether it is inside a task of the run, or between two."""
+        return self.page[RUN] == run and self.is_inside_a_task()
+
+    def is_inside_a_task(self) -> bool:
+        """Whether it is, by the page, or was when it died."""
+        return bool(self.page[STARTED] != NOTHING)
+
+    def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
+        """Send a message of work; it waits here while the worker's socket is full."""
+        self._send(self.work, *encode(kind, *fields, parcels=parcels))
+
+    def ask(self, kind: str, *fields: Any) -> None:
+        """Send a message that the worker answers even while it runs a task."""
+        self._send(self.data, *encode(kind, *fields))
+
+    def _send(self, link: Link, message: bytes, files: list[int]) -> None:
+        if not self.waiting:
+            try:
+                link.send(message, files)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:  # it is dying: its end will be noticed
+                return
+        self.waiting.append((link, message, [os.dup(file) for file in files]))
+
+    def send_waiting(self) -> None:
+        while self.waiting:
+            link, message, files = self.waiting[0]
+            try:
+                link.send(message, files)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+            self.waiting.popleft()
+            for file in files:
+                os.close(file)
+
+    def receive(self) -> tuple[str, tuple[Any, ...], list[Parcel]] | None:
+        """The next message that is there. What it has to say is heard on the way: its warnings and log records."""
+        while True:
+            try:
+                received = self.work.receive()
+            except (BlockingIOError, ConnectionError):
+                return None
+            if received is None:
+                return None
+            message = decode(*received)
+            if message[0] != "said":
+                return message
+            hear(*message[1])
+
+    def read_output(self, file: int) -> str:
+        """What it has written since the last time."""
+        chunks = []
+        with contextlib.suppress(BlockingIOError, OSError):
+            while len(chunk := os.read(file, 65536)):
+                chunks.append(chunk)
+        text = b"".join(chunks).decode(errors="replace")
+        if self.output[file] == "stderr":
+            self._last_words = (self._last_words + text)[-200 * LAST_LINES :]
+        return text
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of what it wrote to stderr."""
+        return self._last_words.splitlines()[-LAST_LINES:]
+
+    def fate(self) -> str | None:
+        """How it ended, or None while it lives."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            try:
+                return f"was killed by {signal.Signals(-code).name}"
+            except ValueError:
+                return f"was killed by signal {-code}"
+        return f"exited with code {code}"
+
+    def packing(self) -> int:
+        """The task whose result it was pickling, by the page, when somebody looked; -1 for none."""
+        return int(max(self.page[PACKING], self.page[FETCHING]))
+
+    def finish(self, run: int, deadline: float) -> None:
+        """Have it finish what it does for a run: by itself if it can, else by a signal, else by its end."""
+        if self.is_busy(run):
+            self._wait_until_idle(min(deadline, monotonic() + BY_ITSELF))
+        if self.is_busy(run):
+            self.stop(deadline)
+        if self.packing() >= 0:  # in a thread that no signal reaches, and so for ever
+            self.kill()
+
+    def stop(self, deadline: float) -> None:
+        """Have it leave its task, if the task lets it."""
+        if self.is_inside_a_task() and self.fate() is None:
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGINT)
+            self._wait_until_idle(deadline)
+
+    def _wait_until_idle(self, deadline: float) -> None:
+        """Wait for it to leave its task; what it sends meanwhile is of no use any more."""
+        while self.is_inside_a_task() and self.fate() is None:
+            left = deadline - monotonic()
+            if left <= 0:
+                return
+            select.select([self.work.fileno()], [], [], min(left, 0.002))
+            while (message := self.receive()) is not None:
+                for parcel in message[2]:
+                    parcel.close()
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def close(self) -> None:
+        """End it and give up everything that belongs to it."""
+        self.kill()
+        self.process.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up everything that belongs to it, and let it be."""
+        living.discard(self)
+        self.work.close()
+        self.data.close()
+        for _, _, files in self.waiting:
+            for file in files:
+                os.close(file)
+        self.waiting.clear()
+        for file in self.output:
+            os.close(file)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        self._page.close()
