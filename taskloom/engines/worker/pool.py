@@ -7,7 +7,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 from collections import deque
@@ -16,19 +15,20 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
+from taskloom.engines.worker.ends import end_of
 from taskloom.engines.worker.launch import LAUNCHERS, Files, Launcher, Spawn
-from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.link import Link, link_pair
 from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED, FETCHING, NOTHING, PACKING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.said import Manner, hear, manner, pack_manner
 from taskloom.engines.worker.turns import Turns
+from taskloom.engines.worker.waker import Waker
 from taskloom.errors import ConfigError
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 INITIALIZER = -1  # in place of the number of a run
 GRACE = 0.5  # seconds that a worker which has not heard of a cancel may still take when the next run needs it
-BUFFER = 4 << 20  # bytes that a socket holds
 
 
 class WorkerProcess:
@@ -36,15 +36,12 @@ class WorkerProcess:
 
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
-        self.pidfd = -1
+        self.end = -1  # what can be read once it has ended
         self.manner = b""  # how it has been told to warn and log
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.work, self.data = Link(ours), Link(our_data)
-        for sock in (ours, our_data, theirs, their_data):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        ours.setblocking(False)
-        our_data.setblocking(False)
+        self.work, theirs = link_pair()
+        self.data, their_data = link_pair()
+        self.work.sock.setblocking(False)
+        self.data.sock.setblocking(False)
         page, page_file = Page.create()
         self._page = page
         self.page = page.words
@@ -69,7 +66,7 @@ class WorkerProcess:
             for file in (page_file, their_out, their_err):
                 os.close(file)
         self.pid = self.process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        self.end = end_of(self.pid, self.data.fileno())
 
     def is_busy(self, run: int) -> bool:
         """Whether it is inside a task of the run, or between two."""
@@ -174,8 +171,8 @@ class WorkerProcess:
         self.waiting.clear()
         for file in self.output:
             os.close(file)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        if self.end >= 0:
+            os.close(self.end)
         self._page.close()
 
 
@@ -197,8 +194,9 @@ class WorkerPool:
         self._packed_manner = b""
         self._poll = select.poll()
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watch(self._wake, None, "wake")
+        self._waker = Waker()
+        self.wake = self._waker.wake  # have `wait` return, from any thread
+        self._watch(self._waker.fileno(), None, "wake")
 
     def use(self, context: str, initializer: Parcel | None = None) -> None:
         """Have only workers that were started in this way and, if there is an initializer, for this run.
@@ -272,7 +270,7 @@ class WorkerPool:
             if failed:
                 raise ConfigError(f"A worker process could not be started: {failed[0]}") from failed[0]
             for worker in self.workers:
-                if worker.pidfd not in self._files:
+                if worker.end not in self._files:
                     self._watch_worker(worker)
         return self.workers
 
@@ -300,10 +298,6 @@ class WorkerPool:
         before, self._oom_kills = self._oom_kills, kills()
         return worker.process.poll() == -signal.SIGKILL and self._oom_kills > before
 
-    def wake(self) -> None:
-        """Have `wait` return, from any thread."""
-        os.eventfd_write(self._wake, 1)
-
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
         """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
         timeout: float = -1 if seconds < 0 else seconds * 1000
@@ -312,13 +306,16 @@ class WorkerPool:
                 worker.send_waiting()
                 if worker.waiting:
                     timeout = 1
-        found = []
+        found: list[tuple[WorkerProcess | None, str]] = []
         for file, _ in self._poll.poll(timeout):
-            if file == self._wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._wake)
-            if file in self._files:
-                found.append(self._files[file])
+            worker, what = self._files.get(file, (None, ""))
+            if what == "wake":
+                self._waker.clear()
+            elif worker is not None and what == "end":  # its link at least: it is of no use any more
+                worker.kill()
+                worker.process.wait()
+            if what:
+                found.append((worker, what))
         return found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
@@ -332,7 +329,7 @@ class WorkerPool:
         self._watch(worker.work.fileno(), worker, "work")
         for file, name in worker.output.items():
             self._watch(file, worker, name)
-        self._watch(worker.pidfd, worker, "end")
+        self._watch(worker.end, worker, "end")
 
     def _watch(self, file: int, worker: WorkerProcess | None, what: str) -> None:
         self._files[file] = (worker, what)
@@ -390,7 +387,6 @@ def _forget_in_child() -> None:
     """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
     for worker in list(_living):
         worker.abandon()
-    os.close(pool._wake)
     pool.__init__()  # type: ignore[misc]
 
 
