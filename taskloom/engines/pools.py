@@ -139,8 +139,9 @@ class PoolCheck:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._gone = [process for process in _processes_of(pool) if process.exitcode is not None]  # before this run
-        self._seen: list[Any] = []
+        processes = _processes_of(pool)
+        self._gone = [process for process in processes if process.exitcode is not None]  # before this run
+        self._seen = [process for process in processes if process not in self._gone]
 
     def __call__(self) -> None:
         """Look at the pool.

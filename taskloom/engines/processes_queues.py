@@ -314,13 +314,14 @@ class Queues:
         """
         first = max(position, hand.running() + 1, hand.reported)
         if any(task >= 0 for task in hand.queue[first : hand.sent]):
-            hand.worker.page[LIMIT] = first
+            page = hand.worker.page
+            page[LIMIT] = min(page[LIMIT], first)  # an older limit may still hold back what is not ours to give any more
             sleep(SETTLES)
             first = max(first, hand.running() + 1)
             if first < hand.sent:
                 hand.limited = True
             elif not hand.limited:
-                hand.worker.page[LIMIT] = NEVER
+                page[LIMIT] = NEVER
         return self._empty(hand, first)
 
     def _empty(self, hand: Hand, first: int) -> bool:

@@ -121,7 +121,9 @@ class Bad:
         once("entered") and time.sleep(60)
         return int, ()
 def make(x):
-    time.sleep(0.05)
+    once(f"made-{x}")
+    while not written(f"made-{3 - x}"):  # so that each is in a worker of its own
+        time.sleep(0.01)
     return Bad()
 strike_when(lambda: written("entered"))
 interrupted({"a": (make, 1), "b": (make, 2), "c": (lambda x, y: 1, "a", "b")}, "c")
