@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any
@@ -192,11 +193,15 @@ class WorkerPool:
         self._oom_kills = 0  # as of the last look
         self._manner: Manner | None = None
         self._packed_manner = b""
-        self._poll = select.poll()
-        self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
         self._waker = Waker()
         self.wake = self._waker.wake  # have `wait` return, from any thread
-        self._watch(self._waker.fileno(), None, "wake")
+        self._files: dict[int, tuple[WorkerProcess | None, str]] = {self._waker.fileno(): (None, "wake")}
+
+    @cached_property
+    def _poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._waker, select.POLLIN)
+        return poll
 
     def use(self, context: str, initializer: Parcel | None = None) -> None:
         """Have only workers that were started in this way and, if there is an initializer, for this run.
@@ -308,14 +313,15 @@ class WorkerPool:
                     timeout = 1
         found: list[tuple[WorkerProcess | None, str]] = []
         for file, _ in self._poll.poll(timeout):
-            worker, what = self._files.get(file, (None, ""))
-            if what == "wake":
+            if file not in self._files:
+                continue
+            owner, what = self._files[file]
+            if owner is None:
                 self._waker.clear()
-            elif worker is not None and what == "end":  # its link at least: it is of no use any more
-                worker.kill()
-                worker.process.wait()
-            if what:
-                found.append((worker, what))
+            elif what == "end":  # or it has closed its links, and is of no use any more
+                owner.kill()
+                owner.process.wait()
+            found.append((owner, what))
         return found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
@@ -331,7 +337,7 @@ class WorkerPool:
             self._watch(file, worker, name)
         self._watch(worker.end, worker, "end")
 
-    def _watch(self, file: int, worker: WorkerProcess | None, what: str) -> None:
+    def _watch(self, file: int, worker: WorkerProcess, what: str) -> None:
         self._files[file] = (worker, what)
         self._poll.register(file, select.POLLIN)
 
@@ -387,6 +393,7 @@ def _forget_in_child() -> None:
     """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
     for worker in list(_living):
         worker.abandon()
+    vars(pool).clear()
     pool.__init__()  # type: ignore[misc]
 
 
