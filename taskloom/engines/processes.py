@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import cache, partial
@@ -53,7 +52,7 @@ class ProcessesEngine(Engine):
     options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
 
     def unavailable(self) -> str:
-        return "" if sys.platform == "linux" else "It runs on Linux only so far."
+        return "" if _has_processes() else "It has no worker processes of its own on Windows."
 
     def run(
         self,
@@ -72,7 +71,6 @@ class ProcessesEngine(Engine):
         **options: Any,
     ) -> list[Any]:
         __tracebackhide__ = True
-        _check_platform()
         method = _start_method(context)
         width = workers_wanted(num_workers)
         tries = _retries(retries, plan)
@@ -81,6 +79,11 @@ class ProcessesEngine(Engine):
             pool = config.get("pool")
         if pool is not None:
             return self._run_in(pool, plan, run, observer, pool_size(pool) if num_workers is None else width)
+        if not _has_processes():
+            raise ConfigError(
+                "The processes engine has no worker processes of its own on Windows. Use scheduler='threads', or pass "
+                "a pool= of your own, such as a ProcessPoolExecutor."
+            )
         if worker.inside:  # a run inside a task: this process is the worker that it has
             return SyncEngine().run(plan, run, interrupt, observer)
         if not len(plan):
@@ -163,11 +166,9 @@ def _packed(initializer: Any, initargs: Any) -> Parcel:
         raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
 
 
-def _check_platform() -> None:
-    if sys.platform != "linux":
-        raise ConfigError(
-            "The processes engine runs on Linux only so far. Use scheduler='threads', or pass a pool= of your own."
-        )
+def _has_processes() -> bool:
+    """Whether workers can be started here: Linux and macOS have what they need."""
+    return hasattr(os, "fork")
 
 
 def _start_method(context: Any) -> str:
@@ -217,7 +218,9 @@ def _bytes(limit: Any) -> float:
 @cache
 def _total_memory() -> int:
     """Bytes of memory that this machine, or its container, has."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil
+
+    total: int = psutil.virtual_memory().total
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError), open(path) as file:
             total = min(total, int(file.read()))

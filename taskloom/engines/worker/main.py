@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 from taskloom.engines import worker
+from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.failure import pack_error
-from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.link import Link, link_on
 from taskloom.engines.worker.page import (
     CANCELLED,
     FETCHING,
@@ -29,7 +29,7 @@ from taskloom.engines.worker.page import (
     Page,
 )
 from taskloom.engines.worker.parcel import Parcel, decode, encode
-from taskloom.engines.worker.said import adopt, send_what_is_said
+from taskloom.engines.worker.said import adopt, say_it_here, send_what_is_said
 from taskloom.engines.worker.slots import Slots
 
 
@@ -39,23 +39,14 @@ def start(work: int, data: int, page: int, parent: int) -> None:
     die_with(parent)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(OSError, ValueError):
-        it = Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page))
+        it = Worker(link_on(work), link_on(data), Page(page))
         send_what_is_said(it.say)
+        os.register_at_fork(after_in_child=it.let_go)
         it.serve()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(0)  # whatever threads the tasks left
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it was quicker
-        os._exit(1)
 
 
 class Worker:
@@ -80,6 +71,13 @@ class Worker:
         if self.in_task and self.page[RUN] <= self.page[CANCELLED]:
             self.in_task = False
             raise KeyboardInterrupt
+
+    def let_go(self) -> None:
+        """Be a worker no longer: this process is a copy that a task made. Links that it kept would not show the parent
+        that the worker has ended, and what both sent over them would come mixed."""
+        self.work.close()
+        self.data.close()
+        say_it_here()
 
     def serve(self) -> None:
         threading.Thread(target=self._serve_data, name="taskloom-data", daemon=True).start()
@@ -293,7 +291,7 @@ class Worker:
     # -- the other thread -----------------------------------------------------------------------------------------
 
     def _serve_data(self) -> None:
-        """Answer while the main thread is inside a task."""
+        """Answer while the main thread is inside a task, until the parent is gone."""
         with contextlib.suppress(OSError):
             while (received := self.data.receive()) is not None:
                 kind, fields, _ = decode(*received)
@@ -306,6 +304,7 @@ class Worker:
                     self.slots.drop(fields[1])
                 elif kind == "fetch":
                     self._fetch(run, fields[1])
+        os._exit(1)  # in the midst of a task, where the kernel has not seen to that
 
     def _fetch(self, run: int, slot: int) -> None:
         """Send a copy of a result."""

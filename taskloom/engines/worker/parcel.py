@@ -6,7 +6,6 @@ memory, which every receiver maps for itself: what it writes there nobody else s
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import pickle
@@ -15,16 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskloom.engines.worker.link import anonymous_file
+from taskloom.engines.worker.anonymous import sealed_file
 
 SMALL = 32_768  # bytes: buffers up to this travel within the message
 MAPPED = 262_144  # bytes: shorter files are read, which costs no open file
 _ALIGN = 64
-_SEALS = (
-    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    if hasattr(fcntl, "F_SEAL_SEAL")
-    else 0
-)
 
 #: Values of these types say what they are without being pickled one by one.
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, complex})
@@ -71,9 +65,7 @@ class Parcel:
             padding = -view.nbytes % _ALIGN
             parts += (view, bytes(padding)) if padding else (view,)
             offset += view.nbytes + padding
-        file = anonymous_file(parts)
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-        return cls(payload, spans, file=file, nbytes=len(payload) + offset)
+        return cls(payload, spans, file=sealed_file(parts), nbytes=len(payload) + offset)
 
     def value(self) -> Any:
         """Unpack the value; raises whatever unpickling it raises."""
