@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from math import inf
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -14,7 +15,6 @@ from taskloom.engines.observed import Outcome
 from taskloom.engines.processes_deaths import died
 from taskloom.engines.processes_parts import describe
 from taskloom.engines.worker.failure import unpack_error
-from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
 from taskloom.errors import SerializationError
@@ -35,8 +35,6 @@ class Calls:
         self._attempts: dict[int, int] = {}
         self._ready: list[tuple[int, Outcome]] = []
         run.on_cancel(pool.wake)
-        for worker in pool.ensure(width):
-            worker.page[LIMIT] = NEVER
 
     def submit(self, task: int, function: Callable[..., Any], args: list[Any]) -> None:
         try:
@@ -56,7 +54,7 @@ class Calls:
         self._busy[worker] = (task, parcel)
         worker.send("call", self._number, task, parcels=[parcel])
 
-    def get(self, *, timeout: float) -> tuple[int, Outcome] | None:
+    def get(self, *, timeout: float = inf) -> tuple[int, Outcome] | None:
         """The next outcome, None once the run is cancelled.
 
         Raises
@@ -71,7 +69,7 @@ class Calls:
             left = deadline - monotonic()
             if left <= 0:
                 raise Empty
-            for worker, what in self._pool.wait(left):
+            for worker, what in self._pool.wait(-1 if left == inf else left):
                 if worker is None:
                     continue
                 if what == "work":
@@ -95,22 +93,25 @@ class Calls:
             for parcel in parcels:
                 parcel.close()
             return True
-        self._copy(worker)
-        task, start, stop = fields[:3]
+        task, start, stop, rest = fields
         if worker in self._busy:
             self._busy.pop(worker)[1].close()
         value, error = None, None
         if kind == "failed":
-            error = unpack_error(fields[3], f"task {describe(self._plan.keys[task])}")
+            error = unpack_error(rest, f"task {describe(self._plan.keys[task])}")
         else:
-            try:
-                value = parcels[0].value()
-            except Exception as caught:
-                error = SerializationError(
-                    f"The result of task {describe(self._plan.keys[task])} cannot be unpickled here: {caught}"
-                )
-                error.__cause__ = caught
-            parcels[0].close()
+            value, measures = rest
+            if measures is not None:
+                self._run.long[task] = measures
+            for parcel in parcels:  # one, unless the value has come as it is
+                try:
+                    value = parcel.value()
+                except Exception as caught:
+                    error = SerializationError(
+                        f"The result of task {describe(self._plan.keys[task])} cannot be unpickled here: {caught}"
+                    )
+                    error.__cause__ = caught
+                parcel.close()
         self._ready.append((task, Outcome(value, error, start, stop, worker.name, worker.pid)))
         return True
 
@@ -145,6 +146,8 @@ class Calls:
         return found
 
     def close(self) -> None:
+        if not self._busy:  # a worker keeps nothing of a call
+            return
         self._pool.settle(self._number, 0.35)
         for worker, (_, parcel) in self._busy.items():
             parcel.close()

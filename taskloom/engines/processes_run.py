@@ -70,8 +70,7 @@ class ProcessesRun(Queues):
 
     def _take_in(self, events: Sequence[tuple[WorkerProcess | None, str]]) -> None:
         __tracebackhide__ = True
-        # A worker writes what a task prints before it reports the task, and reports before it ends.
-        for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
+        for worker, what in events:
             if worker is None or worker not in self.pool.workers:  # just buried
                 continue
             hand = next((hand for hand in self.hands if hand.worker is worker), None)
@@ -283,10 +282,6 @@ class ProcessesRun(Queues):
                 for name in ("stdout", "stderr"):
                     with contextlib.suppress(OSError):
                         self._copy(hand.worker, name)
-
-
-def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
-    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
 
 
 def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> SerializationError:

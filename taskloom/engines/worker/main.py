@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from taskloom.engines import worker
+from taskloom.engines.measure import LONG, bytes_of
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.page import (
@@ -28,7 +29,7 @@ from taskloom.engines.worker.page import (
     STARTED,
     Page,
 )
-from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.parcel import Parcel, decode, encode, is_plain
 from taskloom.engines.worker.said import adopt, send_what_is_said
 from taskloom.engines.worker.slots import Slots
 
@@ -120,15 +121,19 @@ class Worker:
 
     def _call(self, run: int, task: int, parcels: list[Parcel]) -> None:
         """Run one function with these arguments, and bring the result."""
-        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, perf_counter()
         begun = perf_counter()
+        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, begun
+        if self.page[CANCELLED] >= run:
+            return
         try:
             self.in_task = True
             function, args = parcels[0].value()
             begun = perf_counter()
             result = function(*args)
             stop = perf_counter()
-            parcel = Parcel.of(result)
+            plain = is_plain(result)
+            answer = () if plain else (Parcel.of(result),)
+            measures = self._measures(stop - begun, result)
             self.in_task = False
         except BaseException as error:
             self.in_task = False
@@ -138,8 +143,20 @@ class Worker:
             for given in parcels:
                 given.close()
         self._flush_output()
-        self._send("result", run, task, begun, stop, parcels=[parcel])
-        parcel.close()
+        self._send("result", run, task, begun, stop, (result if plain else None, measures), parcels=answer)
+        for parcel in answer:
+            parcel.close()
+
+    def _measures(self, seconds: float, result: Any) -> tuple[float, float] | None:
+        """The CPU time of the task that has just run, and the bytes of its result, if it was long enough."""
+        cpu = self._spent()
+        return (min(cpu, seconds), bytes_of(result)) if seconds > LONG else None
+
+    def _spent(self) -> float:
+        """The CPU time of this thread since the last time."""
+        now = thread_time()
+        spent, self.cpu = now - self.cpu, now
+        return spent
 
     def _batch(
         self,
@@ -267,9 +284,7 @@ class Worker:
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
-            now = thread_time()
-            cpu, self.cpu = now - self.cpu, now
-            fields = (first, times, values, sizes, numbers, failed[1], cpu)
+            fields = (first, times, values, sizes, numbers, failed[1], self._spent())
             self._send("report", self.slots.run, *fields, parcels=parcels)
             for parcel in parcels:
                 parcel.close()

@@ -305,7 +305,11 @@ class WorkerPool:
         os.eventfd_write(self._wake, 1)
 
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
-        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake".
+
+        They come in the order in which they are to be taken in: a worker writes what a task prints before it reports
+        the task, and reports before it ends. Less than 0 seconds are for ever.
+        """
         timeout: float = -1 if seconds < 0 else seconds * 1000
         for worker in self.workers:
             if worker.waiting:
@@ -319,7 +323,7 @@ class WorkerPool:
                     os.eventfd_read(self._wake)
             if file in self._files:
                 found.append(self._files[file])
-        return found
+        return sorted(found, key=_urgency) if len(found) > 1 else found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
         """Its other end is closed: it would be reported for ever."""
@@ -379,6 +383,10 @@ class WorkerPool:
         if self._spawner is not None:
             self._jobs.put(None)
             self._spawner = None
+
+
+def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
+    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
 
 
 _living: set[WorkerProcess] = set()
