@@ -50,9 +50,11 @@ class Calls:
         self._send(task, parcel)
 
     def _send(self, task: int, parcel: Parcel) -> None:
-        worker = next(worker for worker in self._pool.ensure(self._width) if worker not in self._busy)
-        self._busy[worker] = (task, parcel)
-        worker.send("call", self._number, task, parcels=[parcel])
+        for worker in self._pool.ensure(self._width):
+            if worker not in self._busy:
+                self._busy[worker] = (task, parcel)
+                worker.send("call", self._number, task, parcels=(parcel,))
+                return
 
     def get(self, *, timeout: float = inf) -> tuple[int, Outcome] | None:
         """The next outcome, None once the run is cancelled.
