@@ -12,8 +12,7 @@ from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.observed import Outcome
-from taskloom.engines.processes_deaths import died
-from taskloom.engines.processes_parts import describe
+from taskloom.engines.processes_errors import argument_stays, describe, died, function_stays, result_stays
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool, WorkerProcess
@@ -32,6 +31,7 @@ class Calls:
         self._retries = retries
         self._width = width
         self._busy: dict[WorkerProcess, tuple[int, Parcel]] = {}
+        self._numbers: dict[WorkerProcess, int] = {}  # among the run's workers
         self._attempts: dict[int, int] = {}
         self._ready: list[tuple[int, Outcome]] = []
         run.on_cancel(pool.wake)
@@ -40,10 +40,7 @@ class Calls:
         try:
             parcel = Parcel.of((function, args))
         except Exception as error:
-            wrong = SerializationError(
-                f"The function or an argument of task {describe(self._plan.keys[task])} cannot be pickled, so no "
-                f"worker process can run it: {error}"
-            )
+            wrong = _cannot_be_sent(self._plan.keys[task], function, args, error)
             wrong.__cause__ = error
             self._ready.append((task, Outcome(None, wrong, 0.0, 0.0, "parent", 0)))
             return
@@ -52,6 +49,9 @@ class Calls:
     def _send(self, task: int, parcel: Parcel) -> None:
         for worker in self._pool.ensure(self._width):
             if worker not in self._busy:
+                if worker not in self._numbers:
+                    self._numbers[worker] = self._run.join(worker.name, worker.pid)
+                self._run.worker[task] = self._numbers[worker]
                 self._busy[worker] = (task, parcel)
                 worker.send("call", self._number, task, parcels=(parcel,))
                 return
@@ -102,18 +102,19 @@ class Calls:
         if kind == "failed":
             error = unpack_error(rest, f"task {describe(self._plan.keys[task])}")
         else:
-            value, measures = rest
+            value, measures, why = rest
             if measures is not None:
                 self._run.long[task] = measures
-            for parcel in parcels:  # one, unless the value has come as it is
-                try:
+            try:
+                if why:
+                    raise unpack_error(why)
+                for parcel in parcels:  # one, unless the value has come as it is
                     value = parcel.value()
-                except Exception as caught:
-                    error = SerializationError(
-                        f"The result of task {describe(self._plan.keys[task])} cannot be unpickled here: {caught}"
-                    )
-                    error.__cause__ = caught
-                parcel.close()
+            except Exception as caught:
+                error = result_stays(self._plan.keys[task], caught)
+                error.__cause__ = caught
+        for parcel in parcels:
+            parcel.close()
         self._ready.append((task, Outcome(value, error, start, stop, worker.name, worker.pid)))
         return True
 
@@ -127,6 +128,7 @@ class Calls:
         self._pool.remove(worker)
         if worker not in self._busy:
             return
+        self._run.workers[self._numbers[worker]].left = self._run.duration
         task, parcel = self._busy.pop(worker)
         tries = self._attempts[task] = self._attempts.get(task, 0) + 1
         if tries <= self._retries(task) and not out_of_memory:
@@ -157,3 +159,13 @@ class Calls:
                 with contextlib.suppress(OSError):
                     self._copy(worker)
         self._busy.clear()
+
+
+def _cannot_be_sent(key: object, function: Any, args: list[Any], error: Exception) -> SerializationError:
+    """What to say where a function and its arguments could not be pickled together: which of them it is."""
+    for part in (function, *args):
+        try:
+            Parcel.of(part).close()
+        except Exception as caught:
+            return function_stays(key, part, caught) if part is function else argument_stays(key, part, caught)
+    return argument_stays(key, args, error)

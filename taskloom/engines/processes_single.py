@@ -15,19 +15,20 @@ def run_single(plan: Plan, run: Run, calls: Calls) -> list[Any]:
     __tracebackhide__ = True
     results = plan.results()
     inputs = plan.inputs(0, results)
-    run.current = (0,)
-    run.start[0] = perf_counter()
     calls.submit(0, plan.functions[0], inputs)
-    arrived = None if run.stopped else calls.get()
-    if arrived is None:
+    run.start[0] = perf_counter()
+    run.current = (0,)
+    arrived = calls.get()
+    if arrived is None or run.stopped:
         raise run.cancelled()
     _, outcome = arrived
-    run.start[0], run.stop[0] = outcome.start, outcome.stop
+    if not run.workers:  # it could not be sent to any
+        run.join(outcome.worker, outcome.pid)
+    run.start[0] = outcome.start or run.start[0]  # it has none where its worker died
     if outcome.error is not None:
         run.fail(0, plan, outcome.error, inputs)
         raise outcome.take_error()
+    run.stop[0] = outcome.stop
     run.done.append(0)
-    if run.stopped:
-        raise run.cancelled()
     results[0] = outcome.value
     return results

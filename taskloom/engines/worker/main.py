@@ -131,20 +131,28 @@ class Worker:
             begun = perf_counter()
             result = function(*args)
             stop = perf_counter()
-            plain = is_plain(result)
-            answer = () if plain else (Parcel.of(result),)
-            measures = self._measures(stop - begun, result)
             self.in_task = False
         except BaseException as error:
             self.in_task = False
-            self._send("failed", run, task, begun, perf_counter(), pack_error(error))
+            self._fail(run, task, error)
             return
         finally:
             for given in parcels:
                 given.close()
+        measures = self._measures(stop - begun, result)
         self._flush_output()
-        self._send("result", run, task, begun, stop, (result if plain else None, measures), parcels=answer)
-        for parcel in answer:
+        if is_plain(result):
+            self._send("result", run, task, begun, stop, (result, measures, b""))
+            return
+        self.page[PACKING] = task
+        packed, why = [], b""
+        try:
+            packed = [Parcel.of(result)]
+        except BaseException as error:
+            why = pack_error(error)
+        self.page[PACKING] = NOTHING
+        self._send("result", run, task, begun, stop, (None, measures, why), parcels=packed)
+        for parcel in packed:
             parcel.close()
 
     def _measures(self, seconds: float, result: Any) -> tuple[float, float] | None:
