@@ -21,6 +21,7 @@ from taskloom.engines.observed import Observer, run_observed
 from taskloom.engines.pools import PoolCheck, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
 from taskloom.engines.processes_run import ProcessesRun
+from taskloom.engines.processes_single import run_single
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.worker.launch import LAUNCHERS
 from taskloom.engines.worker.parcel import Parcel
@@ -137,10 +138,12 @@ class ProcessesEngine(Engine):
         limit: float,
     ) -> list[Any]:
         __tracebackhide__ = True
-        if observer is None:
+        if observer is None and len(plan) > 1:
             return ProcessesRun(plan, run, pool, width, retries, limit).execute()
         calls = Calls(pool, run, plan, width, retries)
         try:
+            if observer is None:
+                return run_single(plan, run, calls)
             return run_observed(plan, run, observer, calls.submit, calls, width)
         finally:
             calls.close()

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from taskloom.engines import worker
+from taskloom.engines.measure import LONG, bytes_of
 from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link, link_on
@@ -28,7 +29,7 @@ from taskloom.engines.worker.page import (
     STARTED,
     Page,
 )
-from taskloom.engines.worker.parcel import Parcel, decode, encode
+from taskloom.engines.worker.parcel import Parcel, decode, encode, is_plain
 from taskloom.engines.worker.said import adopt, say_it_here, send_what_is_said
 from taskloom.engines.worker.slots import Slots
 
@@ -118,26 +119,50 @@ class Worker:
 
     def _call(self, run: int, task: int, parcels: list[Parcel]) -> None:
         """Run one function with these arguments, and bring the result."""
-        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, perf_counter()
         begun = perf_counter()
+        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, begun
+        if self.page[CANCELLED] >= run:
+            return
         try:
             self.in_task = True
             function, args = parcels[0].value()
             begun = perf_counter()
             result = function(*args)
             stop = perf_counter()
-            parcel = Parcel.of(result)
             self.in_task = False
         except BaseException as error:
             self.in_task = False
-            self._send("failed", run, task, begun, perf_counter(), pack_error(error))
+            self._fail(run, task, error)
             return
         finally:
             for given in parcels:
                 given.close()
+        measures = self._measures(stop - begun, result)
         self._flush_output()
-        self._send("result", run, task, begun, stop, parcels=[parcel])
-        parcel.close()
+        if is_plain(result):
+            self._send("result", run, task, begun, stop, (result, measures, b""))
+            return
+        self.page[PACKING] = task
+        packed, why = [], b""
+        try:
+            packed = [Parcel.of(result)]
+        except BaseException as error:
+            why = pack_error(error)
+        self.page[PACKING] = NOTHING
+        self._send("result", run, task, begun, stop, (None, measures, why), parcels=packed)
+        for parcel in packed:
+            parcel.close()
+
+    def _measures(self, seconds: float, result: Any) -> tuple[float, float] | None:
+        """The CPU time of the task that has just run, and the bytes of its result, if it was long enough."""
+        cpu = self._spent()
+        return (min(cpu, seconds), bytes_of(result)) if seconds > LONG else None
+
+    def _spent(self) -> float:
+        """The CPU time of this thread since the last time."""
+        now = thread_time()
+        spent, self.cpu = now - self.cpu, now
+        return spent
 
     def _batch(
         self,
@@ -265,9 +290,7 @@ class Worker:
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
-            now = thread_time()
-            cpu, self.cpu = now - self.cpu, now
-            fields = (first, times, values, sizes, numbers, failed[1], cpu)
+            fields = (first, times, values, sizes, numbers, failed[1], self._spent())
             self._send("report", self.slots.run, *fields, parcels=parcels)
             for parcel in parcels:
                 parcel.close()

@@ -98,7 +98,10 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     keep = None if buffers is None else buffers.append
     try:
         payload = pickle.dumps(value, 5, buffer_callback=keep)
-        if b"__main__" not in payload and not any(name in payload for name in _unimportable()):
+        for name in _unimportable():
+            if name in payload:
+                break
+        else:
             return payload
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -111,7 +114,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     from taskloom.engines.worker.pickler import dumps_by_value
 
     known = cloudpickle.list_registry_pickle_by_value()
-    names = [name.decode() for name in _unimportable()]
+    names = [name.decode() for name in _unimportable() if name != _MAIN]
     modules = [sys.modules[name] for name in names if name in sys.modules and name not in known]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
@@ -122,13 +125,14 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
             cloudpickle.unregister_pickle_by_value(module)
 
 
+_MAIN = b"__main__"
 _seen: set[str] = set()
-_strangers: list[bytes] = []
+_strangers = [_MAIN]
 
 
 def _unimportable() -> list[bytes]:
-    """Loaded modules that another process would not find under their name, such as a test's: their contents go by
-    value."""
+    """Loaded modules that another process would not find under their name, such as the main script or a test's: their
+    contents go by value."""
     if len(sys.modules) != len(_seen):
         tops = {name.partition(".")[0].encode() for name in [*sys.modules] if name not in _seen}
         _seen.update(sys.modules)

@@ -160,7 +160,11 @@ class WorkerPool:
         return worker.process.poll() == -signal.SIGKILL and self._oom_kills > before
 
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
-        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake".
+
+        They come in the order in which they are to be taken in: a worker writes what a task prints before it reports
+        the task, and reports before it ends. Less than 0 seconds are for ever.
+        """
         timeout: float = -1 if seconds < 0 else seconds * 1000
         for worker in self.workers:
             if worker.waiting:
@@ -181,7 +185,7 @@ class WorkerPool:
                 owner.kill()
                 owner.process.wait()
             found.append((owner, what))
-        return found
+        return sorted(found, key=_urgency) if len(found) > 1 else found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
         """Its other end is closed: it would be reported for ever."""
@@ -240,6 +244,10 @@ class WorkerPool:
             self._spare.forget()
         vars(self).clear()
         self.__init__()  # type: ignore[misc]
+
+
+def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
+    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
 
 
 pool = WorkerPool()
