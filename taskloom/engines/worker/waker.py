@@ -33,5 +33,6 @@ class Waker:
             self._inner.recv(4096)
 
     def __del__(self) -> None:
-        self._inner.close()
-        self._outer.close()
+        with suppress(AttributeError):  # there were no files left for it
+            self._inner.close()
+            self._outer.close()
