@@ -293,6 +293,8 @@ class Queues:
         victim = self.hands[0]
         for hand in self.hands:
             begun = max(hand.running(), hand.reported - 1) + 1
+            if not hand.worker.is_busy(self.number):
+                begun += 1  # it is about to begin that one
             positions = [p for p in range(begun, hand.sent) if hand.queue[p] >= 0 and not stock.open[hand.queue[p]]]
             if len(positions) > len(best):
                 best, victim = positions, hand
