@@ -129,10 +129,11 @@ class EventBus:
                 self.active.remove(run)
             witness = self._private.pop(run.id, None)
         listeners = () if witness else self.subscriptions
-        told = threading.Lock()
-        told.acquire()
-        jobs: list[Callable[[], None]] = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
+        jobs: list[Callable[[], None]] = []
         if listeners:
+            told = threading.Lock()
+            told.acquire()
+            jobs = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
             jobs.append(told.release)
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
             if run.parent is None:

@@ -179,6 +179,8 @@ def run_observed(
             raise run.cancelled()
         task, outcome = arrived
         under_way.discard(task)
+        if outcome.worker not in workers:  # it may have joined as it was given the task
+            workers.update({worker.name: number for number, worker in enumerate(run.workers)})
         if outcome.worker not in workers:
             workers[outcome.worker] = run.join(outcome.worker, outcome.pid)
         run.worker[task] = workers[outcome.worker]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import cache, partial
@@ -22,6 +21,7 @@ from taskloom.engines.observed import Observer, run_observed
 from taskloom.engines.pools import PoolCheck, pool_size, submit_to
 from taskloom.engines.processes_calls import Calls
 from taskloom.engines.processes_run import ProcessesRun
+from taskloom.engines.processes_single import run_single
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.worker.launch import LAUNCHERS
 from taskloom.engines.worker.parcel import Parcel
@@ -53,7 +53,7 @@ class ProcessesEngine(Engine):
     options = frozenset({"num_workers", "pool", "context", "initializer", "initargs", "retries", "memory_limit"})
 
     def unavailable(self) -> str:
-        return "" if sys.platform == "linux" else "It runs on Linux only so far."
+        return "" if _has_processes() else "It has no worker processes of its own on Windows."
 
     def run(
         self,
@@ -72,7 +72,6 @@ class ProcessesEngine(Engine):
         **options: Any,
     ) -> list[Any]:
         __tracebackhide__ = True
-        _check_platform()
         method = _start_method(context)
         width = workers_wanted(num_workers)
         tries = _retries(retries, plan)
@@ -81,6 +80,11 @@ class ProcessesEngine(Engine):
             pool = config.get("pool")
         if pool is not None:
             return self._run_in(pool, plan, run, observer, pool_size(pool) if num_workers is None else width)
+        if not _has_processes():
+            raise ConfigError(
+                "The processes engine has no worker processes of its own on Windows. Use scheduler='threads', or pass "
+                "a pool= of your own, such as a ProcessPoolExecutor."
+            )
         if worker.inside:  # a run inside a task: this process is the worker that it has
             return SyncEngine().run(plan, run, interrupt, observer)
         if not len(plan):
@@ -134,10 +138,12 @@ class ProcessesEngine(Engine):
         limit: float,
     ) -> list[Any]:
         __tracebackhide__ = True
-        if observer is None:
+        if observer is None and len(plan) > 1:
             return ProcessesRun(plan, run, pool, width, retries, limit).execute()
         calls = Calls(pool, run, plan, width, retries)
         try:
+            if observer is None:
+                return run_single(plan, run, calls)
             return run_observed(plan, run, observer, calls.submit, calls, width)
         finally:
             calls.close()
@@ -163,11 +169,9 @@ def _packed(initializer: Any, initargs: Any) -> Parcel:
         raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
 
 
-def _check_platform() -> None:
-    if sys.platform != "linux":
-        raise ConfigError(
-            "The processes engine runs on Linux only so far. Use scheduler='threads', or pass a pool= of your own."
-        )
+def _has_processes() -> bool:
+    """Whether workers can be started here: Linux and macOS have what they need."""
+    return hasattr(os, "fork")
 
 
 def _start_method(context: Any) -> str:
@@ -217,7 +221,9 @@ def _bytes(limit: Any) -> float:
 @cache
 def _total_memory() -> int:
     """Bytes of memory that this machine, or its container, has."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil
+
+    total: int = psutil.virtual_memory().total
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError), open(path) as file:
             total = min(total, int(file.read()))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from math import inf
 from queue import Empty
 from time import monotonic
 from typing import Any
 
 from taskloom.bus.run import Run
 from taskloom.engines.observed import Outcome
-from taskloom.engines.processes_deaths import died
-from taskloom.engines.processes_parts import describe
+from taskloom.engines.processes_errors import argument_stays, describe, died, function_stays, result_stays
 from taskloom.engines.worker.failure import unpack_error
-from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.pool import WorkerPool
 from taskloom.engines.worker.process import WorkerProcess
@@ -33,31 +32,32 @@ class Calls:
         self._retries = retries
         self._width = width
         self._busy: dict[WorkerProcess, tuple[int, Parcel]] = {}
+        self._numbers: dict[WorkerProcess, int] = {}  # among the run's workers
         self._attempts: dict[int, int] = {}
         self._ready: list[tuple[int, Outcome]] = []
         run.on_cancel(pool.wake)
-        for worker in pool.ensure(width):
-            worker.page[LIMIT] = NEVER
 
     def submit(self, task: int, function: Callable[..., Any], args: list[Any]) -> None:
         try:
             parcel = Parcel.of((function, args))
         except Exception as error:
-            wrong = SerializationError(
-                f"The function or an argument of task {describe(self._plan.keys[task])} cannot be pickled, so no "
-                f"worker process can run it: {error}"
-            )
+            wrong = _cannot_be_sent(self._plan.keys[task], function, args, error)
             wrong.__cause__ = error
             self._ready.append((task, Outcome(None, wrong, 0.0, 0.0, "parent", 0)))
             return
         self._send(task, parcel)
 
     def _send(self, task: int, parcel: Parcel) -> None:
-        worker = next(worker for worker in self._pool.ensure(self._width) if worker not in self._busy)
-        self._busy[worker] = (task, parcel)
-        worker.send("call", self._number, task, parcels=[parcel])
+        for worker in self._pool.ensure(self._width):
+            if worker not in self._busy:
+                if worker not in self._numbers:
+                    self._numbers[worker] = self._run.join(worker.name, worker.pid)
+                self._run.worker[task] = self._numbers[worker]
+                self._busy[worker] = (task, parcel)
+                worker.send("call", self._number, task, parcels=(parcel,))
+                return
 
-    def get(self, *, timeout: float) -> tuple[int, Outcome] | None:
+    def get(self, *, timeout: float = inf) -> tuple[int, Outcome] | None:
         """The next outcome, None once the run is cancelled.
 
         Raises
@@ -72,7 +72,7 @@ class Calls:
             left = deadline - monotonic()
             if left <= 0:
                 raise Empty
-            for worker, what in self._pool.wait(left):
+            for worker, what in self._pool.wait(-1 if left == inf else left):
                 if worker is None:
                     continue
                 if what == "work":
@@ -96,22 +96,26 @@ class Calls:
             for parcel in parcels:
                 parcel.close()
             return True
-        self._copy(worker)
-        task, start, stop = fields[:3]
+        task, start, stop, rest = fields
         if worker in self._busy:
             self._busy.pop(worker)[1].close()
         value, error = None, None
         if kind == "failed":
-            error = unpack_error(fields[3], f"task {describe(self._plan.keys[task])}")
+            error = unpack_error(rest, f"task {describe(self._plan.keys[task])}")
         else:
+            value, measures, why = rest
+            if measures is not None:
+                self._run.long[task] = measures
             try:
-                value = parcels[0].value()
+                if why:
+                    raise unpack_error(why)
+                for parcel in parcels:  # one, unless the value has come as it is
+                    value = parcel.value()
             except Exception as caught:
-                error = SerializationError(
-                    f"The result of task {describe(self._plan.keys[task])} cannot be unpickled here: {caught}"
-                )
+                error = result_stays(self._plan.keys[task], caught)
                 error.__cause__ = caught
-            parcels[0].close()
+        for parcel in parcels:
+            parcel.close()
         self._ready.append((task, Outcome(value, error, start, stop, worker.name, worker.pid)))
         return True
 
@@ -125,6 +129,7 @@ class Calls:
         self._pool.remove(worker)
         if worker not in self._busy:
             return
+        self._run.workers[self._numbers[worker]].left = self._run.duration
         task, parcel = self._busy.pop(worker)
         tries = self._attempts[task] = self._attempts.get(task, 0) + 1
         if tries <= self._retries(task) and not out_of_memory:
@@ -146,6 +151,8 @@ class Calls:
         return found
 
     def close(self) -> None:
+        if not self._busy:  # a worker keeps nothing of a call
+            return
         self._pool.settle(self._number, 0.35)
         for worker, (_, parcel) in self._busy.items():
             parcel.close()
@@ -153,3 +160,13 @@ class Calls:
                 with contextlib.suppress(OSError):
                     self._copy(worker)
         self._busy.clear()
+
+
+def _cannot_be_sent(key: object, function: Any, args: list[Any], error: Exception) -> SerializationError:
+    """What to say where a function and its arguments could not be pickled together: which of them it is."""
+    for part in (function, *args):
+        try:
+            Parcel.of(part).close()
+        except Exception as caught:
+            return function_stays(key, part, caught) if part is function else argument_stays(key, part, caught)
+    return argument_stays(key, args, error)

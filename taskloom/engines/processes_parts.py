@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from taskloom.engines.processes_errors import argument_stays, function_stays
 from taskloom.engines.worker.parcel import Parcel, is_plain
 from taskloom.engines.worker.slots import ENDLESS
-from taskloom.errors import SerializationError
-from taskloom.graph import Plan, function_name
+from taskloom.graph import Plan
 
 SIZE = 4096  # tasks of a part
 
@@ -90,10 +90,7 @@ class Parts:
             parcel = Parcel.of(function)
         except Exception as error:
             self.culprit = task
-            raise SerializationError(
-                f"The function {function_name(function)} of task {describe(self.plan.keys[task])} cannot be pickled, "
-                f"so no worker process can run it: {error}"
-            ) from error
+            raise function_stays(self.plan.keys[task], function, error) from error
         self._codes[id(function)] = len(self._functions)
         self._functions.append(parcel)
 
@@ -104,10 +101,7 @@ class Parts:
                 parcel = self._constants[id(value)] = Parcel.of(value)
             except Exception as error:
                 self.culprit = task
-                raise SerializationError(
-                    f"An argument of task {describe(self.plan.keys[task])}, of type {type(value).__name__}, cannot be "
-                    f"pickled, so no worker process can have it: {error}"
-                ) from error
+                raise argument_stays(self.plan.keys[task], value, error) from error
         return parcel
 
     @property
@@ -131,9 +125,3 @@ def _count_uses(plan: Plan) -> list[int]:
     for slot in plan.requested:
         uses[slot] = ENDLESS
     return uses
-
-
-def describe(key: object) -> str:
-    """A key, cut to length."""
-    text = repr(key)
-    return text if len(text) <= 200 else f"{text[:150]} ... {text[-40:]}"

@@ -316,7 +316,7 @@ class Queues:
         first = max(position, hand.running() + 1, hand.reported)
         if any(task >= 0 for task in hand.queue[first : hand.sent]):
             page = hand.worker.page
-            page[LIMIT] = min(page[LIMIT], first)  # an older limit may still hold back what is given already
+            page[LIMIT] = min(page[LIMIT], first)  # an older one may still hold back what others have now
             sleep(SETTLES)
             first = max(first, hand.running() + 1)
             if first < hand.sent:

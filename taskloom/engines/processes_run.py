@@ -10,16 +10,13 @@ from time import perf_counter
 from typing import Any
 
 from taskloom.engines.measure import LONG
-from taskloom.engines.processes_deaths import died, died_idle
+from taskloom.engines.processes_errors import describe, died, died_idle, result_stays
 from taskloom.engines.processes_hand import Hand
-from taskloom.engines.processes_parts import describe
 from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
 from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.process import WorkerProcess
-from taskloom.errors import SerializationError
-from taskloom.graph import Plan
 
 LAST_LOOK = 0.02
 
@@ -66,13 +63,12 @@ class ProcessesRun(Queues):
                 try:
                     self.results[slot] = self.parcels[slot].value()
                 except Exception as error:
-                    raise self._fail(slot, _unusable("The result", self.plan, slot, error)) from error
+                    raise self._fail(slot, result_stays(self.plan.keys[slot], error)) from error
         return self.results
 
     def _take_in(self, events: Sequence[tuple[WorkerProcess | None, str]]) -> None:
         __tracebackhide__ = True
-        # A worker writes what a task prints before it reports the task, and reports before it ends.
-        for worker, what in sorted(events, key=_urgency) if len(events) > 1 else events:
+        for worker, what in events:
             if worker is None or worker not in self.pool.workers:  # just buried
                 continue
             hand = next((hand for hand in self.hands if hand.worker is worker), None)
@@ -127,7 +123,7 @@ class ProcessesRun(Queues):
             slot = fields[0]
             if slot in self.waiting:
                 error = unpack_error(fields[1])
-                raise self._fail(slot, _unusable("The result", self.plan, slot, error)) from error
+                raise self._fail(slot, result_stays(self.plan.keys[slot], error)) from error
 
     def _on_report(
         self,
@@ -176,7 +172,7 @@ class ProcessesRun(Queues):
                     run.long[task] = (min(cpu, stop - start) if n == 1 else nan, sizes.get(task, nan))
         for task, packed in errors.items():
             error = unpack_error(packed)
-            raise self._fail(task, _unusable("The result", self.plan, task, error)) from error
+            raise self._fail(task, result_stays(self.plan.keys[task], error)) from error
         self.left -= n
         if self.stock is None:
             for task in tasks:
@@ -284,13 +280,3 @@ class ProcessesRun(Queues):
                 for name in ("stdout", "stderr"):
                     with contextlib.suppress(OSError):
                         self._copy(hand.worker, name)
-
-
-def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
-    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
-
-
-def _unusable(what: str, plan: Plan, task: int, error: BaseException) -> SerializationError:
-    return SerializationError(
-        f"{what} of task {describe(plan.keys[task])} cannot be pickled, so it cannot leave its worker process: {error}"
-    )

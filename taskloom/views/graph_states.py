@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from taskloom.bus import Run
 from taskloom.views.graph_boxes import Diagram, key_text
-from taskloom.views.labels import duration, error_label, name_label, one_line
+from taskloom.views.labels import duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
 STATES = ("waiting", "ready", "running", "finished", "failed")
@@ -78,7 +78,7 @@ def caption(run: Run, pace: Pace | None = None) -> str:
     parts = [
         f"{n_done:,}/{n_tasks:,} tasks",
         "stopped" if status == "cancelled" else status,
-        duration(elapsed) if running else _short_time(elapsed),
+        duration(elapsed) if running else short_time(elapsed),
         estimate.left_text if estimate else "",
         name_label(run.engine),
     ]
@@ -122,21 +122,14 @@ def _measures(run: Run, task: int) -> list[str]:
     if task in run.unfinished:
         lines.append("under way when the run ended")
     elif row["stop"]:
-        lines.append(f"took {_short_time(row['stop'] - row['start'])}")
+        lines.append(f"took {short_time(row['stop'] - row['start'])}")
     else:
-        lines.append(f"running for {_short_time(run.duration - row['start'])}")
+        lines.append(f"running for {short_time(run.duration - row['start'])}")
     if row["nbytes"] == row["nbytes"]:  # not NaN: it was taken
         lines.append(f"result {_size(row['nbytes'])}")
     if task == run.failed_task and run.failure is not None:
         lines.append(error_label(run.failure.exception))
     return lines
-
-
-def _short_time(seconds: float) -> str:
-    for limit, unit, scale in ((1e-3, "µs", 1e6), (1.0, "ms", 1e3)):
-        if seconds < limit:
-            return f"{max(0.0, seconds) * scale:.3g} {unit}"
-    return duration(seconds)
 
 
 def _size(nbytes: float) -> str:

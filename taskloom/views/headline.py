@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskloom.views.labels import duration, error_label, key_label, name_label
+from taskloom.views.labels import duration, error_label, key_label, name_label, short_time
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -21,7 +21,8 @@ def headline(run: Run | None) -> str:
     if run is None:
         return "No run yet: the next one appears here."
     text = f"Run {run.id} · {name_label(run.engine)} · {run.n_done:,}/{run.n_tasks:,} tasks · {WORDS[run.status]}"
-    text += f" · {duration(run.duration)}"
+    running = run.status == "running"  # what counts up in milliseconds cannot be read
+    text += f" · {duration(run.duration) if running else short_time(run.duration)}"
     if run.failure is not None:
         text += f" · {key_label(run.failure.key)}: {error_label(run.failure.exception)}"
     return text

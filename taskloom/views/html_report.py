@@ -13,6 +13,9 @@ from jinja2 import Template
 
 from taskloom.bus.summary import seconds
 from taskloom.views.figures.dashboard import Dashboard
+from taskloom.views.graph_boxes import Diagram
+from taskloom.views.graph_picture import picture_of_run, small_svg
+from taskloom.views.graph_states import BoxStates
 from taskloom.views.headline import headline
 from taskloom.views.labels import name_label
 
@@ -37,12 +40,14 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 12px 2px 0; text-align: right; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
 th { border-bottom: 1px solid #8080804d; }
+.taskloom-graph-frame { margin-top: 24px; overflow: auto; max-height: 640px; }
 </style>
 </head>
 <body>
 <h1>{{ title | e }}</h1>
 {{ table }}
 <div class="taskloom-dashboard">{{ plot_div }}</div>
+<div class="taskloom-graph-frame" tabindex="0" role="region" aria-label="Graph of the run">{{ graph }}</div>
 {{ plot_script }}
 </body>
 </html>
@@ -58,10 +63,17 @@ def write(run: Run, path: str | os.PathLike[str]) -> None:
         resources=INLINE,
         title=headline(run),
         template=_PAGE,
-        template_variables={"table": _table(run)},
+        template_variables={"table": _table(run), "graph": _graph(run)},
         suppress_callback_warning=True,
     )
     Path(path).write_text(page, encoding="utf-8", errors="replace")
+
+
+def _graph(run: Run) -> str:
+    """The graph as it is now, with the longest chain where the run has finished."""
+    diagram = Diagram(run.graph)
+    with run.trimming:
+        return small_svg(picture_of_run(run, diagram, BoxStates(run, diagram).look()))
 
 
 def _table(run: Run) -> str:

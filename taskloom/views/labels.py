@@ -81,6 +81,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def short_time(seconds: float) -> str:
+    """A length of time that may be very short: below a second three digits, else as `duration`.
+
+    >>> short_time(43.21e-6), short_time(0.285), short_time(42)
+    ('43.2 µs', '285 ms', '42 s')
+    """
+    for limit, unit, scale in ((1e-3, "µs", 1e6), (1.0, "ms", 1e3)):
+        if seconds < limit:
+            return f"{max(0.0, seconds) * scale:.3g} {unit}"
+    return duration(seconds)
+
+
 def duration_range(low: float, high: float) -> str:
     """A length of time that is only known roughly, as whole seconds, minutes or hours around both ends.
 

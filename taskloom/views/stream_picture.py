@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taskloom.views.bars import Bar, Bars
 from taskloom.views.headline import headline
-from taskloom.views.labels import duration, one_line
+from taskloom.views.labels import one_line, short_time
 from taskloom.views.progress import Progress
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _axis(rows: int, length: float) -> Iterable[str]:
     bottom = rows * ROW
     yield f'<path d="M{LEFT} {bottom + 2}H{WIDTH - 10}" stroke="{INK}"/>'
     yield f'<text x="{LEFT}" y="{bottom + 17}">0</text>'
-    yield f'<text x="{WIDTH - 10}" y="{bottom + 17}" text-anchor="end">{duration(length)}</text>'
+    yield f'<text x="{WIDTH - 10}" y="{bottom + 17}" text-anchor="end">{short_time(length)}</text>'
 
 
 def _rectangle(bar: Bar, color: str, scale: float) -> str:

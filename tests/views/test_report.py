@@ -37,6 +37,7 @@ def test_is_a_whole_page_for_light_and_dark(page: str) -> None:
     metas = [attributes for tag, attributes in Elements(page).found if tag == "meta"]
     assert {"name": "color-scheme", "content": "light dark"} in metas
     assert "taskloom-dashboard" in page
+    assert [a["class"] for tag, a in Elements(page).found if tag == "svg"] == ["taskloom-graph"]
 
 
 def test_what_users_name_is_text(tmp_path: Path) -> None:

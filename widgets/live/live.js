@@ -60,6 +60,7 @@ function addStopButton(model, parent) {
     }, STOP_TIMEOUT);
   });
   const unfollow = follow(model, () => {
+    if (model.get("stopping") || !model.get("running")) clearTimeout(timer); // another run may follow at once
     stop.disabled = Boolean(model.get("stopping"));
     setText(stop, model.get("running") ? (model.get("stopping") ? "Stopping…" : "Stop") : "");
   });

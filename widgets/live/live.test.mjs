@@ -37,6 +37,16 @@ test("Stop interrupts a kernel that does not answer", (context) => {
   assert.equal(model.interrupts, 1);
 });
 
+test("Stop does not interrupt a run that begins soon after the stopped one", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  el.find("taskloom-stop").click();
+  model.change({ stopping: true });
+  model.change({ running: false, stopping: false });
+  model.change({ running: true });
+  context.mock.timers.tick(2000);
+  assert.equal(model.interrupts, 0);
+});
+
 test("Stop survives a page without the means to interrupt", (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   delete model.widget_manager;

@@ -15,8 +15,9 @@ import traceback
 from typing import Any, NoReturn
 
 from taskloom.bus.callback import Callback
-from taskloom.engines.worker.link import Link
-from taskloom.engines.worker.main import die_with, start
+from taskloom.engines.worker.ends import die_with
+from taskloom.engines.worker.link import Link, link_on
+from taskloom.engines.worker.main import start
 
 _inherited: list[Any] = []  # streams of the parent: kept, as they would write what is in their buffers when they go
 
@@ -62,7 +63,7 @@ def _seed_apart() -> None:
 def serve(file: int, parent: int) -> NoReturn:
     """Fork a worker for each message that brings the files of one; tell when workers have started and ended."""
     die_with(parent)
-    link = Link(socket.socket(fileno=file))
+    link = link_on(file)
     awake, waker = socket.socketpair()
     for sock in (awake, waker):
         sock.setblocking(False)

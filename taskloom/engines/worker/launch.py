@@ -10,7 +10,6 @@ import os
 import pickle
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from taskloom.engines.worker.forked import become_worker
-from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.link import Link, link_pair
 
 PATIENCE = 5.0  # seconds in which the fork server notices that a worker has ended
 
@@ -104,8 +103,7 @@ class ForkServer:
 
     def _connect(self) -> Link:
         if self._link is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._link = Link(ours)
+            self._link, theirs = link_pair()
             try:
                 call = f"forked import serve; serve({theirs.fileno()}, {os.getpid()})"
                 self._process = _interpreter(call, (theirs.fileno(),), stdout=subprocess.DEVNULL, stderr=None)

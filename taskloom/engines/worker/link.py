@@ -1,39 +1,34 @@
 """A link between two processes: whole messages, with open files where they bring some.
 
-The sockets keep message boundaries, so that a message is either sent or not, whenever an interrupt comes. One that is
-too long for a packet travels in a file of anonymous memory.
+Whenever an interrupt comes, the next message that is sent or received is a whole one again.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
+import threading
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
+
+from taskloom.engines.worker.anonymous import sealed_file
 
 PACKET = 60_000  # bytes: longer messages go into a file
 MOST_FILES = 250  # per message: the kernel takes 253
-_SPACE = socket.CMSG_SPACE(4 * (MOST_FILES + 2))
+BUFFER = 4 << 20  # bytes that a socket holds, if the system lets it
+_SPACE = 64 + 4 * (MOST_FILES + 2)  # for a message's files, with more room than any system takes
 _PLAIN, _IN_FILE = b"\0", b"\1"
-
-
-def anonymous_file(parts: Sequence[Any]) -> int:
-    """A file of anonymous memory that holds these buffers, one behind the other; returns its descriptor."""
-    fd = os.memfd_create("taskloom", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        for part in parts:
-            view = memoryview(part).cast("B")
-            while view.nbytes:
-                view = view[os.write(fd, view[: 1 << 30]) :]
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+_LENGTH = struct.Struct("!Q")
 
 
 class Link:
-    """One end of a link."""
+    """One end of a link, on a socket that keeps message boundaries: a message is either sent or not.
+
+    One that is too long for a packet travels in a file of anonymous memory.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -47,7 +42,8 @@ class Link:
         Raises
         ------
         BlockingIOError
-            The other end is slow to take messages, and the socket is one that does not wait.
+            The other end is slow to take messages, and the socket is one that does not wait. Call again with the same
+            message, before any other.
         OSError
             The other end is gone.
         """
@@ -58,9 +54,9 @@ class Link:
         try:
             kind = _PLAIN
             if len(message) > PACKET:
-                own = anonymous_file((message,))
+                own = sealed_file((message,))
                 kind, message, files = _IN_FILE, b"", (*files, own)
-            self.sock.sendmsg((kind, message), [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", files))])
+            self.sock.sendmsg((kind, message), _with(files))
         finally:
             if own >= 0:
                 os.close(own)
@@ -70,9 +66,7 @@ class Link:
         packet, ancillary, _, _ = self.sock.recvmsg(PACKET + 1, _SPACE, socket.MSG_CMSG_CLOEXEC)
         if not packet:
             return None
-        files: list[int] = []
-        for _, _, data in ancillary:
-            files += array("i", data[: len(data) - len(data) % 4])
+        files = _files(ancillary)
         if packet[:1] == _PLAIN:
             return packet[1:], files
         own = files.pop()
@@ -89,3 +83,106 @@ class Link:
 
     def close(self) -> None:
         self.sock.close()
+
+
+class StreamLink(Link):
+    """One end of a link, on a socket that knows no messages: each comes behind its length.
+
+    What has gone out and what has come in is noted within a single call of C code (`list.extend` over `map`), where
+    Python takes no interrupt: were it lost, all further messages would be read from the wrong place. Of a message that
+    was interrupted on its way the next call sends the rest first. Nothing is read beyond the end of a message, so that
+    a socket with messages left always shows up in a poll.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._sending = threading.Lock()
+        self._out = _Outgoing(b"", ())
+        self._arrived: list[tuple[bytes, list[Any], int, Any]] = []  # of the message that is coming
+
+    def send(self, message: bytes, files: Sequence[int] = ()) -> None:
+        with self._sending:
+            out = self._out
+            if out.begun() and out.message is not message:
+                out.go_on(self.sock)
+            if not out.begun():
+                out = self._out = _Outgoing(message, files)
+            out.go_on(self.sock)
+
+    def receive(self) -> tuple[bytes, list[int]] | None:
+        arrived = self._arrived
+        while (missing := _missing(arrived)) > 0:
+            arrived.extend(map(self.sock.recvmsg, (min(missing, 1 << 20),), (_SPACE,)))
+            if not arrived[-1][0]:
+                return None
+        message = b"".join([chunk for chunk, *_ in arrived])[_LENGTH.size :]
+        files = [file for _, ancillary, *_ in arrived for file in _files(ancillary)]
+        self._arrived = []
+        for file in files:
+            os.set_inheritable(file, False)
+        return message, files
+
+
+class _Outgoing:
+    """A message on its way out."""
+
+    def __init__(self, message: bytes, files: Sequence[int]) -> None:
+        self.message = message
+        self._packet = memoryview(_LENGTH.pack(len(message)) + message)
+        self._ancillary = _with(files) if files else []
+        self._sent: list[int] = []
+
+    def begun(self) -> bool:
+        """Whether a part of it has gone, and another has not."""
+        return 0 < sum(self._sent) < len(self._packet)
+
+    def go_on(self, sock: socket.socket) -> None:
+        """Send what has not gone yet. The files travel with the first bytes."""
+        while (sent := sum(self._sent)) < len(self._packet):
+            ancillary = [] if sent else self._ancillary
+            self._sent.extend(map(sock.sendmsg, ((self._packet[sent:],),), (ancillary,)))
+
+
+def _missing(arrived: Sequence[tuple[bytes, Any, Any, Any]]) -> int:
+    """How many bytes of a message, or at first of its length, have not arrived yet."""
+    size = sum([len(chunk) for chunk, *_ in arrived])
+    if size < _LENGTH.size:
+        return _LENGTH.size - size
+    start = arrived[0][0]
+    if len(start) < _LENGTH.size:
+        start = b"".join([chunk for chunk, *_ in arrived])
+    return int(_LENGTH.unpack_from(start)[0]) + _LENGTH.size - size
+
+
+def _with(files: Sequence[int]) -> list[tuple[int, int, array[int]]]:
+    """The part of a message that brings open files."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", files))]
+
+
+def _files(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    files: list[int] = []
+    for _, _, data in ancillary:
+        files += array("i", data[: len(data) - len(data) % 4])
+    return files
+
+
+def link_pair() -> tuple[Link, Link]:
+    """Both ends of a link, on the best sockets that the system has."""
+    try:
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except (AttributeError, OSError):
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for sock in pair:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+    ours, theirs = pair
+    return _link(ours), _link(theirs)
+
+
+def link_on(file: int) -> Link:
+    """The end of a link that has this descriptor."""
+    return _link(socket.socket(fileno=file))
+
+
+def _link(sock: socket.socket) -> Link:
+    return StreamLink(sock) if sock.type == socket.SOCK_STREAM else Link(sock)

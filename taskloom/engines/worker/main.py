@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,8 +13,10 @@ from types import FrameType
 from typing import Any
 
 from taskloom.engines import worker
+from taskloom.engines.measure import LONG, bytes_of
+from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.failure import pack_error
-from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.link import Link, link_on
 from taskloom.engines.worker.page import (
     CANCELLED,
     FETCHING,
@@ -28,8 +29,8 @@ from taskloom.engines.worker.page import (
     STARTED,
     Page,
 )
-from taskloom.engines.worker.parcel import Parcel, decode, encode
-from taskloom.engines.worker.said import adopt, send_what_is_said
+from taskloom.engines.worker.parcel import Parcel, decode, encode, is_plain
+from taskloom.engines.worker.said import adopt, say_it_here, send_what_is_said
 from taskloom.engines.worker.slots import Slots
 
 
@@ -39,23 +40,14 @@ def start(work: int, data: int, page: int, parent: int) -> None:
     die_with(parent)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(OSError, ValueError):
-        it = Worker(Link(socket.socket(fileno=work)), Link(socket.socket(fileno=data)), Page(page))
+        it = Worker(link_on(work), link_on(data), Page(page))
         send_what_is_said(it.say)
+        os.register_at_fork(after_in_child=it.let_go)
         it.serve()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(0)  # whatever threads the tasks left
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it was quicker
-        os._exit(1)
 
 
 class Worker:
@@ -80,6 +72,13 @@ class Worker:
         if self.in_task and self.page[RUN] <= self.page[CANCELLED]:
             self.in_task = False
             raise KeyboardInterrupt
+
+    def let_go(self) -> None:
+        """Be a worker no longer: this process is a copy that a task made. Links that it kept would not show the parent
+        that the worker has ended, and what both sent over them would come mixed."""
+        self.work.close()
+        self.data.close()
+        say_it_here()
 
     def serve(self) -> None:
         threading.Thread(target=self._serve_data, name="taskloom-data", daemon=True).start()
@@ -120,26 +119,50 @@ class Worker:
 
     def _call(self, run: int, task: int, parcels: list[Parcel]) -> None:
         """Run one function with these arguments, and bring the result."""
-        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, perf_counter()
         begun = perf_counter()
+        self.page[RUN], self.page[POSITION], self.page[STARTED] = run, task, begun
+        if self.page[CANCELLED] >= run:
+            return
         try:
             self.in_task = True
             function, args = parcels[0].value()
             begun = perf_counter()
             result = function(*args)
             stop = perf_counter()
-            parcel = Parcel.of(result)
             self.in_task = False
         except BaseException as error:
             self.in_task = False
-            self._send("failed", run, task, begun, perf_counter(), pack_error(error))
+            self._fail(run, task, error)
             return
         finally:
             for given in parcels:
                 given.close()
+        measures = self._measures(stop - begun, result)
         self._flush_output()
-        self._send("result", run, task, begun, stop, parcels=[parcel])
-        parcel.close()
+        if is_plain(result):
+            self._send("result", run, task, begun, stop, (result, measures, b""))
+            return
+        self.page[PACKING] = task
+        packed, why = [], b""
+        try:
+            packed = [Parcel.of(result)]
+        except BaseException as error:
+            why = pack_error(error)
+        self.page[PACKING] = NOTHING
+        self._send("result", run, task, begun, stop, (None, measures, why), parcels=packed)
+        for parcel in packed:
+            parcel.close()
+
+    def _measures(self, seconds: float, result: Any) -> tuple[float, float] | None:
+        """The CPU time of the task that has just run, and the bytes of its result, if it was long enough."""
+        cpu = self._spent()
+        return (min(cpu, seconds), bytes_of(result)) if seconds > LONG else None
+
+    def _spent(self) -> float:
+        """The CPU time of this thread since the last time."""
+        now = thread_time()
+        spent, self.cpu = now - self.cpu, now
+        return spent
 
     def _batch(
         self,
@@ -267,9 +290,7 @@ class Worker:
             parcels = list(failed[0].values())
             self._flush_output()
             numbers = {task: number for number, task in enumerate(failed[0])}
-            now = thread_time()
-            cpu, self.cpu = now - self.cpu, now
-            fields = (first, times, values, sizes, numbers, failed[1], cpu)
+            fields = (first, times, values, sizes, numbers, failed[1], self._spent())
             self._send("report", self.slots.run, *fields, parcels=parcels)
             for parcel in parcels:
                 parcel.close()
@@ -293,7 +314,7 @@ class Worker:
     # -- the other thread -----------------------------------------------------------------------------------------
 
     def _serve_data(self) -> None:
-        """Answer while the main thread is inside a task."""
+        """Answer while the main thread is inside a task, until the parent is gone."""
         with contextlib.suppress(OSError):
             while (received := self.data.receive()) is not None:
                 kind, fields, _ = decode(*received)
@@ -306,6 +327,7 @@ class Worker:
                     self.slots.drop(fields[1])
                 elif kind == "fetch":
                     self._fetch(run, fields[1])
+        os._exit(1)  # in the midst of a task, where the kernel has not seen to that
 
     def _fetch(self, run: int, slot: int) -> None:
         """Send a copy of a result."""

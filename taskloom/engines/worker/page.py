@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 
+from taskloom.engines.worker.anonymous import empty_file
+
 NOTHING = -1.0
 NEVER = 1e300
 
@@ -29,7 +31,7 @@ class Page:
     @classmethod
     def create(cls) -> tuple[Page, int]:
         """A new page, and the descriptor through which another process opens it."""
-        file = os.memfd_create("taskloom-page", os.MFD_CLOEXEC)
+        file = empty_file()
         os.ftruncate(file, mmap.PAGESIZE)
         page = cls(file)
         for word in (RUN, POSITION, STARTED, CANCELLED, PACKING, FETCHING):

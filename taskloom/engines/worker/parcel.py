@@ -6,7 +6,6 @@ memory, which every receiver maps for itself: what it writes there nobody else s
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import pickle
@@ -15,16 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskloom.engines.worker.link import anonymous_file
+from taskloom.engines.worker.anonymous import sealed_file
 
 SMALL = 32_768  # bytes: buffers up to this travel within the message
 MAPPED = 262_144  # bytes: shorter files are read, which costs no open file
 _ALIGN = 64
-_SEALS = (
-    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    if hasattr(fcntl, "F_SEAL_SEAL")
-    else 0
-)
 
 #: Values of these types say what they are without being pickled one by one.
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, complex})
@@ -71,9 +65,7 @@ class Parcel:
             padding = -view.nbytes % _ALIGN
             parts += (view, bytes(padding)) if padding else (view,)
             offset += view.nbytes + padding
-        file = anonymous_file(parts)
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-        return cls(payload, spans, file=file, nbytes=len(payload) + offset)
+        return cls(payload, spans, file=sealed_file(parts), nbytes=len(payload) + offset)
 
     def value(self) -> Any:
         """Unpack the value; raises whatever unpickling it raises."""
@@ -106,7 +98,10 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     keep = None if buffers is None else buffers.append
     try:
         payload = pickle.dumps(value, 5, buffer_callback=keep)
-        if b"__main__" not in payload and not any(name in payload for name in _unimportable()):
+        for name in _unimportable():
+            if name in payload:
+                break
+        else:
             return payload
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -119,7 +114,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     from taskloom.engines.worker.pickler import dumps_by_value
 
     known = cloudpickle.list_registry_pickle_by_value()
-    names = [name.decode() for name in _unimportable()]
+    names = [name.decode() for name in _unimportable() if name != _MAIN]
     modules = [sys.modules[name] for name in names if name in sys.modules and name not in known]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
@@ -130,13 +125,14 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
             cloudpickle.unregister_pickle_by_value(module)
 
 
+_MAIN = b"__main__"
 _seen: set[str] = set()
-_strangers: list[bytes] = []
+_strangers = [_MAIN]
 
 
 def _unimportable() -> list[bytes]:
-    """Loaded modules that another process would not find under their name, such as a test's: their contents go by
-    value."""
+    """Loaded modules that another process would not find under their name, such as the main script or a test's: their
+    contents go by value."""
     if len(sys.modules) != len(_seen):
         tops = {name.partition(".")[0].encode() for name in [*sys.modules] if name not in _seen}
         _seen.update(sys.modules)

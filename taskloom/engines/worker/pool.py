@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from math import inf
 from time import monotonic
 
@@ -20,6 +21,7 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.process import WorkerProcess, living
 from taskloom.engines.worker.said import Manner, manner, pack_manner
 from taskloom.engines.worker.turns import Turns
+from taskloom.engines.worker.waker import Waker
 from taskloom.errors import ConfigError
 
 INITIALIZER = -1  # in place of the number of a run
@@ -50,10 +52,15 @@ class WorkerPool:
         self._oom_kills = 0  # as of the last look
         self._manner: Manner | None = None
         self._packed_manner = b""
-        self._poll = select.poll()
-        self._files: dict[int, tuple[WorkerProcess | None, str]] = {}
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watch(self._wake, None, "wake")
+        self._waker = Waker()
+        self.wake = self._waker.wake  # have `wait` return, from any thread
+        self._files: dict[int, tuple[WorkerProcess | None, str]] = {self._waker.fileno(): (None, "wake")}
+
+    @cached_property
+    def _poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._waker, select.POLLIN)
+        return poll
 
     def use(self, context: str, initializer: Parcel | None = None) -> None:
         """Have only workers that were started in this way and, if there is an initializer, for this run.
@@ -152,29 +159,33 @@ class WorkerPool:
         before, self._oom_kills = self._oom_kills, kills()
         return worker.process.poll() == -signal.SIGKILL and self._oom_kills > before
 
-    def wake(self) -> None:
-        """Have `wait` return, from any thread."""
-        os.eventfd_write(self._wake, 1)
-
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
-        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake".
+
+        They come in the order in which they are to be taken in: a worker writes what a task prints before it reports
+        the task, and reports before it ends. Less than 0 seconds are for ever.
+        """
         timeout: float = -1 if seconds < 0 else seconds * 1000
         for worker in self.workers:
             if worker.waiting:
                 worker.send_waiting()
                 if worker.waiting:
                     timeout = 1
-        found = []
+        found: list[tuple[WorkerProcess | None, str]] = []
         self.turns.away = inf
         ready = self._poll.poll(timeout)
         self.turns.away = monotonic()
         for file, _ in ready:
-            if file == self._wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._wake)
-            if file in self._files:
-                found.append(self._files[file])
-        return found
+            if file not in self._files:
+                continue
+            owner, what = self._files[file]
+            if owner is None:
+                self._waker.clear()
+            elif what == "end":  # or it has closed its links, and is of no use any more
+                owner.kill()
+                owner.process.wait()
+            found.append((owner, what))
+        return sorted(found, key=_urgency) if len(found) > 1 else found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
         """Its other end is closed: it would be reported for ever."""
@@ -187,9 +198,9 @@ class WorkerPool:
         self._watch(worker.work.fileno(), worker, "work")
         for file, name in worker.output.items():
             self._watch(file, worker, name)
-        self._watch(worker.pidfd, worker, "end")
+        self._watch(worker.end, worker, "end")
 
-    def _watch(self, file: int, worker: WorkerProcess | None, what: str) -> None:
+    def _watch(self, file: int, worker: WorkerProcess, what: str) -> None:
         self._files[file] = (worker, what)
         self._poll.register(file, select.POLLIN)
 
@@ -229,10 +240,14 @@ class WorkerPool:
 
     def forget(self) -> None:
         """Begin anew in a fork, to which none of this belongs."""
-        os.close(self._wake)
         if self._spare is not None:
             self._spare.forget()
+        vars(self).clear()
         self.__init__()  # type: ignore[misc]
+
+
+def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
+    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
 
 
 pool = WorkerPool()

@@ -6,20 +6,19 @@ import contextlib
 import os
 import select
 import signal
-import socket
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+from taskloom.engines.worker.ends import end_of
 from taskloom.engines.worker.launch import Files, Launcher
-from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.link import Link, link_pair
 from taskloom.engines.worker.page import FETCHING, NOTHING, PACKING, RUN, STARTED, Page
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.said import hear
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
-BUFFER = 4 << 20  # bytes that a socket holds
 BY_ITSELF = 0.15  # seconds that a task gets to come to its end
 
 living: set[WorkerProcess] = set()  # of all pools
@@ -30,15 +29,12 @@ class WorkerProcess:
 
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
-        self.pidfd = -1
+        self.end = -1  # what can be read once it has ended
         self.manner = b""  # how it has been told to warn and log
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        our_data, their_data = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.work, self.data = Link(ours), Link(our_data)
-        for sock in (ours, our_data, theirs, their_data):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        ours.setblocking(False)
-        our_data.setblocking(False)
+        self.work, theirs = link_pair()
+        self.data, their_data = link_pair()
+        self.work.sock.setblocking(False)
+        self.data.sock.setblocking(False)
         page, page_file = Page.create()
         self._page = page
         self.page = page.words
@@ -62,7 +58,7 @@ class WorkerProcess:
             for file in (page_file, their_out, their_err):
                 os.close(file)
         self.pid = self.process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        self.end = end_of(self.pid, self.data.fileno())
 
     def is_busy(self, run: int) -> bool:
         """Whether it is inside a task of the run, or between two."""
@@ -198,6 +194,6 @@ class WorkerProcess:
         self.waiting.clear()
         for file in self.output:
             os.close(file)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        if self.end >= 0:
+            os.close(self.end)
         self._page.close()

@@ -70,6 +70,7 @@ def _warn(message: Warning | str, category: type[Warning], filename: str, lineno
 
 # -- in the worker -----------------------------------------------------------------------------------------------------
 
+_show_here = warnings.showwarning
 _adopted: set[str] = set()  # loggers whose levels are the parent's
 
 
@@ -97,6 +98,12 @@ def send_what_is_said(send: Send) -> None:
             logger.handlers.clear()
             logger.propagate = True
     logging.root.handlers[:] = [_Sender(send)]
+
+
+def say_it_here() -> None:
+    """Have them appear on stderr from now on."""
+    warnings.showwarning = _show_here
+    logging.root.handlers.clear()
 
 
 def _send_warning(

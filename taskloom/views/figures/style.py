@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 
 INK = "#808080"  # readable on white and on black
 FAINT = "rgba(128, 128, 128, 0.2)"
-NARROWEST = 320  # pixels of a plot that shares a row
+NARROWEST = 320  # pixels of a plot that shares a row; one that has the row to itself may be narrower
 CPU_COLOR, MEMORY_COLOR = "#0072B2", "#B26B00"
 
 
@@ -78,7 +78,7 @@ def add_hover(plot: figure, renderers: list[Any], **fields: str) -> None:
 def in_a_row(*plots: figure) -> Row:
     """Plots beside each other where they have room, else below each other."""
     for plot in plots:
-        plot.update(min_width=NARROWEST, styles={"flex": f"1 1 {NARROWEST}px"})
+        plot.update(styles={"flex": f"1 1 {NARROWEST}px", "min-width": "0"})
     return row(list(plots), sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
 
 

@@ -1,0 +1,155 @@
+"""Links over sockets that know no messages: whole messages all the same, whatever happens in between."""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from taskloom.engines.worker.link import Link, StreamLink, link_pair
+
+from .cases import in_thread
+
+
+@pytest.fixture(params=["packets", "stream"])
+def link(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Link, Link]]:
+    if request.param == "stream":
+        monkeypatch.delattr(socket, "SOCK_SEQPACKET")
+    ends = link_pair()
+    assert isinstance(ends[0], StreamLink) == (request.param == "stream")
+    yield ends
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 60_000, 60_001, 5_000_000])
+def test_messages_arrive_one_by_one(link: tuple[Link, Link], size: int) -> None:
+    ours, theirs = link
+    messages = [os.urandom(size), b"", b"x", os.urandom(size)]
+    sent = in_thread(lambda: [ours.send(message) for message in messages])
+    assert [theirs.receive() for _ in messages] == [(message, []) for message in messages]
+    sent()
+    ours.close()
+    assert theirs.receive() is None
+
+
+def test_each_message_has_its_own_files(link: tuple[Link, Link]) -> None:
+    ours, theirs = link
+    pipes = [os.pipe() for _ in range(3)]
+    for number, (_, end) in enumerate(pipes):
+        os.write(end, b"%d" % number)
+    ours.send(b"a", [pipes[0][0]])
+    ours.send(b"b")
+    ours.send(b"c", [pipes[1][0], pipes[2][0]])
+    for message, content in ((b"a", [b"0"]), (b"b", []), (b"c", [b"1", b"2"])):
+        received = theirs.receive()
+        assert received is not None
+        assert received[0] == message
+        assert not any(os.get_inheritable(file) for file in received[1])
+        assert [os.read(file, 9) for file in received[1]] == content
+        for file in received[1]:
+            os.close(file)
+    for pipe in pipes:
+        for file in pipe:
+            os.close(file)
+
+
+def test_a_message_that_is_not_taken_as_a_whole_is_sent_again(link: tuple[Link, Link]) -> None:
+    ours, theirs = link
+    for end in link:
+        end.sock.setblocking(False)
+    messages = [bytes([number]) * 59_000 for number in range(250)]
+    received = []
+    refused = 0
+    for message in messages:
+        while True:
+            try:
+                ours.send(message)
+            except BlockingIOError:
+                refused += 1
+                with suppress(BlockingIOError):
+                    received.append(theirs.receive())
+            else:
+                break
+    assert refused
+    while len(received) < len(messages):
+        received.append(theirs.receive())
+    assert received == [(message, []) for message in messages]
+
+
+def test_threads_may_send_at_the_same_time(link: tuple[Link, Link]) -> None:
+    ours, theirs = link
+    threads = [
+        threading.Thread(target=lambda n=n: [ours.send(bytes([n]) * 20_000) for _ in range(50)]) for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        received = theirs.receive()
+        assert received is not None
+        assert len(received[0]) == 20_000
+        assert len(set(received[0])) == 1
+    for thread in threads:
+        thread.join()
+
+
+class Strike:
+    """Raises a KeyboardInterrupt at one moment of those at which Python takes signals."""
+
+    def __init__(self, moment: int) -> None:
+        self.left = moment
+
+    def __call__(self, frame: FrameType, event: str, function: Any) -> None:
+        if event in ("call", "c_return") and function is not sys.setprofile:
+            self.left -= 1
+            if self.left < 0:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    def during(self, function: Callable[[], Any]) -> Any:
+        """Call it; returns what it does, or None if it was interrupted."""
+        sys.setprofile(self)
+        try:
+            return function()
+        except KeyboardInterrupt:
+            return None
+        finally:
+            sys.setprofile(None)
+
+
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_an_interrupt_at_any_moment_leaves_whole_messages(link: tuple[Link, Link], size: int) -> None:
+    """The one that was under way may be lost; those before and behind it are as they were sent."""
+    ours, theirs = link
+    moment = 0
+    while True:
+        sending, receiving = Strike(moment), Strike(moment)
+        first, second, third, last = [b"%d %d " % (moment, number) * size for number in range(4)]
+        sent = in_thread(lambda m=[first, second, third, last], s=sending: _send(ours, m, s))
+        received = []
+        received.append(receiving.during(theirs.receive))
+        while not received[-1] or received[-1][0] != last:
+            received.append(theirs.receive())
+        sent()
+        messages = [message[0] for message in received if message]
+        assert set(messages) <= {first, second, third, last}
+        assert messages == sorted(set(messages))
+        assert messages[-2:] == [third, last]
+        if sending.left >= 0 and receiving.left >= 0:
+            assert messages == [first, second, third, last]
+            break
+        moment += 1
+    assert moment > 3
+
+
+def _send(link: Link, messages: list[bytes], strike: Strike) -> None:
+    first, second, *others = messages
+    link.send(first)
+    strike.during(lambda: link.send(second))
+    for message in others:
+        link.send(message)
