@@ -12,6 +12,7 @@ from typing import Any
 
 import taskloom
 from taskloom.bus import current_run
+from taskloom.engines.worker.pool import pool as workers
 from tests.engines.cases import Get, case_named
 
 PACKAGE = str(Path(taskloom.__file__).parent)
@@ -58,6 +59,8 @@ def what_is_left(get: Get, registered: int, meet: bool) -> list[str]:
         left.append("a running run")
     if len(taskloom.Callback.active) != registered:
         left.append("callbacks")
+    if workers.turns.first() is not None:
+        left.append("a turn that is not over")
     if meet:  # not from this thread: whose place counts once, however often it comes
         meeting = threading.Barrier(2)
         answers: list[Any] = []

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 import taskloom
+from taskloom.engines.worker.pool import pool as workers
 from tests.engines.cases import processes
 from tests.engines.strike_anywhere import Strike, run_with
 
@@ -52,6 +53,7 @@ def main(observed: str, kill: str, times: int) -> None:
             end = run_with(strike, get, dsk)
             interrupted += strike.where is not None
             assert end == ("finished" if strike.where is None else "KeyboardInterrupt"), (end, strike.where)
+            assert workers.turns.first() is None, strike.where
             assert get(dsk, "end") == 6
             assert len(this.children()) <= WORKERS, (strike.where, this.children())
     assert not this.children(), this.children()
