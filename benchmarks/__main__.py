@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks import (
+    hand_over,
     imports,
     latency,
     memory,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "memory": memory,
     "metg": metg,
     "processes": processes,
+    "hand_over": hand_over,
     "metg_processes": metg_processes,
     "recording": recording,
     "views": views,

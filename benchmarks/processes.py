@@ -77,8 +77,10 @@ def _one_task(effort: Effort) -> Promise:
     """A warm run of one task, in round trips between two processes."""
     calls = effort.choose(500, 20)
     case = graphs.flat(1)
-    ours = [_mean(partial(taskloom_processes, *case), calls) for _ in range(effort.rounds)]
-    trips = [_round_trip(calls) for _ in range(effort.rounds)]
+    ours, trips = [], []
+    for _ in range(effort.rounds):  # one after the other, so that both have the same neighbours
+        ours.append(_mean(partial(taskloom_processes, *case), calls))
+        trips.append(_round_trip(calls))
     ratio = median(mine / trip for mine, trip in zip(ours, trips, strict=True))
     what = f"one task, warm ({micro(median(ours))} µs), in round trips of a socket pair ({micro(median(trips))} µs)"
     return at_most(what, ratio, ROUND_TRIPS, "")

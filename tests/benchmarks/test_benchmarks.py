@@ -18,6 +18,7 @@ TITLES = [
     "Peak of live results",
     "METG: shortest tasks at which two workers pay",
     "Worker processes",
+    "Hand-over",
     "METG of worker processes",
     "Recording and listening",
     "Views",

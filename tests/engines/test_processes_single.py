@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import psutil
 import pytest
 
 import taskloom
@@ -122,6 +123,16 @@ def test_a_worker_that_dies_is_replaced_and_the_record_tells(tmp_path: Path) -> 
     assert [worker.pid for worker in run.workers] == [first, last]
     assert run.tasks.worker[0] == 1
     assert run.workers[0].left is not None
+
+
+def test_the_worker_keeps_nothing_of_it() -> None:
+    assert _get((abs, -1)) == 1
+    process = psutil.Process(pool.workers[0].pid)
+    before = process.memory_info().rss
+    assert _get((len, [bytes(200_000_000), 0])) == 2
+    deadline = monotonic() + PATIENCE
+    while process.memory_info().rss > before + 100_000_000:
+        assert monotonic() < deadline, "the argument is still there"
 
 
 def test_a_failure_keeps_the_inputs() -> None:

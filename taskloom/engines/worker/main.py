@@ -89,6 +89,7 @@ class Worker:
                 getattr(self, f"_{kind}")(*fields, parcels)
             except KeyboardInterrupt:  # between tasks of a run that is cancelled anyway
                 pass
+            del fields, parcels
             self.page[STARTED] = NOTHING
 
     # -- messages -------------------------------------------------------------------------------------------------
