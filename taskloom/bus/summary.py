@@ -57,7 +57,7 @@ class Summary:
         width = min(max([len(row.name) for row in self.by_name] + [4]), LONGEST_NAME)
         lines = [self.title, f"{'name':{width}}  {'done':>15}  {'total':>9}  {'p50':>9}  {'max':>9}"]
         lines += [
-            f"{row.name:{width}.{width}}  {f'{row.done:,}/{row.count:,}':>15}  "
+            f"{_printable(row.name[:width]):{width}}  {f'{row.done:,}/{row.count:,}':>15}  "
             f"{seconds(row.total):>9}  {seconds(row.p50):>9}  {seconds(row.max):>9}"
             for row in self.by_name
         ]
@@ -68,6 +68,11 @@ class Summary:
         return "\n".join(lines)
 
     __repr__ = __str__  # what a notebook shows where it is a cell's last value
+
+
+def _printable(name: str) -> str:
+    """Line ends, terminal codes and lone surrogates are spaces."""
+    return "".join(character if character.isprintable() else " " for character in name)
 
 
 def seconds(value: float) -> str:

@@ -16,7 +16,7 @@ from taskloom.collections.delayed_call import Call, Finish, Method, task_of, uni
 from taskloom.collections.operators import Operators
 from taskloom.collections.tokenize import tokenize
 from taskloom.containers import Slot, extract, is_template
-from taskloom.graph import function_name, identity
+from taskloom.graph import function_name, identity, short_key
 from taskloom.scheduling import as_data, is_collection, plain_graph
 
 __all__ = ["Delayed", "delayed"]
@@ -207,7 +207,7 @@ class Delayed(CollectionMethods, Operators):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"Delayed({self._key!r})"
+        return f"Delayed({short_key(self._key)})"
 
     def _repr_html_(self) -> str:
         from taskloom.collections.delayed_html import html_of

@@ -13,6 +13,7 @@ ROWS = 20
 
 def profile(task: ReplayedTask) -> None:
     """Run a task and print a profile of it, also if it raises."""
+    __tracebackhide__ = True
     try:
         import pyinstrument
     except ImportError:
@@ -30,6 +31,7 @@ def profile(task: ReplayedTask) -> None:
 
 
 def _profile_calls(task: ReplayedTask) -> None:
+    __tracebackhide__ = True
     profiler = cProfile.Profile()
     try:
         profiler.runcall(task)

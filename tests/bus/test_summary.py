@@ -66,6 +66,15 @@ def test_columns_of_the_text_line_up_however_long_names_are() -> None:
     assert len({len(line) for line in lines[1:4]}) == 1
 
 
+def test_text_holds_nothing_that_does_not_print() -> None:
+    taskloom.get(graph := {("two\nlines", 0): 1, ("a\x1b[31m", 0): (abs, 1), ("\ud800\nb", 0): (abs, 1)}, list(graph))
+    run = taskloom.last_run()
+    assert run is not None
+    lines = str(run.summary()).split("\n")
+    assert len(lines) == 3 + len(run.names)
+    assert all(line.isprintable() for line in lines)
+
+
 @pytest.mark.parametrize(
     ("tasks", "path"),
     [

@@ -160,6 +160,7 @@ def test_chosen_keys():
     value = delayed(inc)(1, dask_key_name="chosen")
     assert value.key == "chosen"
     assert repr(value) == "Delayed('chosen')"
+    assert len(repr(delayed("x" * 1_000_000, name="x" * 1_000_000))) < 300
     assert delayed(5, name="five").key == "five"
     assert value.bit_length(dask_key_name=("m", 0)).key == ("m", 0)
     assert compute(value.bit_length(dask_key_name=("m", 0))) == 2

@@ -10,6 +10,7 @@ import pytest
 
 import taskloom
 from taskloom import Run
+from taskloom.views.graph_picture import draw_run
 from taskloom.views.headline import headline
 from taskloom.views.progress import Progress, static_html, text_line
 
@@ -111,6 +112,7 @@ VIEWS: dict[str, Callable[[Run, Path], str]] = {
     "progress": lambda run, _: static_html(Progress(run).state()),
     "progress, text": lambda run, _: text_line(Progress(run).state()),
     "headline": lambda run, _: headline(run),
+    "graph": lambda run, _: draw_run(run),
     "task stream": lambda run, _: as_json(views.task_stream(run)),
     "profile": lambda run, _: as_json(views.profile(run)),
     "dashboard": lambda run, _: as_json(views.dashboard(run)),

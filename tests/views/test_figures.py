@@ -1,6 +1,7 @@
 """The dashboard's figures: what they count is what the record says, and what people named is cut to length."""
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,20 @@ def test_states_begin_and_end_as_they_did(count: int) -> None:
     assert data["running"][-1] == data["ready"][-1] == data["waiting"][-1] == 0
     whole = data["running"][0] + data["ready"][0] + data["waiting"][0]
     assert 0.9 * len(run.start) <= whole <= len(run.start)
+
+
+def test_few_tasks_are_counted_when_they_ran() -> None:
+    run = run_of({"a": (time.sleep, 0.1), "b": (lambda _: time.sleep(0.1), "a")})
+    counts = Counts()
+    counts.follow(run)
+    data = first_source(counts.root)
+    begun, ended = (run.start[1] - run.zero, run.stop[1] - run.zero)
+    for now, waiting, running in zip(data["time"], data["waiting"], data["running"], strict=True):
+        if 0.02 < now < begun - 0.02:
+            assert (waiting, running) == (1, 1)
+        if begun + 0.02 < now < ended - 0.02:
+            assert (waiting, running) == (0, 1)
+    assert len(data["time"]) > 100
 
 
 def test_what_did_not_run_stays_ready_or_waiting() -> None:

@@ -74,6 +74,8 @@ async function showDocument(Bokeh, content, el) {
 
 function render({ model, el }) {
   const root = element("div", "taskloom-live taskloom-dashboard taskloom-dashboard-live", el);
+  root.setAttribute("role", "region");
+  root.setAttribute("aria-label", "Dashboard of runs");
   const line = element("div", "taskloom-bokeh-line", root);
   const note = element("span", "taskloom-bokeh-headline", line);
   const page = element("div", "taskloom-bokeh-page", root);

@@ -79,7 +79,7 @@ def _history(run: Run) -> Columns:
     total, length = len(run.start), run.duration
     if not total:
         return _no_points()
-    cells = min(MOST_POINTS, max(2, total))
+    cells = MOST_POINTS  # also of few tasks: what happens within a cell is drawn at its start
     chosen = sample(total, SAMPLED)
     weight = total / len(chosen)
     changes = {name: [0.0] * (cells + 1) for name in ("ready", "started", "stopped")}
