@@ -14,14 +14,15 @@ FOLDER = Path(__file__).parent / "without_linux"
 #: What runs again: files of tests, and which of those in them.
 AGAIN = {
     "contract": ("test_contract.py test_record.py", "processes"),
-    "start-methods": ("test_contract_of_processes.py", "fork or spawn"),
-    "engine": (
-        "test_processes.py test_processes_sharing.py test_said.py",
-        "not start_method and not locked and not grows",
+    "start-methods": ("test_contract_of_processes.py", "(fork or spawn) and (exception or draw or output or large)"),
+    "data": (
+        "test_processes.py test_processes_sharing.py",
+        "print or frames or arrays or reduction or goes or many_threads",
     ),
     "faults": (
         "test_faults.py",
-        "runs_again or always_kills or large-results or nothing-left or interrupt or deaf or hang or nested or stopped",
+        "runs_again or always_kills_its_worker[kill or large-results or nothing-left or stopped or interrupt or deaf "
+        "or hang-pickling or nested or many-runs",
     ),
 }
 
