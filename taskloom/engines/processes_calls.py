@@ -152,6 +152,7 @@ class Calls:
 
     def close(self) -> None:
         if not self._busy:  # a worker keeps nothing of a call
+            self._pool.idle = True
             return
         self._pool.settle(self._number, 0.35)
         for worker, (_, parcel) in self._busy.items():
