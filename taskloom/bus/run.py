@@ -38,13 +38,19 @@ _ids = itertools.count(1)
 
 @dataclass(slots=True)
 class Worker:
-    """A thread or process that ran tasks: joined and left in seconds since the run started."""
+    """A thread or process that ran tasks: joined and left in seconds since the run started.
+
+    Worker processes hold results: `held` are the bytes of those there now, `peak_held` the most there were at a time,
+    as far as results have a size that can be told.
+    """
 
     name: str
     pid: int
     threads: int = 1
     joined: float = 0.0
     left: float | None = None
+    held: int = 0
+    peak_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ def _lines(run: Run) -> Any:
             "threads": worker.threads,
             "joined": worker.joined,
             "left": worker.left,
+            "held": worker.held,
+            "peak_held": worker.peak_held,
         }
     for sample in run.samples:
         yield {"time": sample.time, "sample": sample.worker, "cpu": sample.cpu, "rss": sample.rss}
@@ -121,7 +123,8 @@ def load(path: str | os.PathLike[str]) -> Run:
     }
     run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
     run.unfinished = set(header["unfinished"])
-    run.workers = [Worker(x["worker"], x["pid"], x["threads"], x["joined"], x["left"]) for x in lines if "pid" in x]
+    fields = ("worker", "pid", "threads", "joined", "left", "held", "peak_held")
+    run.workers = [Worker(*[line[field] for field in fields]) for line in lines if "pid" in line]
     if header["failure"] is not None:
         failure = header["failure"]
         run.failure = Failure(_key(failure["key"]), failure["exception"], failure["worker"], failure["attempt"])

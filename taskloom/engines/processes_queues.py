@@ -64,7 +64,6 @@ class Queues:
         self.attempts: dict[int, int] = {}
         self.again: set[int] = set()  # what was done, was lost, and is to be done again
         self.mean = 0.0  # seconds that a task takes
-        self.held = 0.0  # bytes of results, as far as they have a size that can be told
         self.unbooked: dict[int, float] = {}  # sizes of results that were there before stock was taken
         self.look = FIRST_LOOK
         self.num_workers = num_workers
@@ -76,12 +75,20 @@ class Queues:
         worker.page[REPORT] = 0.0 if self.attempts else REPORT_EVERY  # one may die again, with all it has not reported
         return Hand(worker, self.number, self.run.join(worker.name, worker.pid), index)
 
-    def _held(self, sizes: dict[int, float]) -> None:
+    def _hold(self, hand: Hand, sizes: dict[int, float]) -> None:
+        """Book results that a worker has made."""
         assert self.stock is not None
         for task, size in sizes.items():
             if size:
-                self.stock.sizes[task] = size
-                self.held += size
+                self.stock.account.take(task, size, hand.index)
+
+    def _show_account(self) -> None:
+        """Let the record tell what each worker holds."""
+        assert self.stock is not None
+        account = self.stock.account
+        for hand in self.hands:
+            worker = self.run.workers[hand.number]
+            worker.held, worker.peak_held = int(account.held[hand.index]), int(account.peak[hand.index])
 
     def _release(self, dead: list[int]) -> None:
         """Let go of results that nobody takes any more; a worker that ran all users has done so itself."""
@@ -89,8 +96,7 @@ class Queues:
         for slot in dead:
             if slot in self.parts.requested:
                 continue
-            size = self.stock.sizes.pop(slot, 0.0)
-            self.held -= size
+            size = self.stock.account.give_up(slot)
             parcel = self.parcels.pop(slot, None)
             if parcel is not None:
                 parcel.close()
@@ -157,12 +163,13 @@ class Queues:
             place[task] = 0
         self.stock = Stock(self.plan, self.num_workers, self.done, place)
         uses, requested = self.stock.uses, self.parts.requested
-        self._held({task: size for task, size in self.unbooked.items() if uses[task] or task in requested})
+        self._hold(first, {task: size for task, size in self.unbooked.items() if uses[task] or task in requested})
         self.unbooked.clear()
 
     def _share_out(self) -> None:
         __tracebackhide__ = True
-        room = self.held < self.memory_limit
+        assert self.stock is not None
+        room = self.stock.account.total < self.memory_limit
         if not room:
             for hand in self.hands:
                 if hand.left > 1:
@@ -366,6 +373,7 @@ class Queues:
             hand.copies.discard(slot)
             if stock.place[slot] == hand.index and stock.done[slot]:
                 stock.place[slot] = NOWHERE
+                stock.account.give_up(slot)
         self._make_again(NOWHERE)
 
     def _make_again(self, lost: int) -> None:

@@ -47,6 +47,8 @@ class ProcessesRun(Queues):
             pool.idle = True
             return self._answer()
         finally:
+            for worker in run.workers:
+                worker.held = 0
             try:
                 if patience or self.stock is not None or self.parcels or self.parts.nbytes > LARGE:
                     pool.settle(self.number, patience)
@@ -182,9 +184,11 @@ class ProcessesRun(Queues):
                 if sum(self.unbooked.values()) > LARGE:
                     self._share()
         else:
-            self._held(sizes)
+            self._hold(hand, sizes)
             for task in tasks:
                 self._release(self.stock.finish(task))
+            if any(self.stock.account.peak):
+                self._show_account()
 
     def _on_failed(self, hand: Hand, task: int, start: float, stop: float, packed: bytes) -> None:
         __tracebackhide__ = True
@@ -257,6 +261,7 @@ class ProcessesRun(Queues):
             stock.place[task] = NOWHERE
         self.transit.clear()
         self.waiting.clear()
+        stock.account.lose(hand.index)
         self._make_again(hand.index)
         workers = self.pool.fill(self.num_workers)
         known = {other.worker for other in self.hands}

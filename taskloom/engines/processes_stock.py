@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from taskloom.engines.processes_account import Account
 from taskloom.graph import Plan
 
 NOWHERE = -1
@@ -25,7 +26,7 @@ class Stock:
     done : bytearray, per task whether its result is there.
     place : per task the worker that has it in its queue or holds its result; NOWHERE also for what was let go of.
     uses : per task how many tasks are still to take its result.
-    sizes : bytes of large results.
+    account : who holds how many bytes.
     """
 
     def __init__(self, plan: Plan, workers: int, done: bytearray, place: list[int]) -> None:
@@ -33,7 +34,7 @@ class Stock:
         self.dependents = plan.dependents
         self.done = done
         self.place = place
-        self.sizes: dict[int, float] = {}
+        self.account = Account(workers)
         self.workers = workers
         self.count()
         for task in range(len(plan)):
@@ -125,7 +126,7 @@ class Stock:
 
     def take(self, worker: int, idle: set[int], producers: bool) -> int:
         """A task for a worker, or -1; it is not put there yet. Without `producers`, only one that uses up inputs."""
-        own, ready = self._own[worker], self.ready
+        own, ready, sizes = self._own[worker], self.ready, self.account.sizes
         while own and not self._is_own(own[0], worker):
             heappop(own)
         seen: list[int] = []
@@ -141,11 +142,11 @@ class Stock:
                 continue
             looked += 1
             score = 0.0
-            if self.sizes:
+            if sizes:
                 held = [0.0] * self.workers
                 for slot in inputs:
                     if self.place[slot] >= 0:
-                        held[self.place[slot]] += self.sizes.get(slot, 0.0)
+                        held[self.place[slot]] += sizes.get(slot, 0.0)
                 if any(held[other] > held[worker] + WORTH_A_MOVE for other in idle):
                     continue  # it will be taken there
                 score = 2 * held[worker] - sum(held)
@@ -153,7 +154,7 @@ class Stock:
                     score = 0.0
             if best == NOWHERE or score > best_score:
                 best, best_score = task, score
-            if not self.sizes:
+            if not sizes:
                 break
         for task in seen:
             if task != best:

@@ -130,6 +130,20 @@ def test_arrays_move_between_workers_and_may_be_written_to(get: Get) -> None:
     assert len(moved) == len(set(moved)), "once"
 
 
+def test_the_record_tells_what_each_worker_holds(get: Get) -> None:
+    def make(_: int) -> Any:
+        sleep(0.02)
+        return np.ones(100_000)
+
+    dsk: dict[Any, Any] = {("x", i): (make, i) for i in range(6)}
+    dsk["sum"] = (lambda parts: float(sum(part.sum() for part in parts)), [("x", i) for i in range(6)])
+    assert get(dsk, "sum") == 600_000
+    run = taskloom.last_run()
+    assert run is not None
+    assert sum(worker.peak_held for worker in run.workers) == 6 * 800_000
+    assert sum(worker.held for worker in run.workers) == 0
+
+
 def test_a_reduction_larger_than_the_limit_finishes(get: Get) -> None:
     def make(i: int) -> Any:
         return np.full(500_000, float(i))
