@@ -48,7 +48,7 @@ class Calls:
         self._send(task, parcel)
 
     def _send(self, task: int, parcel: Parcel) -> None:
-        for worker in self._pool.ensure(self._width):
+        for worker in self._pool.ensure(self._width, self._busy):
             if worker not in self._busy:
                 if worker not in self._numbers:
                     self._numbers[worker] = self._run.join(worker.name, worker.pid)
@@ -73,7 +73,7 @@ class Calls:
             if left <= 0:
                 raise Empty
             for worker, what in self._pool.wait(-1 if left == inf else left):
-                if worker is None:
+                if worker is None or worker not in self._pool.workers:  # just removed, with nothing to do
                     continue
                 if what == "work":
                     self._hear(worker)

@@ -114,3 +114,17 @@ def test_ctrl_c_twice(observed: str, kill: str) -> None:
     """strike_workers.py says how."""
     program = "import sys; from tests.engines.strike_workers import main; main(*sys.argv[1:3], int(sys.argv[3]))"
     assert check_child(program, observed, kill, "12" if kill else "100", limit=60) == "fine\n"
+
+
+def test_a_fork_server_that_is_killed_takes_all_its_workers_along() -> None:
+    program = """
+import psutil, taskloom
+with taskloom.config.set({"multiprocessing.context": "forkserver"}):
+    dsk = {("x", i): (abs, -i) for i in range(40)}
+    for _ in range(3):
+        for callbacks in ([], [taskloom.Callback(pretask=lambda *_: None)]):
+            assert taskloom.multiprocessing.get(dsk, list(dsk), num_workers=2, callbacks=callbacks) == [*range(40)]
+            psutil.Process().children()[0].kill()
+print("fine")
+"""
+    assert check_child(program) == "fine\n"

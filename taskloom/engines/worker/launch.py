@@ -86,6 +86,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
+        self._alive: set[int] = set()  # pids, as far as this one's server has told
         self._ended: dict[int, int] = {}  # exit codes by pid
 
     def start(self, files: Files) -> Child:
@@ -96,6 +97,7 @@ class ForkServer:
             while (event := _event(link)) is not None:
                 name, pid, code = event
                 if name == "started":
+                    self._alive.add(pid)
                     return _Served(self, pid)
                 self._ended[pid] = code
             self._forget()
@@ -132,6 +134,8 @@ class ForkServer:
             return self._ended[pid]
 
     def _forget(self) -> None:
+        self._ended |= dict.fromkeys(self._alive - self._ended.keys(), -signal.SIGKILL)  # they went with the server
+        self._alive.clear()
         if self._link is not None:
             self._link.close()
             self._link = None

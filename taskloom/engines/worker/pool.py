@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import cached_property
 from math import inf
 from time import monotonic
@@ -97,10 +97,10 @@ class WorkerPool:
             self._manner, self._packed_manner = now, pack_manner(now)
         return self._runs
 
-    def ensure(self, n: int) -> list[WorkerProcess]:
-        """Have exactly `n` workers, all alive."""
+    def ensure(self, n: int, busy: Container[WorkerProcess] = ()) -> list[WorkerProcess]:
+        """Have exactly `n` workers, all alive, but for the `busy` ones: who waits for those will hear of their end."""
         for worker, what in self.wait(0):
-            if worker is not None and what == "end" and worker.fate() is not None:
+            if worker is not None and what == "end" and worker not in busy and worker.fate() is not None:
                 self.remove(worker)
         while len(self.workers) > n:
             self.remove(self.workers[-1])
