@@ -17,7 +17,7 @@ AGAIN = {
     "start-methods": ("test_contract_of_processes.py", "(fork or spawn) and (exception or draw or output or large)"),
     "data": (
         "test_processes.py test_processes_sharing.py",
-        "print or frames or arrays or reduction or goes or many_threads",
+        "print or reduction or error or initializer_reaches_every or take_turns",
     ),
     "faults": (
         "test_faults.py",
