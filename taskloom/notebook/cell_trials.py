@@ -19,6 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from taskloom import bus, config
 from taskloom.bus import Run
 from taskloom.engines import find_engine
+from taskloom.engines.base import workers_wanted
 from taskloom.notebook.cell_code import run_code
 from taskloom.views.comparison import Comparison, EngineTrials, Trial
 from taskloom.views.labels import duration, error_label
@@ -109,6 +110,8 @@ class CellTrials:
         for row in self._rows.values():
             reason = find_engine(row.engine).unavailable()
             row.problem = f"not available: {reason}" if reason else ""
+            if not reason:
+                self._warm_up(row.engine)
         for _ in range(self._repetitions):
             engines = list(self._rows)
             random.shuffle(engines)
@@ -118,6 +121,14 @@ class CellTrials:
                     on_trial(engine)
                     self._try(self._rows[engine])
         self._namespace.update(self._assigned)
+
+    def _warm_up(self, engine: str) -> None:
+        """Have the engine start its workers, which is not the cell's work."""
+        tasks = {("warm-up", i): (time.sleep, 0.01) for i in range(2 * workers_wanted(None))}
+        with _Watch(self._limit) as watch, _quiet(engine, self._publisher):
+            self._watch = watch
+            self._end_if_stopped()
+            find_engine(engine).get(tasks, list(tasks))
 
     def _try(self, row: EngineTrials) -> None:
         finished = False

@@ -72,9 +72,11 @@ class ProgressBars:
                 self._early.setdefault(run.parent, []).append(run)
 
     def leave_out(self, run: Run) -> None:
-        """Draw no bar for a run that another view shows from its start."""
+        """Draw no bar for a run that another view shows from its start, unless there is one already."""
         with self._lock:
-            self._followed[run.id] = None
+            followed = self._followed.get(run.id)
+            if followed is None or not followed.drawn:
+                self._followed[run.id] = None
 
     def _follow(self, run: Run, followed: _Followed | None) -> None:
         self._followed[run.id] = followed
@@ -121,7 +123,7 @@ class _Followed:
         self._bar = bar
         self._progress = Progress(run)
         self._delay: float = config.get("notebook.progress_delay")
-        self._drawn = False
+        self.drawn = False
         self._nested: dict[int, Run] = {}
         self._ended = NestedCount(runs=0, total=0, done=0)
 
@@ -133,12 +135,12 @@ class _Followed:
         if run is not self.run:
             del self._nested[run.id]
             self._ended = _add(self._ended, run)
-        elif self._drawn:
+        elif self.drawn:
             self._bar.finish(self._state())
 
     def update(self) -> None:
-        if self._drawn or (self.run.duration >= self._delay and not is_on_screen(self.run)):
-            self._drawn = True
+        if self.drawn or (self.run.duration >= self._delay and not is_on_screen(self.run)):
+            self.drawn = True
             self._bar.draw(self._state())
 
     def _state(self) -> ProgressState:

@@ -51,6 +51,13 @@ def dashboard(run: Run) -> Column:
     return view.root
 
 
+def graph_svg(run: Run) -> str:
+    """Draw the tasks of a run and what they need, coloured by how they ended, as SVG text."""
+    from taskloom.views.graph_picture import draw_run
+
+    return draw_run(run)
+
+
 def report(run: Run, path: str | os.PathLike[str]) -> None:
     """Write all views of a run to one HTML file, which needs no network: `Run.report`."""
     from taskloom.views.html_report import write

@@ -29,6 +29,8 @@ def picture_html(run: Run | None) -> str:
     True
     """
     text = escape(headline(run))
+    if run is not None and run.status == "running":
+        text += ", and was still running when this was saved"
     head = f'<div class="taskloom-dashboard" style="font-size: 13px; line-height: 20px"><div>{text}</div>'
     if run is None:
         return f"{head}</div>"

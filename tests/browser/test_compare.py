@@ -2,7 +2,7 @@
 
 import json
 
-from .lab import Notebook
+from .lab import Lab, Notebook
 from .test_progress import until
 
 SETUP = "import time, taskloom\nfrom taskloom import delayed"
@@ -47,3 +47,17 @@ def test_an_engine_that_fails_says_so_as_text(notebook: Notebook) -> None:
     assert table.locator("img").count() == 0
     assert "<img src=x onerror=alert(1)>" in table.inner_text()
     assert "No engine finished" in table.inner_text()
+
+
+def test_reopened_in_a_dark_theme_it_can_be_read(lab: Lab, notebook: Notebook) -> None:
+    notebook.run(SETUP)
+    notebook.run("%%compare -n 1 sync threads\ndelayed(abs)(-1).compute()")
+    notebook.save()
+    again = lab.folder / "compared.ipynb"
+    again.write_text(notebook.file.read_text())
+    dark = lab.open(again, theme="JupyterLab Dark")
+    table = dark.page.locator(".taskloom-compare table")
+    table.wait_for()
+    color = table.locator("td").first.evaluate("node => getComputedStyle(node).color")
+    assert min(int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]) > 150
+    lab.open(theme="JupyterLab Light")

@@ -124,3 +124,13 @@ def test_saved_notebook_shows_a_picture_and_a_reloaded_page_the_selector(lab: La
     picture.wait_for()
     assert "threads" in picture.inner_text()
     assert "model not found" not in reopened.page.locator(".jp-Notebook").inner_text()
+
+
+def test_dark_theme(lab: Lab, notebook: Notebook) -> None:
+    dark = lab.open(theme="JupyterLab Dark")
+    dark.run("%load_ext taskloom")
+    root = dark.run("%scheduler").locator("div.taskloom-live.taskloom-scheduler")
+    root.wait_for()
+    color = root.get_by_text("threads").first.evaluate("node => getComputedStyle(node).color")
+    assert min(int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]) > 150
+    lab.open(theme="JupyterLab Light")
