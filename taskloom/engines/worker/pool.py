@@ -29,6 +29,7 @@ LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when i
 INITIALIZER = -1  # in place of the number of a run
 GRACE = 0.5  # seconds that a worker which has not heard of a cancel may still take when the next run needs it
 BUFFER = 4 << 20  # bytes that a socket holds
+ORDER = ("wake", "stdout", "stderr", "work", "end")  # a worker prints before it reports, and reports before it ends
 
 
 class WorkerProcess:
@@ -305,11 +306,7 @@ class WorkerPool:
         os.eventfd_write(self._wake, 1)
 
     def wait(self, seconds: float) -> list[tuple[WorkerProcess | None, str]]:
-        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake".
-
-        They come in the order in which they are to be taken in: a worker writes what a task prints before it reports
-        the task, and reports before it ends. Less than 0 seconds are for ever.
-        """
+        """Wait until something happens: pairs of a worker and "work", "stdout", "stderr" or "end"; None and "wake"."""
         timeout: float = -1 if seconds < 0 else seconds * 1000
         for worker in self.workers:
             if worker.waiting:
@@ -323,7 +320,7 @@ class WorkerPool:
                     os.eventfd_read(self._wake)
             if file in self._files:
                 found.append(self._files[file])
-        return sorted(found, key=_urgency) if len(found) > 1 else found
+        return sorted(found, key=lambda event: ORDER.index(event[1])) if len(found) > 1 else found
 
     def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
         """Its other end is closed: it would be reported for ever."""
@@ -383,10 +380,6 @@ class WorkerPool:
         if self._spawner is not None:
             self._jobs.put(None)
             self._spawner = None
-
-
-def _urgency(event: tuple[WorkerProcess | None, str]) -> int:
-    return ("wake", "stdout", "stderr", "work", "end").index(event[1])
 
 
 _living: set[WorkerProcess] = set()
