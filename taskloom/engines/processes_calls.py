@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from math import inf
 from queue import Empty
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from taskloom.bus.run import Run
@@ -53,6 +53,7 @@ class Calls:
                 if worker not in self._numbers:
                     self._numbers[worker] = self._run.join(worker.name, worker.pid)
                 self._run.worker[task] = self._numbers[worker]
+                self._run.start[task] = perf_counter()
                 self._busy[worker] = (task, parcel)
                 worker.send("call", self._number, task, parcels=(parcel,))
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 from taskloom.bus.run import Run
@@ -15,9 +14,8 @@ def run_single(plan: Plan, run: Run, calls: Calls) -> list[Any]:
     __tracebackhide__ = True
     results = plan.results()
     inputs = plan.inputs(0, results)
-    calls.submit(0, plan.functions[0], inputs)
-    run.start[0] = perf_counter()
     run.current = (0,)
+    calls.submit(0, plan.functions[0], inputs)
     arrived = calls.get()
     if arrived is None or run.stopped:
         raise run.cancelled()
