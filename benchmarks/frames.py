@@ -50,7 +50,7 @@ def main(seconds: float) -> None:
 
 
 def _run_until_cancelled() -> None:
-    graph = {(f"load-{i % 5}", i): (_spin, 2e-3) for i in range(500_000)}
+    graph = {(f"load-{i % 5}", i): (_spin, 2e-4) for i in range(500_000)}
     try:
         taskloom.threaded.get(graph, list(graph), num_workers=2)
     except KeyboardInterrupt:

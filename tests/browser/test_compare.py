@@ -56,7 +56,7 @@ def test_reopened_in_a_dark_theme_it_can_be_read(lab: Lab, notebook: Notebook) -
     again = lab.folder / "compared.ipynb"
     again.write_text(notebook.file.read_text())
     dark = lab.open(again, theme="JupyterLab Dark")
-    table = dark.page.locator(".taskloom-compare table")
+    table = dark.page.locator(".taskloom-compare table").last
     table.wait_for()
     color = table.locator("td").first.evaluate("node => getComputedStyle(node).color")
     assert min(int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3]) > 150
