@@ -211,10 +211,8 @@ def _explain(error: BaseException, run: Run, failure: Failure) -> None:
 def _advice(error: BaseException) -> str:
     """How to run the task again that raised an error, as a further line, where that would tell anything."""
     commands = how_to_replay[-1]
-    if isinstance(error, WorkerDied):
-        return f"\nRun it again in a process of its own, and see where that ends: {commands.apart}" * bool(
-            commands.apart
-        )
+    if isinstance(error, WorkerDied) and commands.apart:
+        return f"\nRun it again in a process of its own, and see where that ends: {commands.apart}"
     if isinstance(error, TaskloomError):
         return ""
     return f"\nRun it again in this thread, with the inputs it had: {commands.here}"

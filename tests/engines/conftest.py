@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .cases import CASES, Case, Get
+from .cases import CASES, Case, Get, processes
 
 
 @dataclass
@@ -50,6 +50,13 @@ def local(request: pytest.FixtureRequest) -> Iterator[Engine]:
 def parallel(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each engine that runs two tasks at a time in this process."""
     yield from _open(request.param)
+
+
+@pytest.fixture
+def get() -> Iterator[Get]:
+    """Worker processes, two of them."""
+    with processes(2) as get:
+        yield get
 
 
 @pytest.fixture

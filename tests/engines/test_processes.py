@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -19,13 +19,7 @@ import taskloom
 from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.pool import pool
 
-from .cases import PATIENCE, REPOSITORY, Get, check_child, in_thread, processes
-
-
-@pytest.fixture
-def get() -> Iterator[Get]:
-    with processes(2) as get:
-        yield get
+from .cases import PATIENCE, REPOSITORY, Get, check_child, in_thread
 
 
 def newest() -> taskloom.Run:

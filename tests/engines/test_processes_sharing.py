@@ -1,7 +1,6 @@
 """Who of the worker processes gets which task, and what moves between them."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -12,13 +11,7 @@ import pytest
 
 import taskloom
 
-from .cases import PATIENCE, Get, processes
-
-
-@pytest.fixture
-def get() -> Iterator[Get]:
-    with processes(2) as get:
-        yield get
+from .cases import PATIENCE, Get
 
 
 def newest() -> taskloom.Run:

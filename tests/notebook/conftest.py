@@ -66,3 +66,15 @@ def session(monkeypatch: pytest.MonkeyPatch, resource_tracker_runs: None) -> Ite
     session.run("%unload_ext taskloom")
     shell.history_manager.end_session()
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def shell() -> Iterator[Any]:
+    """IPython as in a terminal, with the extension."""
+    shell_module = pytest.importorskip("IPython.core.interactiveshell")
+    shell = shell_module.InteractiveShell()
+    shell.history_manager.enabled = False
+    shell.extension_manager.load_extension("taskloom")
+    yield shell
+    shell.extension_manager.unload_extension("taskloom")
+    shell.history_manager.end_session()

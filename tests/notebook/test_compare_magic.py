@@ -27,14 +27,9 @@ from taskloom.notebook.cell_trials import CellTrials  # noqa: E402
 
 
 @pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
+def shell(shell: InteractiveShell) -> Iterator[InteractiveShell]:
     shell.user_ns.update(taskloom=taskloom, delayed=taskloom.delayed, seen=[], sleep=time.sleep)
     yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
     pool.close()  # of the processes engine, whose workers stay warm
 
 

@@ -1,6 +1,5 @@
 """`%dashboard` in IPython, and in a kernel without a page."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,16 +14,6 @@ pytest.importorskip("bokeh")
 
 from IPython.core.error import UsageError  # noqa: E402
 from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
-    yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
 
 
 def test_in_a_terminal_it_is_a_line(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,16 +26,6 @@ from taskloom.errors import ConfigError
 from taskloom.notebook.dashboard_server import dashboard_link
 
 DEADLINE = 20  # seconds
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
-    yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,6 @@ import taskloom
 graph = {("load", i): (abs, -i) for i in range(3)} | {"total": (sum, [("load", i) for i in range(3)])}
 taskloom.threaded.get(graph, "total")
 """
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
-    yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
 
 
 def subscriptions() -> int:

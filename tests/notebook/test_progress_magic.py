@@ -3,7 +3,6 @@
 import gc
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,16 +23,6 @@ import time, taskloom
 graph = {("load", i): (time.sleep, 0.04) for i in range(12)}
 _ = taskloom.get(graph, list(graph))
 """
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
-    yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
 
 
 def test_progress_switches_and_tells(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

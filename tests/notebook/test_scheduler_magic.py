@@ -37,13 +37,8 @@ class FarEngine(Engine):
 
 
 @pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    shell.extension_manager.load_extension("taskloom")
+def shell(shell: InteractiveShell) -> Iterator[InteractiveShell]:
     yield shell
-    shell.extension_manager.unload_extension("taskloom")
-    shell.history_manager.end_session()
     config.refresh()
 
 
