@@ -21,6 +21,7 @@ from taskloom.graph import Plan
 
 FIRST_LOOK = 0.0003  # seconds after which the caller looks whether others should help
 WORTH_SHARING = 4e-6  # seconds: shorter tasks are run by one worker, as it takes others longer to be told of them
+SURE = 2  # reports: a single one may be slow because the worker was not on a core
 WORTH_A_STEAL = 0.0005  # seconds of work in a queue
 HORIZON = 0.003  # seconds of work that a worker should have in its queue
 SETTLES = 5e-5  # seconds in which what one process writes to a page is seen by the other, and more
@@ -64,6 +65,7 @@ class Queues:
         self.attempts: dict[int, int] = {}
         self.again: set[int] = set()  # what was done, was lost, and is to be done again
         self.mean = 0.0  # seconds that a task takes
+        self.slow = 0  # how many reports in a row told of tasks that are worth sharing
         self.unbooked: dict[int, float] = {}  # sizes of results that were there before stock was taken
         self.look = FIRST_LOOK
         self.num_workers = num_workers
@@ -125,7 +127,7 @@ class Queues:
             self._ask_for_reports()
         if self.stock is None:
             hand = self.hands[0]
-            if looked and self.num_workers > 1 and self._is_worth_sharing(hand):
+            if self.num_workers > 1 and (self.slow >= SURE or (looked and self._is_worth_sharing(hand))):
                 self._share()
             else:
                 end = len(hand.queue)

@@ -12,7 +12,7 @@ from typing import Any
 from taskloom.engines.measure import LONG
 from taskloom.engines.processes_errors import describe, died, died_idle, result_stays
 from taskloom.engines.processes_hand import Hand
-from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, Queues
+from taskloom.engines.processes_queues import FIRST_LOOK, LARGE, WORTH_SHARING, Queues
 from taskloom.engines.processes_stock import NOWHERE
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.parcel import Parcel
@@ -156,6 +156,7 @@ class ProcessesRun(Queues):
         if hand.number:
             for task in tasks:
                 run.worker[task] = hand.number
+        self.slow = self.slow + 1 if spent > n * WORTH_SHARING else 0
         again = self.again
         if again:
             run.done.extend([task for task in tasks if task not in again])
