@@ -123,6 +123,7 @@ def measure(effort: Effort) -> Report:
 def _share(notebook: WatchedNotebook, n: int) -> float:
     """Percent of one core that all views take for a run: the CPU time of the threads in which they are drawn."""
     case = graphs.flat(n, _fifth_of_a_millisecond)
+    notebook.settle()  # what was run before may still be waiting to be drawn
     before = _drawing()
     with notebook.open():
         contenders.taskloom_sync(*case)

@@ -121,8 +121,32 @@ def test_frames_move_between_workers(get: Get, tmp_path: Path, backend: str) -> 
 
     dsk = {"a": (make, 0), "b": (make, 7), "c": (lambda a, b: pd.concat([a, b]), "a", "b")}
     found = get(dsk, "c")
-    assert len(newest().transfers) == 1
+    moved = [task for _, task, *_ in newest().transfers]
+    assert moved, "they were in different workers"
+    assert len(moved) == len(set(moved)), "once"
     assert list(found["n"]) == [*range(50_000), *range(7, 50_007)]
     assert found["text"].iloc[-1] == ("50006" if backend == "object" else 25_003.0)
     found.loc[:, "n"] = 0  # what arrives here can be written to
     assert not found["n"].any()
+
+
+def test_frames_on_arrow_are_mapped_and_not_copied(get: Get, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    meet = Meet(tmp_path, 2)
+
+    def make(start: int) -> Any:
+        meet(start)
+        return pd.DataFrame({"n": pd.array(np.arange(start, start + 50_000), dtype="int64[pyarrow]")})
+
+    def is_mapped(frame: Any) -> bool:
+        address = frame["n"].array._pa_array.chunk(0).buffers()[1].address
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        shared = [line.split()[0] for line in maps if "memfd:taskloom" in line]
+        return any(int(low, 16) <= address < int(high, 16) for low, high in (span.split("-") for span in shared))
+
+    def add(a: Any, b: Any) -> Any:
+        return int((a["n"] + b["n"]).sum()), is_mapped(a) + is_mapped(b)
+
+    total, mapped = get({"a": (make, 0), "b": (make, 7), "c": (add, "a", "b")}, "c")
+    assert total == sum(range(50_000)) + sum(range(7, 50_007))
+    assert mapped >= 1, "the one from the other worker"
