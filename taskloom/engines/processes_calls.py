@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from math import inf
 from queue import Empty
@@ -82,7 +81,7 @@ class Calls:
                     while self._hear(worker):
                         pass
                     self._bury(worker)
-                elif not self._copy(worker) and worker.fate() is None:
+                elif not worker.copy_output() and worker.fate() is None:
                     self._pool.stop_watching_output(worker, what)
         return self._ready.pop(0)
 
@@ -124,7 +123,7 @@ class Calls:
         fate = worker.fate()
         if fate is None:
             return
-        self._copy(worker)
+        worker.copy_output()
         lines = list(worker.last_lines)
         out_of_memory = self._pool.ran_out_of_memory(worker)
         self._pool.remove(worker)
@@ -140,17 +139,6 @@ class Calls:
         error = died(self._plan.keys[task], fate, tries, lines, out_of_memory)
         self._ready.append((task, Outcome(None, error, 0.0, 0.0, worker.name, worker.pid)))
 
-    def _copy(self, worker: WorkerProcess) -> bool:
-        """Write what it has printed to where this thread prints."""
-        found = False
-        for file, name in worker.output.items():
-            stream = sys.stdout if name == "stdout" else sys.stderr
-            text = worker.read_output(file)
-            found = found or bool(text)
-            if text and stream is not None:
-                stream.write(text)
-        return found
-
     def close(self) -> None:
         if not self._busy:  # a worker keeps nothing of a call
             self._pool.idle = True
@@ -160,7 +148,7 @@ class Calls:
             parcel.close()
             if worker in self._pool.workers:
                 with contextlib.suppress(OSError):
-                    self._copy(worker)
+                    worker.copy_output()
         self._busy.clear()
 
 

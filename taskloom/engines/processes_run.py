@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Sequence
 from math import nan
 from time import perf_counter
@@ -47,13 +46,15 @@ class ProcessesRun(Queues):
             pool.idle = True
             return self._answer()
         finally:
-            for worker in run.workers:
-                worker.held = 0
+            for member in run.workers:
+                member.held = 0
             try:
                 if patience or self.stock is not None or self.parcels or self.parts.nbytes > LARGE:
                     pool.settle(self.number, patience)
                 if patience:
-                    self._copy_output()
+                    for worker in pool.workers:
+                        with contextlib.suppress(OSError):
+                            worker.copy_output()
             finally:
                 self.parts.close()
                 for parcel in self.parcels.values():
@@ -82,9 +83,7 @@ class ProcessesRun(Queues):
                 while (message := worker.receive()) is not None:
                     self._hear(hand, message)
                 self._bury(hand)
-            elif text := self._copy(worker, what):
-                del text
-            elif worker.fate() is None:
+            elif not worker.copy_output() and worker.fate() is None:
                 self.pool.stop_watching_output(worker, what)
 
     def _on_idle(self, worker: WorkerProcess, what: str) -> None:
@@ -93,7 +92,7 @@ class ProcessesRun(Queues):
         if what == "end":
             self.pool.remove(worker)
         elif what != "work":
-            self._copy(worker, what)
+            worker.copy_output()
         elif (message := worker.receive()) is not None:
             kind, fields, parcels = message
             for parcel in parcels:
@@ -216,7 +215,7 @@ class ProcessesRun(Queues):
                     if message is not None and message[0] == "data" and message[1][0] == self.number:
                         self.parcels[message[1][1]] = message[2][0]
                         missing.discard(message[1][1])
-                    elif message is not None and message[0] == "no_data":
+                    elif message is not None and message[0] in ("no_data", "missing"):
                         return []
             values = {s: self.parcels[s].value() for s in slots if s >= 0 and not self.here[s]}
             return [values[s] if s in values else self.results[s] for s in slots]
@@ -231,8 +230,7 @@ class ProcessesRun(Queues):
         fate = worker.fate()
         if fate is None:
             return
-        for name in ("stdout", "stderr"):
-            self._copy(worker, name)
+        worker.copy_output()
         position = hand.running()
         begun = worker.is_busy(self.number) and hand.reported <= position < len(hand.queue)
         culprit = hand.queue[position] if begun else NOWHERE
@@ -268,21 +266,3 @@ class ProcessesRun(Queues):
         known = {other.worker for other in self.hands}
         fresh = next(worker for worker in workers if worker not in known)
         self.hands[hand.index] = self._hand(fresh, hand.index)
-
-    # -- output ---------------------------------------------------------------------------------------------------
-
-    def _copy(self, worker: WorkerProcess, name: str) -> str:
-        """Write what a task has printed to where this thread prints."""
-        file = next(file for file, what in worker.output.items() if what == name)
-        text = worker.read_output(file)
-        stream = sys.stdout if name == "stdout" else sys.stderr
-        if text and stream is not None:
-            stream.write(text)
-        return text
-
-    def _copy_output(self) -> None:
-        for hand in self.hands:
-            if hand.worker in self.pool.workers:
-                for name in ("stdout", "stderr"):
-                    with contextlib.suppress(OSError):
-                        self._copy(hand.worker, name)

@@ -205,7 +205,7 @@ class WorkerPool:
         self._poll.register(file, select.POLLIN)
 
     def settle(self, run: int, patience: float) -> None:
-        """Have the workers stop what they do for a run, and forget it. Whoever does not is left to `ensure`."""
+        """Have the workers stop what they do for a run, and forget it. Whoever does not is left to `next_run`."""
         keeper.catch_up()
         deadline = monotonic() + patience
         for worker in self.workers:

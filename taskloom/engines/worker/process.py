@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -114,7 +115,18 @@ class WorkerProcess:
                 return message
             hear(*message[1])
 
-    def read_output(self, file: int) -> str:
+    def copy_output(self) -> bool:
+        """Write what it has printed to where this thread prints; returns whether there was anything."""
+        found = False
+        for file, name in self.output.items():
+            text = self._read_output(file)
+            stream = sys.stdout if name == "stdout" else sys.stderr
+            found = found or bool(text)
+            if text and stream is not None:
+                stream.write(text)
+        return found
+
+    def _read_output(self, file: int) -> str:
         """What it has written since the last time."""
         chunks = []
         with contextlib.suppress(BlockingIOError, OSError):
