@@ -51,7 +51,7 @@ def _is_link(value: Any) -> bool:
     )
 
 
-_START_METHODS = ("spawn", "forkserver", "fork")
+START_METHODS = ("spawn", "forkserver", "fork")
 
 KEYS = {
     key.name: key
@@ -82,10 +82,10 @@ KEYS = {
             "multiprocessing.context",
             "spawn",
             "'spawn', 'forkserver' or 'fork'",
-            lambda value: value in _START_METHODS,
+            lambda value: value in START_METHODS,
             "How worker processes are started.",
             label="Start method",
-            choices=_START_METHODS,
+            choices=START_METHODS,
         ),
         Key(
             "multiprocessing.retries",

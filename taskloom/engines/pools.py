@@ -13,8 +13,6 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.observed import Outcome, Submit, call
-from taskloom.engines.worker.failure import pack_error, unpack_error
-from taskloom.engines.worker.parcel import dumps
 from taskloom.errors import ConfigError, SerializationError, WorkerDied
 
 
@@ -43,6 +41,8 @@ def submit_to(pool: Any, outcomes: SimpleQueue[Any], context: Context, stopped: 
     def work_for(function: Any, args: list[Any]) -> tuple[Any, ...]:
         if in_threads:
             return context.copy().run, call_in_time, function, args
+        from taskloom.engines.worker.parcel import dumps  # it takes a while, and threads do without
+
         return call_packed, dumps((function, args))
 
     def call_in_time(function: Any, args: list[Any]) -> Outcome | None:
@@ -103,6 +103,9 @@ def call_packed(work: bytes) -> bytes:
     """Run one task in a process of a pool: function, arguments and outcome travel as taskloom pickles them."""
     import pickle
 
+    from taskloom.engines.worker.failure import pack_error
+    from taskloom.engines.worker.parcel import dumps
+
     function, args = pickle.loads(work)
     inside, worker.inside = worker.inside, True  # a run inside the task starts no workers of its own
     try:
@@ -125,6 +128,8 @@ def call_packed(work: bytes) -> bytes:
 
 def _unpacked(packed: bytes) -> Outcome:
     import pickle
+
+    from taskloom.engines.worker.failure import unpack_error
 
     outcome: Outcome
     outcome, error = pickle.loads(packed)

@@ -13,22 +13,15 @@ from typing import Any
 
 from taskloom import config
 from taskloom.bus.run import Run, current_run
+from taskloom.config.keys import START_METHODS
 from taskloom.config.sizes import parse_size
 from taskloom.engines import worker
 from taskloom.engines.base import Engine, workers_wanted
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer, run_observed
 from taskloom.engines.pools import PoolCheck, pool_size, submit_to
-from taskloom.engines.processes_calls import Calls
-from taskloom.engines.processes_run import ProcessesRun
-from taskloom.engines.processes_single import run_single
 from taskloom.engines.sync import SyncEngine
-from taskloom.engines.worker.launch import LAUNCHERS
-from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.pool import WorkerPool
-from taskloom.engines.worker.pool import pool as warm_pool
-from taskloom.engines.worker.turns import Turn
-from taskloom.errors import ConfigError, SerializationError
+from taskloom.errors import ConfigError
 from taskloom.graph import Key, Plan
 
 
@@ -89,64 +82,13 @@ class ProcessesEngine(Engine):
             return SyncEngine().run(plan, run, interrupt, observer)
         if not len(plan):
             return plan.results()
-        preparation = None if initializer is None else _packed(initializer, initargs)
-        work = partial(self._run, plan=plan, run=run, observer=observer, width=width, retries=tries, limit=limit)
-        try:
-            return self._in_turn(warm_pool, run, method, preparation, work)
-        finally:
-            if preparation is not None:
-                preparation.close()
+        from taskloom.engines.processes_turn import (
+            run_in_turn,  # what runs workers takes half as long as all else to load
+        )
 
-    def _in_turn(
-        self,
-        pool: WorkerPool,
-        run: Run,
-        method: str,
-        preparation: Parcel | None,
-        work: Callable[[WorkerPool], list[Any]],
-    ) -> list[Any]:
-        """Run on these workers when their turn comes, else on spare ones: see `Turn.comes`."""
-        __tracebackhide__ = True
-        if not pool.turns.mine():  # else this is a callback of a run that has these workers
-            turn = Turn(pool.turns)
-            run.on_cancel(turn.give_up)
-            try:
-                if turn.comes() and not run.stopped:
-                    try:
-                        pool.use(method, preparation)
-                        return work(pool)
-                    finally:
-                        if preparation is not None:  # what it has set up is not for the next run
-                            pool.use(method)
-                        if pool is not warm_pool:
-                            pool.close()
-            finally:
-                turn.over = True
-                pool.turns.call_next()
-            if run.stopped:
-                raise run.cancelled()
-        return self._in_turn(pool.spare(), run, method, preparation, work)
-
-    def _run(
-        self,
-        pool: WorkerPool,
-        plan: Plan,
-        run: Run,
-        observer: Observer | None,
-        width: int,
-        retries: Callable[[int], int],
-        limit: float,
-    ) -> list[Any]:
-        __tracebackhide__ = True
-        if observer is None and len(plan) > 1:
-            return ProcessesRun(plan, run, pool, width, retries, limit).execute()
-        calls = Calls(pool, run, plan, width, retries)
-        try:
-            if observer is None:
-                return run_single(plan, run, calls)
-            return run_observed(plan, run, observer, calls.submit, calls, width)
-        finally:
-            calls.close()
+        return run_in_turn(
+            plan, run, observer, width, tries, limit, method, None if initializer is None else (initializer, initargs)
+        )
 
     def _run_in(self, pool: Any, plan: Plan, run: Run, observer: Observer | None, width: int) -> list[Any]:
         """Run in a pool of the user's."""
@@ -162,13 +104,6 @@ class ProcessesEngine(Engine):
             run.stopped.append("over")
 
 
-def _packed(initializer: Any, initargs: Any) -> Parcel:
-    try:
-        return Parcel.of((initializer, tuple(initargs)))
-    except Exception as error:
-        raise SerializationError(f"The initializer, or an argument of it, cannot be pickled: {error}") from error
-
-
 def _has_processes() -> bool:
     """Whether workers can be started here: Linux and macOS have what they need."""
     return hasattr(os, "fork")
@@ -177,8 +112,8 @@ def _has_processes() -> bool:
 def _start_method(context: Any) -> str:
     """How to start workers: as the call says, else the configuration."""
     method = config.get("multiprocessing.context") if context is None else context
-    if not isinstance(method, str) or method not in LAUNCHERS:
-        choices = ", ".join(map(repr, LAUNCHERS))
+    if not isinstance(method, str) or method not in START_METHODS:
+        choices = ", ".join(map(repr, START_METHODS))
         raise ConfigError(f"context={method!r} cannot be used: worker processes are started by one of {choices}.")
     return method
 

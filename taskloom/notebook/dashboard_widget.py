@@ -11,7 +11,7 @@ from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import Painter, is_worth_drawing
+from taskloom.views.figures.painter import PaintedRun
 from taskloom.views.headline import headline
 from taskloom.views.stream_picture import picture_html
 
@@ -28,8 +28,8 @@ class BokehWidget(LiveWidget):
     _css = widget_source("bokeh", "css")
 
 
-class LiveDashboard:
-    """The dashboard of the newest cell, and a listener on the bus, whom it never keeps waiting.
+class LiveDashboard(PaintedRun):
+    """The dashboard of the newest cell.
 
     Parameters
     ----------
@@ -40,27 +40,14 @@ class LiveDashboard:
 
     def __init__(self, outputs: LiveOutputs, run: Run | None) -> None:
         self._lock = threading.Lock()  # of the document: the painter changes it, and pages ask in other threads
-        self._run = run
         self._dashboard = Dashboard()
         self._page = Page(self._dashboard.root)
         self._ready = False  # whether a page has the document
         self._pictured = 0.0
-        self._output = LiveOutput(outputs, BokehWidget, stop=self._stop, on_message=self._answer)
+        self._output = LiveOutput(outputs, BokehWidget, stop=self.stop, on_message=self._answer)
         self._dashboard.show(run)
         self._output.show(self._picture(), running=run is not None and run.status == "running")
-        self._painter = Painter(self._draw)
-
-    def run_started(self, run: Run) -> None:
-        """Turn to the run, unless it was started by a task of another."""
-        if run.parent is None:
-            self._run = run
-
-    def run_updated(self, run: Run) -> None:
-        """Something happened."""
-        if run is self._run and is_worth_drawing(run):
-            self._painter.wake()
-
-    run_finished = run_updated
+        super().__init__(run)
 
     def flush(self) -> None:
         """Show now what has not been shown yet."""
@@ -83,10 +70,6 @@ class LiveDashboard:
             is_due = not running or monotonic() - self._pictured > PICTURE_EVERY
             traits = {"running": running} if running and run is before else {"running": running, "stopping": False}
             self._output.show(self._picture() if is_due else None, **traits)
-
-    def _stop(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
 
     def _answer(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         """Give a page that is ready the document, and BokehJS if it has none."""

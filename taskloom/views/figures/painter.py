@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import traceback
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from time import thread_time
 from typing import TYPE_CHECKING
@@ -85,3 +86,38 @@ class Painter:
             begun = thread_time()
             self.flush()
             rest = max(SHORTEST_REST, (thread_time() - begun) / SHARE)
+
+
+class PaintedRun(ABC):
+    """A listener on the bus that has the newest run painted, and never keeps it waiting.
+
+    Parameters
+    ----------
+    run : Run or None
+        What to show until the next one starts.
+    """
+
+    def __init__(self, run: Run | None) -> None:
+        self._run = run
+        self._painter = Painter(self._draw)
+
+    @abstractmethod
+    def _draw(self) -> None:
+        """Draw how far the run is, in the painter's thread."""
+
+    def run_started(self, run: Run) -> None:
+        """Turn to the run, unless it was started by a task of another."""
+        if run.parent is None:
+            self._run = run
+
+    def run_updated(self, run: Run) -> None:
+        """Something happened."""
+        if run is self._run and is_worth_drawing(run):
+            self._painter.wake()
+
+    run_finished = run_updated
+
+    def stop(self) -> None:
+        """Stop the run that is shown."""
+        if self._run is not None:
+            self._run.cancel()

@@ -19,7 +19,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import Painter, is_worth_drawing
+from taskloom.views.figures.painter import PaintedRun
 from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ PING = 30  # seconds, after which a page that is gone without a word is noticed
 Message = tuple[str, list[bytes]]
 
 
-class ServedDashboard:
+class ServedDashboard(PaintedRun):
     """A listener on the bus, and the web server of its dashboard, with a thread and an event loop of its own.
 
     It costs a run nothing while no page is open.
@@ -57,7 +57,6 @@ class ServedDashboard:
 
     def __init__(self, run: Run | None, script: str, style: str, link: Callable[[int, str], str]) -> None:
         self._lock = threading.Lock()  # of the document: the painter changes it in one thread, pages ask in another
-        self._run = run
         self._pages: set[_Socket] = set()  # changed in the server's thread only
         (listening,) = bind_sockets(0, ADDRESS)
         self.port: int = listening.getsockname()[1]
@@ -77,7 +76,7 @@ class ServedDashboard:
         self._loop.call_soon(self._server.add_socket, listening)
         self._thread = threading.Thread(target=self._serve, name="taskloom-dashboard", daemon=True)
         self._thread.start()
-        self._painter = Painter(self._draw)
+        super().__init__(run)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -104,20 +103,6 @@ class ServedDashboard:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._loop.call_soon(self._loop.stop)
-
-    # -- the bus ------------------------------------------------------------------------------------------------
-
-    def run_started(self, run: Run) -> None:
-        """Turn to the run, unless it was started by a task of another."""
-        if run.parent is None:
-            self._run = run
-
-    def run_updated(self, run: Run) -> None:
-        """Something happened."""
-        if run is self._run and is_worth_drawing(run):
-            self._painter.wake()
-
-    run_finished = run_updated
 
     # -- the painter's thread -------------------------------------------------------------------------------------
 
@@ -173,11 +158,6 @@ class ServedDashboard:
         """Tell a page no more."""
         with self._lock:
             self._pages.discard(page)
-
-    def stop(self) -> None:
-        """Stop the run that the pages show."""
-        if self._run is not None:
-            self._run.cancel()
 
 
 class _Guarded(RequestHandler):
