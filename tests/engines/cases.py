@@ -1,5 +1,6 @@
 """The engines that the contract holds for. A new engine joins by one line in `CASES`."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import taskloom
@@ -126,3 +128,19 @@ def wait_for(event: threading.Event) -> bool:
     """Wait for an event that must come."""
     assert event.wait(PATIENCE), "what the test waits for never happened"
     return True
+
+
+class Meet:
+    """Waits until as many calls as given have begun, in whatever process."""
+
+    def __init__(self, place: Path, calls: int) -> None:
+        self.place = place
+        self.calls = calls
+
+    def __call__(self, name: Any) -> None:
+        (self.place / f"{name}").touch()
+        deadline = monotonic() + PATIENCE
+        while len(os.listdir(self.place)) < self.calls:
+            if monotonic() > deadline:
+                raise TimeoutError("the others have not begun")
+            sleep(0.002)

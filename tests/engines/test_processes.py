@@ -19,7 +19,7 @@ import taskloom
 from taskloom.engines.worker.page import LIMIT, NEVER
 from taskloom.engines.worker.pool import pool
 
-from .cases import PATIENCE, REPOSITORY, Get, check_child, in_thread
+from .cases import PATIENCE, REPOSITORY, Get, Meet, check_child, in_thread
 
 
 def newest() -> taskloom.Run:
@@ -104,9 +104,9 @@ def test_an_initializer_that_raises(get: Get) -> None:
     assert get({"a": (abs, -1)}, "a") == 1
 
 
-def test_arrays_move_between_workers_and_may_be_written_to(get: Get) -> None:
-    def make(value: float) -> Any:
-        sleep(0.03)  # so that each worker makes one
+def test_arrays_move_between_workers_and_may_be_written_to(get: Get, tmp_path: Path) -> None:
+    def make(value: float, meet: Meet) -> Any:
+        meet(value)  # so that each worker makes one
         return np.full(200_000, value)
 
     def add(a: Any, b: Any) -> Any:
@@ -114,9 +114,10 @@ def test_arrays_move_between_workers_and_may_be_written_to(get: Get) -> None:
         b += 1
         return float(a.sum() + b.sum())
 
-    dsk = {"a": (make, 1.0), "b": (make, 2.0), "c": (add, "a", "b")}
-    for _ in range(3):
-        assert get(dsk, "c") == 5 * 200_000
+    for turn in range(3):
+        (tmp_path / f"{turn}").mkdir()
+        meet = Meet(tmp_path / f"{turn}", 2)
+        assert get({"a": (make, 1.0, meet), "b": (make, 2.0, meet), "c": (add, "a", "b")}, "c") == 5 * 200_000
     run = taskloom.last_run()
     assert run is not None
     moved = [task for _, task, *_ in run.transfers]

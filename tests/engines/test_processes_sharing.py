@@ -1,8 +1,7 @@
 """Who of the worker processes gets which task, and what moves between them."""
 
-import os
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,13 @@ import pytest
 
 import taskloom
 
-from .cases import PATIENCE, Get
+from .cases import Get, Meet
 
 
 def newest() -> taskloom.Run:
     run = taskloom.last_run()
     assert run is not None
     return run
-
-
-class Meet:
-    """Waits until as many calls as given have begun, in whatever process."""
-
-    def __init__(self, place: Path, calls: int) -> None:
-        self.place = place
-        self.calls = calls
-
-    def __call__(self, name: Any) -> None:
-        (self.place / f"{name}").touch()
-        deadline = monotonic() + PATIENCE
-        while len(os.listdir(self.place)) < self.calls:
-            if monotonic() > deadline:
-                raise TimeoutError("the others have not begun")
-            sleep(0.002)
 
 
 @pytest.mark.parametrize("place", [0, 5, 40])
