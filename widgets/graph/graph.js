@@ -41,7 +41,7 @@ function neighbour({ boxes, inputs }, from, key) {
 }
 
 function addButton(parent, text, label, onClick) {
-  const button = element("button", "taskloom-graph-button", parent);
+  const button = element("button", "taskloom-control taskloom-graph-button", parent);
   button.type = "button";
   button.title = label;
   button.setAttribute("aria-label", label);
@@ -60,7 +60,7 @@ function build(el) {
   const tools = element("span", "taskloom-graph-tools", bar);
   const hits = element("span", "taskloom-graph-hits", tools);
   hits.setAttribute("role", "status");
-  const search = element("input", "taskloom-graph-search", tools);
+  const search = element("input", "taskloom-control taskloom-graph-search", tools);
   search.type = "search";
   search.placeholder = "Find a key";
   search.setAttribute("aria-label", "Find tasks by key; Enter goes to the next, Shift and Enter to the one before");

@@ -49,7 +49,7 @@ function ask(model, message) {
 
 /** A button that stops what the view follows, there while it runs. Gives the function that takes its listeners away. */
 function addStopButton(model, parent) {
-  const stop = element("button", "taskloom-stop", parent);
+  const stop = element("button", "taskloom-control taskloom-stop", parent);
   stop.type = "button";
   let timer;
   stop.addEventListener("click", () => {

@@ -96,7 +96,7 @@ function build(el, model) {
   const force = element("span", "taskloom-scheduler-force", line);
   force.setAttribute("role", "status");
   const source = element("span", "taskloom-scheduler-source", line);
-  const undo = element("button", "taskloom-scheduler-undo", line);
+  const undo = element("button", "taskloom-control taskloom-scheduler-undo", line);
   undo.type = "button";
   undo.textContent = "Undo";
   undo.title = "Take back what was chosen last";
