@@ -203,7 +203,7 @@ class Worker:
             self._run(slots)
         except BaseException as error:
             self.in_task = False
-            position = int(self.page[POSITION])
+            position = max(first, int(self.page[POSITION]))  # an interrupt may come before the first one is noted
             task = tasks[position - first]
             self._report()
             if missing := slots.missing(task):  # after a death: what the parent believes to be here is not
