@@ -428,12 +428,12 @@ class Scheduler(ClientEvents):
         if not stays and not worker.given():
             self.orders.append(("end", worker.number))
 
-    def may_end(self, number: int, force: bool = False) -> bool:
+    def may_end(self, number: int, running: Iterable[int] = (), force: bool = False) -> bool:
         """Whether a worker could be replaced without harm to anything but what was cancelled: it runs nothing else, and
         all that it holds is elsewhere too, or can be computed again."""
         worker = self.workers[number]
         if force:
             return True
-        if worker.outstanding:
+        if any(id in worker.outstanding for id in running):
             return False
         return all(task.has_function or len(task.holders) > 1 or task.parcel is not None for task in worker.has)
