@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from taskloom.bus.run import Run, Sample, presenters
+from taskloom.bus.run import Run, presenters
 from taskloom.bus.ticker import Clock, Ticker
+from taskloom.bus.workers import Sample
 
 if TYPE_CHECKING:
     import psutil
@@ -69,6 +70,7 @@ class EventBus:
         self._processes: dict[int, psutil.Process] = {}
         self._holds = 0  # how many want the views to stand still
         self._witness: Witness | None = None
+        self.bursts = 0  # how often `begin_burst` was called
         self._private: dict[int, Witness] = {}  # runs, by their id, that only somebody else hears of
 
     # -- listeners ------------------------------------------------------------------------------------------------
@@ -312,6 +314,14 @@ def hold_updates() -> AbstractContextManager[None]:
     ...     pass
     """
     return bus.hold_updates()
+
+
+def begin_burst() -> None:
+    """Let futures that are submitted from now on have a record of their own, such as those of a notebook's next cell.
+
+    >>> begin_burst()
+    """
+    bus.bursts += 1
 
 
 def witnessed_by(witness: Witness) -> AbstractContextManager[None]:

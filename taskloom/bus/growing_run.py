@@ -73,6 +73,8 @@ class GrowingRun(Run):
         for task in self.unfinished.intersection(tasks):
             self.unfinished.discard(task)
             self.failures.pop(task, None)
+        if self.failure is not None and self.failure not in self.failures.values():
+            self.failure = next(iter(self.failures.values()), None)
 
     def end(self, status: Status, duration: float | None = None) -> None:
         """Close the record."""

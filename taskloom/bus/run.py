@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from taskloom.bus.columns import Tasks
 from taskloom.bus.run_graph import RunGraph
+from taskloom.bus.workers import Sample, Transfer, Worker
 from taskloom.graph import Key, Plan, short_key, task_name
 
 if TYPE_CHECKING:
@@ -33,51 +34,6 @@ current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 presenters: dict[str, Callable[..., Any]] = {}
 
 _ids = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Worker:
-    """A thread or process that ran tasks: joined and left in seconds since the run started.
-
-    Worker processes hold results: `held` are the bytes of those there now, `peak_held` the most there were at a time,
-    as far as results have a size that can be told.
-    """
-
-    name: str
-    pid: int
-    threads: int = 1
-    joined: float = 0.0
-    left: float | None = None
-    held: int = 0
-    peak_held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a worker's process used: `time` in seconds since the run started, `cpu` in percent of one core.
-
-    `held` are the bytes of results there, as far as they have a size that can be told.
-    """
-
-    time: float
-    worker: int
-    cpu: float
-    rss: int
-    held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """A result that went to another worker: `time` in seconds since the run started, its task, from where to where.
-
-    `target` is None where the result went into a store that all workers read.
-    """
-
-    time: float
-    task: int
-    source: int
-    target: int | None
-    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +323,8 @@ class Run:
             raise ImportError(
                 "Run.to_frame needs pandas: pip install pandas. Run.tasks has the same columns."
             ) from error
-        frame = pd.DataFrame({column: list(self.tasks[column]) for column in self.tasks.columns})
+        rows = len(self.tasks)  # while they are read it may grow
+        frame = pd.DataFrame({column: list(self.tasks[column])[:rows] for column in self.tasks.columns})
         frame[["start", "stop"]] = frame[["start", "stop"]].where(frame[["start", "stop"]] > 0)  # NaN: not yet
         return frame.rename_axis("task")
 

@@ -110,7 +110,8 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 def load(path: str | os.PathLike[str]) -> Run:
     """Read the run that `save` wrote to `path`."""
-    from taskloom.bus.run import Failure, Run, Sample, Transfer, Worker
+    from taskloom.bus.run import Failure, Run
+    from taskloom.bus.workers import Sample, Transfer, Worker
 
     def read_failure(line: dict[str, Any]) -> Failure:
         return Failure(_key(line["of"]), line["exception"], line["worker"], line["attempt"])

@@ -8,7 +8,8 @@ from math import ceil
 from time import perf_counter, sleep
 from typing import Any
 
-from taskloom.bus.run import Run, Transfer
+from taskloom.bus.run import Run
+from taskloom.bus.workers import Transfer
 from taskloom.engines.processes_hand import Hand, Running
 from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock

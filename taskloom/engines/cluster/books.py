@@ -9,12 +9,17 @@ from math import nan
 from time import perf_counter
 from typing import NamedTuple
 
+from taskloom.bus.event_bus import bus
 from taskloom.bus.growing_run import GrowingRun
-from taskloom.bus.run import Failure, Run, Transfer
+from taskloom.bus.run import Failure, Run
+from taskloom.bus.workers import Transfer
 from taskloom.engines.measure import LONG
 from taskloom.graph import Key
 
 QUIET = 0.5  # seconds without anything outstanding, and without anything new, after which a record of futures ends
+
+
+MOST_ROWS = 100_000  # of one record of futures: the next task begins another
 
 
 class Member(NamedTuple):
@@ -158,8 +163,9 @@ class FuturesBook(Book):
 
     run: GrowingRun
 
-    def __init__(self, run: GrowingRun, workers: Workers) -> None:
+    def __init__(self, run: GrowingRun, workers: Workers, burst: int) -> None:
         super().__init__(run, workers)
+        self._burst = burst
         self._rows: dict[int, int] = {}
         self.touched = perf_counter()  # when something was new
 
@@ -169,6 +175,10 @@ class FuturesBook(Book):
     def rows(self, ids: Sequence[int]) -> Sequence[int]:
         rows = list(map(self._rows.get, ids))
         return [row for row in rows if row is not None]
+
+    def takes(self, n: int) -> bool:
+        """Whether `n` more futures belong into this record."""
+        return not self.run.stopped and self._burst == bus.bursts and self.run.n_tasks + n <= MOST_ROWS
 
     def add(
         self, first: int, keys: Sequence[Key], functions: Sequence[str], dependencies: Iterable[Sequence[int]]
@@ -236,7 +246,8 @@ class FuturesBook(Book):
         """Close the record."""
         run = self.run
         cut_short = self.outstanding > 0 or (run.stopped and run.unfinished)
-        run.end("cancelled" if cut_short else "failed" if run.failures else "finished")
+        duration = None if self.outstanding else self.touched - run.zero
+        run.end("cancelled" if cut_short else "failed" if run.failures else "finished", duration)
 
 
 class RunningRows(Collection[int]):

@@ -17,8 +17,6 @@ from taskloom.bus.run import Failure, Run
 from taskloom.engines.cluster.books import Book, FuturesBook, GraphBook, Member, Workers
 from taskloom.graph import Key
 
-MOST_ROWS = 100_000  # of one record of futures: the next task begins another
-
 
 class Wire(Protocol):
     """What records need of a connection."""
@@ -92,11 +90,11 @@ class Records:
         """
         with self._lock:
             book = self._newest
-            if book is not None and not book.run.stopped and book.run.n_tasks + len(keys) <= MOST_ROWS:
+            if book is not None and book.takes(len(keys)):
                 book.add(first, keys, functions, dependencies)
                 return
             run = GrowingRun(self._engine, self._settled)
-            book = FuturesBook(run, self._workers)
+            book = FuturesBook(run, self._workers, bus.bursts)
             run.on_cancel(partial(self._cancel, book))
             book.add(first, keys, functions, dependencies)
             self._books, self._newest = (book, *self._books), book
