@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskloom.bus.summary import seconds
 from taskloom.graph import task_name
 from taskloom.views.labels import key_label, name_label
-from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
+from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_of, name_colors
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -53,7 +53,7 @@ class Bars:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._colors = colors_by_name(run.graph.keys)
+        self._colors = colors_of(run.graph)
 
     def finished(self, first: int, last: int, most: int) -> list[Bar]:
         """The bars of the tasks ``Run.done[first:last]``, of `most` stretches of tasks if there are more tasks."""
@@ -64,10 +64,9 @@ class Bars:
         return [bar for begin in range(first, last, step) for bar in self._stretch(begin, min(begin + step, last))]
 
     def unfinished(self) -> list[Bar]:
-        """The bars of tasks that failed, or were under way when the run ended."""
+        """The bars of tasks that failed, or were under way when they were cancelled or the run ended."""
         run = self.run
-        tasks = run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}
-        return [self._one(task) for task in sorted(tasks) if run.start[task]]
+        return [self._one(task) for task in sorted({*run.unfinished, *run.failures}) if run.start[task]]
 
     def running(self) -> list[Bar]:
         """The bars of the tasks that run now, each up to this moment."""
@@ -95,6 +94,8 @@ class Bars:
     def color(self, name: str) -> str:
         """The colour of a task name; names that are met late get one of those that are left."""
         if name not in self._colors:
+            self._colors = {**self._colors, **colors_of(self.run.graph)}
+        if name not in self._colors:
             if len(self._colors) >= MOST_NAMES:
                 return OTHER_COLOR
             self._colors = name_colors([*self._colors, name])
@@ -102,7 +103,7 @@ class Bars:
 
     def _one(self, task: int) -> Bar:
         run = self.run
-        status = "failed" if task == run.failed_task else "cancelled" if task in run.unfinished else "finished"
+        status = "failed" if task in run.failures else "cancelled" if task in run.unfinished else "finished"
         start = run.start[task] - run.zero
         stop = max(start, run.stop[task] - run.zero) if run.stop[task] else run.duration
         return Bar(task, run.worker[task], start, stop, status, 1)
