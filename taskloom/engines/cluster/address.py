@@ -22,6 +22,7 @@ LONGEST_PATH = 103  # bytes of a socket's path: macOS takes no more, Linux 107
 _SCHEME = "unix://"
 _SOCKET, _SECRET, _OWNER = "scheduler.sock", "secret", "owner"
 _PREFIX = "cluster-"
+_MISSING = "is not there"
 _CLOCKS_DIFFER = 10.0  # seconds: a process's start is known by a clock that may be set meanwhile
 
 
@@ -168,7 +169,7 @@ def _make(base: str) -> None:
     """Have a directory that is ours alone, or refuse what somebody else may have put there."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(base, 0o700)
-    if (flaw := _flaw(base)) and os.path.lexists(base):
+    if (flaw := _flaw(base)) and flaw != _MISSING:  # a missing one was removed by another cluster just now
         raise ConfigError(
             f"The private directory of a cluster cannot be made in {base}: that {flaw}. "
             "Remove it, or set TMPDIR to a directory of your own."
@@ -179,6 +180,8 @@ def _flaw(path: str) -> str:
     """What keeps a directory from being private to this user; nothing if it is."""
     try:
         found = os.lstat(path)
+    except FileNotFoundError:
+        return _MISSING
     except OSError as error:
         return f"cannot be looked at ({error.strerror})"
     if stat.S_ISLNK(found.st_mode):
