@@ -1,4 +1,4 @@
-"""What a client does on threads of its own: giving up futures that nobody has any more, and calling users' functions."""
+"""What a client does on threads of its own: it gives up futures that nobody has, and calls users' functions."""
 
 from __future__ import annotations
 

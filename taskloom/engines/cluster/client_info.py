@@ -6,9 +6,10 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from taskloom.engines.cluster.future import Future
+from taskloom.engines.cluster.hearing import WorkerInfo
 from taskloom.engines.cluster.options import worker_names
 from taskloom.engines.cluster.reply import Reply, block, in_loop
-from taskloom.engines.cluster.session import Session, WorkerInfo
+from taskloom.engines.cluster.session import Session
 from taskloom.graph import Key
 
 
@@ -22,6 +23,11 @@ class ClusterInfo:
         """The result of a coroutine; in an asynchronous client, something to await that gives it."""
         __tracebackhide__ = True
         return in_loop(steps, timeout) if self.asynchronous else block(steps, timeout)
+
+    def _block_on(self, steps: Coroutine[Reply, None, Any], timeout: float | None = None) -> Any:
+        """The result of a coroutine, also in an asynchronous client."""
+        __tracebackhide__ = True
+        return block(steps, timeout)
 
     def _workers(self, workers: Any = None) -> list[WorkerInfo]:
         """The workers that are meant; all by default."""
@@ -57,10 +63,7 @@ class ClusterInfo:
         from taskloom.engines.cluster.waiting import futures_of
 
         session = self._session
-        if futures is None:
-            states = list(session.states.values())
-        else:
-            states = [future._state for future in futures_of(futures)]
+        states = list(session.states.values()) if futures is None else [future._state for future in futures_of(futures)]
         found, _ = await session.answer("who_has", [state.id for state in states])
         return {state.key: tuple([self._name(worker) for worker in found.get(state.id, ())]) for state in states}
 
@@ -132,7 +135,8 @@ class ClusterInfo:
         function : a function, or a coroutine function.
         workers : names of workers; by default all.
         wait : False: return None at once.
-        on_error : ``"raise"`` what it raised; ``"return"`` the exception in place of a result; ``"ignore"`` such workers.
+        on_error : ``"raise"`` what it raised; ``"return"`` the exception in place of a result; ``"ignore"``: leave
+            such workers out.
 
         Raises
         ------

@@ -164,7 +164,7 @@ class Draft(Packing):
 
     def drop(self, names: Mapping[Key, State]) -> None:
         """Leave out the calls of which there are futures already."""
-        if not any([(state := names.get(key)) is not None and state.is_usable for key in self.keys]):
+        if not any((state := names.get(key)) is not None and state.is_usable for key in self.keys):
             return
         kept = [i for i, key in enumerate(self.keys) if (state := names.get(key)) is None or not state.is_usable]
         for column in (self.keys, self.codes, self.bases, self.args, self.plains, self.function_names):

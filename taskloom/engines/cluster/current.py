@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,7 @@ def get_client(address: str | None = None, timeout: Any = None) -> Client:
 
 def _task_here() -> Any:
     """The worker and id of the task that the calling thread is inside of, or None."""
-    import sys
-
-    worker = sys.modules.get("taskloom.engines.cluster.worker")
+    worker = sys.modules.get("taskloom.engines.cluster.worker_place")
     return None if worker is None else worker.current_task()
 
 
@@ -102,7 +101,7 @@ def _of_worker(worker: Any) -> Client:
 
 def close_all() -> None:
     """Close the clients that are open, at the end of the process."""
-    for client in list(_open):
+    for client in _open:
         client._close_now()
 
 

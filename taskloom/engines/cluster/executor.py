@@ -62,9 +62,7 @@ class ClientExecutor(concurrent.futures.Executor):
             return self._map_chunks(fn, list(zip(*iterables, strict=False)), deadline, chunksize)
         return super().map(fn, *iterables, timeout=timeout)
 
-    def _map_chunks(
-        self, fn: Callable[..., Any], calls: list[Any], deadline: float | None, size: int
-    ) -> Iterator[Any]:
+    def _map_chunks(self, fn: Callable[..., Any], calls: list[Any], deadline: float | None, size: int) -> Iterator[Any]:
         futures = [self.submit(_call_all, fn, calls[first : first + size]) for first in range(0, len(calls), size)]
 
         def results() -> Iterator[Any]:

@@ -51,10 +51,7 @@ class Function:
         looks = self._looks
         if looks is None:
             return False
-        for names, name, found in looks:
-            if names.get(name, _ABSENT) is not found:
-                return False
-        return True
+        return all(names.get(name, _ABSENT) is found for names, name, found in looks)
 
 
 class Functions:
@@ -141,7 +138,7 @@ def _stands_alone(function: FunctionType, looks: list[Look], seen: set[int]) -> 
     seen.add(id(function))
     if function.__closure__ or function.__dict__ or function.__kwdefaults__:
         return False
-    if not all([value.__class__ in PLAIN for value in function.__defaults__ or ()]):
+    if not all(value.__class__ in PLAIN for value in function.__defaults__ or ()):
         return False
     where = function.__globals__
     for name in names_of(function.__code__):

@@ -16,7 +16,7 @@ ROUNDS = 20  # times that results may get lost on their way before that is an er
 async def settled(states: Sequence[State], stop: Callable[[State], bool] | None = None) -> None:
     """Wait until none of them is pending, or until `stop` says so of one that is not."""
     pending = [state for state in states if state.status == "pending"]
-    if stop is not None and any([state.status != "pending" and stop(state) for state in states]):
+    if stop is not None and any(state.status != "pending" and stop(state) for state in states):
         return
     if not pending:
         return

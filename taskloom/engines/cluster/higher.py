@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-#: ``is_collection(value)``, ``merged_graph(collections, optimize_graph)``, ``rebuilt(collection, graph)`` and
-#: ``finish(function, extra)`` for collections; ``dashboard_link()`` and ``close`` ... for views.
+#: For collections: ``is_collection(value)``, ``merged_graph(collections, optimize_graph)``, ``delayed(container)``,
+#: ``finish(function, extra)`` and ``rebuilt(collection, graph)``. For views: ``dashboard_server()``, an object with
+#: ``link`` and ``close()``, and ``task_stream(run)`` and ``profile(run)``, figures.
 higher: dict[str, Callable[..., Any]] = {}

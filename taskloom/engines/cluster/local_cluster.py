@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from taskloom.config.sizes import parse_size
+from taskloom.engines.cluster.client_views import Served
+from taskloom.engines.cluster.hearing import WorkerInfo
 from taskloom.engines.cluster.html import cluster_html, cluster_text
-from taskloom.engines.cluster.session import WorkerInfo
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
 
@@ -93,7 +94,7 @@ class LocalCluster:
         self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
         self.status = "created"
         self.asynchronous = asynchronous
-        self.has_dashboard = dashboard_address is not False
+        self._served = Served(dashboard_address is not False)
         self.processes = processes
         n_workers, threads = _sizes(n_workers, threads_per_worker, processes)
         self._make = partial(_coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers), self.name)
@@ -143,9 +144,7 @@ class LocalCluster:
     @property
     def dashboard_link(self) -> str | None:
         """Where the dashboard is, which is served from the first time that this is read; None where there is none."""
-        from taskloom.engines.cluster.client_views import dashboard_link
-
-        return dashboard_link(self) if self.has_dashboard and self.status == "running" else None
+        return self._served.link() if self.status == "running" else None
 
     def close(self, timeout: Any = None) -> Any:
         """End the workers; what they hold is gone. Safe to call twice."""
@@ -158,6 +157,7 @@ class LocalCluster:
             self.status = "closed"
             atexit.unregister(self._close_now)
             _clusters.pop(self.scheduler_address, None)
+            self._served.close()
             self._coordinator.close()
         self.status = "closed"
 
@@ -276,9 +276,7 @@ def _limit(memory_limit: Any, n_workers: int) -> float:
     return size * total if size <= 1 else size
 
 
-def _coordinator(
-    n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any
-) -> Any:
+def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any) -> Any:
     from taskloom.engines.cluster.coordinator import Coordinator
 
     return Coordinator(n_workers, threads, processes, memory_limit, name, resources)

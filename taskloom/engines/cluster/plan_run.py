@@ -11,8 +11,9 @@ from taskloom.containers import extract, fill
 from taskloom.engines.cluster.compile import PlanDraft
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.gathering import bring
+from taskloom.engines.cluster.hearing import Arrival
 from taskloom.engines.cluster.reply import Reply, block, waiting
-from taskloom.engines.cluster.session import Arrival, Session
+from taskloom.engines.cluster.session import Session
 from taskloom.engines.cluster.state import Failed, FutureCancelledError, State
 from taskloom.engines.cluster.tasks import Options
 from taskloom.engines.processes_errors import result_stays
@@ -89,33 +90,44 @@ class PlanRun:
     # -- in the thread that called --------------------------------------------------------------------------------
 
     def execute(self, options: Options | None) -> list[Any]:
+        """Run it, and wait: the list of results."""
         __tracebackhide__ = True
-        session, run = self.session, self.run
-        slice = self.draft.finish(options, wanted=sorted(self.wanted), named=False, bring=True)
-        session.add_run(self)
-        session.records.begin_run(run, self.first, len(self.plan))
+        run, records = self.run, self.session.records
         complete = False
+        records.begin_run(run, self.first, len(self.plan))
         try:
             run.on_cancel(self.over.resolve)
-            if self.wanted:
-                session.submit_plan(self.draft, slice)
-                with waiting():
-                    self.over.wait()
+            self.begin(options)
+            with waiting():
+                self.over.wait()
             if run.stopped:
                 raise run.cancelled()
             if self.error is not None:
                 self._raise()
-            results = self._results()
+            results = self.results()
             complete = True
             return results
         finally:
-            session.remove_run(self)
-            session.records.end_run(run)
-            with contextlib.suppress(RuntimeError):  # the cluster is gone
-                if complete:
-                    session.send("release", sorted(self.wanted))
-                else:
-                    session.send("cancel", sorted(self.wanted), False)
+            self.end(complete)
+            records.end_run(run)
+
+    def begin(self, options: Options | None) -> None:
+        """Submit it."""
+        slice = self.draft.finish(options, wanted=sorted(self.wanted), named=False, bring=True)
+        if self.wanted:
+            self.session.add_run(self)
+            self.session.submit_plan(self.draft, slice)
+        else:
+            self.over.resolve()
+
+    def end(self, complete: bool = True) -> None:
+        """Give up its results, and stop what is left of it."""
+        self.session.remove_run(self)
+        with contextlib.suppress(RuntimeError):  # the cluster is gone
+            if complete:
+                self.session.send("release", sorted(self.wanted))
+            else:
+                self.session.send("cancel", sorted(self.wanted), False)
 
     def _raise(self) -> None:
         __tracebackhide__ = True
@@ -144,7 +156,8 @@ class PlanRun:
             return [values[ids[slot]] if slot in ids else constants[-slot - 1] for slot in slots]
         return []
 
-    def _results(self) -> list[Any]:
+    def results(self) -> list[Any]:
+        """The list of results, in which those requested are."""
         __tracebackhide__ = True
         results = self.plan.results()
         first = self.first

@@ -140,5 +140,7 @@ def _set(there: asyncio.Future[None]) -> None:
 
 def waiting() -> AbstractContextManager[Any]:
     """What a thread enters that is about to wait: inside of a task, another task runs meanwhile."""
-    worker = sys.modules.get("taskloom.engines.cluster.worker")  # not loaded: there are no tasks of a cluster here
+    worker = sys.modules.get(
+        "taskloom.engines.cluster.worker_place"
+    )  # not loaded: there are no tasks of a cluster here
     return nullcontext() if worker is None else worker.waiting()  # type: ignore[no-any-return]

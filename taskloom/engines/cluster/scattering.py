@@ -22,9 +22,7 @@ async def scatter(client: Client, data: Any, workers: Any, broadcast: bool, hash
     names: list[Key] | None = None
     if isinstance(data, Mapping):
         names, values = list(data), list(data.values())
-    elif isinstance(data, list | tuple | set | frozenset):
-        values = list(data)
-    elif isinstance(data, Iterator | range):
+    elif isinstance(data, (list | tuple | set | frozenset, Iterator | range)):
         values = list(data)
     else:
         values = [data]
@@ -45,9 +43,7 @@ async def _scatter(
     hash: bool,
 ) -> list[Future]:
     session = client._session
-    keys = names or [
-        f"{type(value).__name__}-{tokenize(value) if hash else client._new_token()}" for value in values
-    ]
+    keys = names or [f"{type(value).__name__}-{tokenize(value) if hash else client._new_token()}" for value in values]
     known: dict[Key, Future] = {}
     items: dict[Key, Any] = {}
     for key, value in zip(keys, values, strict=True):

@@ -3,72 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import pickle
-import threading
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskloom.engines.cluster.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.compile import Draft, PlanDraft
 from taskloom.engines.cluster.functions import Functions
+from taskloom.engines.cluster.hearing import Fetch, Hearing
 from taskloom.engines.cluster.records import Records
 from taskloom.engines.cluster.reply import Reply
-from taskloom.engines.cluster.state import ELSEWHERE, Failed, State
+from taskloom.engines.cluster.state import ELSEWHERE, State
 from taskloom.engines.cluster.tasks import SHIFT, Options, Slice
 from taskloom.graph import Key, function_name
 
-_log = logging.getLogger("taskloom")
 
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """A worker as clients know it."""
-
-    number: int
-    name: str
-    pid: int
-    threads: int
-    memory_limit: float
-
-
-class Arrival:
-    """A result that has come, for all who have asked for it."""
-
-    __slots__ = ("_parcel",)
-
-    def __init__(self, parcel: Any) -> None:
-        self._parcel = parcel
-
-    def value(self) -> Any:
-        return self._parcel.value()
-
-    def __del__(self) -> None:
-        self._parcel.close()
-
-
-class Fetch(Reply):
-    """Results that were asked for; there when all of them have come, or cannot."""
-
-    __slots__ = ("arrivals", "failures", "left", "values")
-
-    def __init__(self, ids: Iterable[int]) -> None:
-        super().__init__()
-        self.left = set(ids)
-        self.values: dict[int, Any] = {}  # small ones
-        self.arrivals: dict[int, Arrival] = {}
-        self.failures: dict[int, Any] = {}
-
-    def _came(self, id: int) -> None:
-        self.left.discard(id)
-        if not self.left:
-            self.resolve()
-
-
-class Session:
+class Session(Hearing):
     """What connects a client with its cluster. Any thread may call its methods.
 
     Parameters
@@ -84,21 +34,16 @@ class Session:
     """
 
     def __init__(self, connect: Callable[[Callable[..., None]], Any]) -> None:
-        self.states: dict[int, State] = {}
+        super().__init__()
+        self.states = {}
         self.names: dict[Key, State] = {}
-        self.workers: dict[int, WorkerInfo] = {}
-        self.workers_changed: list[Reply] = []
-        self.runs: tuple[Any, ...] = ()
+        self.workers = {}
+        self.runs = ()
         self.gone = ""
-        self._lock = threading.Lock()
-        self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
-        self._fetches: dict[int, list[Fetch]] = {}
-        self._questions: dict[int, Reply] = {}
         self._numbers = itertools.count(1)
         self._given_up: deque[State] = deque()
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
-        self._early: list[tuple[str, Any, Any]] | None = []  # what is heard before everything is here
         self.connection = connect(self.hear)
         self._next = self.connection.number << SHIFT | 1
         self.functions = Functions(self.pack, self._number, self.connection.threads)
@@ -123,8 +68,8 @@ class Session:
     def _number(self) -> int:
         return self.allocate(1)
 
-    def submit(self, draft: Draft, options: Options | None, named: bool) -> list[State]:
-        """Submit what was drafted; the states of its wanted tasks, one future each.
+    def submit(self, draft: Draft, options: Options | None, named: bool = True) -> list[State]:
+        """Submit what was drafted; the states of its tasks, one future each. Names are in the records, too.
 
         Tasks of which there are futures by now, from another thread, are left out.
         """
@@ -147,8 +92,8 @@ class Session:
                 if named:
                     self.names[state.key] = state
                 made.append(state)
-            dependencies = [tuple([id for id in args if id >= 0]) for args in draft.args]
-            self.records.submitted(first, draft.keys, draft.function_names, dependencies)
+            if named:
+                self.records.submitted(first, draft.keys, draft.function_names, draft.args)
             self.connection.send("submit", slice, parcels=parcels)
         return made
 
@@ -170,7 +115,7 @@ class Session:
             if self._given_up:
                 self._flush()
             tasks = [id - slice.first for id in slice.wanted]
-            if any([(known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks]):
+            if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
                 return None
             made = []
             for id, task in zip(slice.wanted, tasks, strict=True):
@@ -178,8 +123,7 @@ class Session:
                 self.states[id] = self.names[state.key] = state
                 made.append(state)
             names = [function_name(function) for function in draft.plan.functions]
-            dependencies = [tuple([id for id in args if id >= 0]) for args in slice.args]
-            self.records.submitted(slice.first, slice.keys, names, dependencies)
+            self.records.submitted(slice.first, slice.keys, names, slice.args)
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
         return made
 
@@ -192,9 +136,7 @@ class Session:
         with self._lock:
             self.runs = tuple([other for other in self.runs if other is not run])
 
-    def scatter(
-        self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool
-    ) -> list[State]:
+    def scatter(self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool) -> list[State]:
         """Bring packed data to the workers; the states of their futures."""
         with self._lock:
             self._check()
@@ -340,148 +282,3 @@ class Session:
         self._sweeper.close()
         if self._callbacks is not None:
             self._callbacks.close()
-
-    # -- hearing: on the connection's thread ------------------------------------------------------------------------
-
-    def hear(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
-        """What the coordinator says. Quick, never blocks, never raises."""
-        if self._early is not None:
-            with self._lock:
-                if self._early is not None:
-                    self._early.append((kind, fields, parcels))
-                    return
-        self._take(kind, fields, parcels)
-
-    def _take(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
-        try:
-            _HANDLERS[kind](self, parcels, *fields)
-        except Exception:
-            _log.exception("taskloom: a client could not take in what its coordinator said: %s", kind)
-
-    def _on_report(
-        self,
-        parcels: Any,
-        worker: int,
-        ids: Sequence[int],
-        times: Sequence[float],
-        values: dict[int, Any],
-        sizes: dict[int, float],
-        cpu: float,
-    ) -> None:
-        self.records.report(worker, ids, times, values, sizes, cpu)
-        self._take_results(ids, values, sizes)
-
-    def _on_done(self, _: Any, ids: Sequence[int], values: dict[int, Any], sizes: dict[int, float]) -> None:
-        self.records.done(ids)
-        self._take_results(ids, values, sizes)
-
-    def _take_results(self, ids: Sequence[int], values: dict[int, Any], sizes: dict[int, float]) -> None:
-        states = self.states
-        if states:
-            for id in ids:
-                state = states.get(id)
-                if state is not None:
-                    state.finish(values.get(id, ELSEWHERE), sizes.get(id, 0.0))
-        for run in self.runs:
-            run.take(values)
-        if self._fetches:
-            for id in self._fetches.keys() & values.keys():
-                for fetch in self._takers(id):
-                    fetch.values[id] = values[id]
-                    fetch._came(id)
-
-    def _on_data(self, parcels: Sequence[Any], id: int) -> None:
-        arrival = Arrival(parcels[0])
-        for run in self.runs:
-            run.take_parcel(id, arrival)
-        for fetch in self._takers(id):
-            fetch.arrivals[id] = arrival
-            fetch._came(id)
-
-    def _on_no_data(self, _: Any, id: int, packed: Any) -> None:
-        for run in self.runs:
-            run.refuse(id, packed)
-        for fetch in self._takers(id):
-            fetch.failures[id] = packed
-            fetch._came(id)
-
-    def _takers(self, id: int) -> list[Fetch]:
-        with self._fetching:
-            return self._fetches.pop(id, [])
-
-    def _on_erred(
-        self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
-    ) -> None:
-        self.records.failed(id, _told(packed), None if worker < 0 else worker, start, stop, attempt, ids)
-        failure = Failed(packed, self.connection.unpack_error)
-        for other in ids:
-            state = self.states.get(other)
-            if state is not None:
-                state.failure = failure
-                state.settle("error")
-        for run in self.runs:
-            run.failed(id, failure, ids)
-
-    def _on_again(self, _: Any, ids: Sequence[int]) -> None:
-        self.records.again(ids)
-        for id in ids:
-            state = self.states.get(id)
-            if state is not None and state.value is ELSEWHERE:
-                state.status = "pending"
-
-    def _on_cancelled(self, _: Any, ids: Sequence[int], note: str) -> None:
-        self.records.cancelled(ids)
-        for id in ids:
-            state = self.states.get(id)
-            if state is not None:
-                state.note = note
-                state.settle("cancelled")
-        for run in self.runs:
-            run.cancelled(ids)
-
-    def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
-        self.records.moved(id, source, target, nbytes)
-
-    def _on_held(self, _: Any, worker: int, now: float, most: float) -> None:
-        self.records.held(worker, now, most)
-
-    def _on_joined(self, _: Any, worker: int, name: str, pid: int, threads: int, memory_limit: float) -> None:
-        self.workers[worker] = WorkerInfo(worker, name, pid, threads, memory_limit)
-        self.records.joined(worker, name, pid, threads, memory_limit)
-        self._tell_of_workers()
-
-    def _on_left(self, _: Any, worker: int, why: str) -> None:
-        self.workers.pop(worker, None)
-        self.records.left(worker, why)
-        self._tell_of_workers()
-
-    def _tell_of_workers(self) -> None:
-        while self.workers_changed:
-            self.workers_changed.pop().resolve()
-
-    def _on_answer(self, parcels: Sequence[Any], number: int, ok: bool, value: Any) -> None:
-        reply = self._questions.pop(number, None)
-        if reply is not None:
-            reply.resolve((ok, value, parcels))
-
-    def _on_said(self, _: Any, text: str, key: Key) -> None:
-        self.call_back(warnings.warn, text, UserWarning)
-
-    def _on_gone(self, _: Any, why: str) -> None:
-        if not self.gone:
-            self.gone = why
-            self._end("lost", why)
-
-
-def _told(packed: Any) -> str:
-    """What a packed error says, without unpacking it: that may run code of its class."""
-    if isinstance(packed, bytes):
-        name, text, _ = pickle.loads(packed)[2]
-        return f"{name}: {text}"
-    return type(packed).__name__
-
-
-_HANDLERS: dict[str, Callable[..., None]] = {
-    name.removeprefix("_on_"): method for name, method in vars(Session).items() if name.startswith("_on_")
-}
-

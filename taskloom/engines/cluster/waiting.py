@@ -66,7 +66,9 @@ def wait(fs: Any, timeout: Any = None, return_when: str = ALL_COMPLETED) -> Any:
     if timeout is not None and not isinstance(timeout, int | float | str):
         raise TypeError(f"timeout= is {timeout!r}: it takes seconds. Several futures go into one list.")
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED):
-        raise ValueError(f'return_when={return_when!r} cannot be used: it takes "{ALL_COMPLETED}" or "{FIRST_COMPLETED}".')
+        raise ValueError(
+            f'return_when={return_when!r} cannot be used: it takes "{ALL_COMPLETED}" or "{FIRST_COMPLETED}".'
+        )
     futures = futures_of(fs)
     client = futures[0].client if futures else default_client()
     return client._do(_wait(futures, return_when), seconds_of(timeout))
@@ -87,7 +89,7 @@ def _any(state: State) -> bool:
     return True
 
 
-class as_completed:  # noqa: N801 - the name people know
+class as_completed:
     """The futures as they are no longer pending, each as often as it was added.
 
     Parameters
@@ -286,15 +288,3 @@ def fire_and_forget(obj: Any) -> None:
             _forgotten.pop(number, None)
 
         kept._state.when_done(forget)
-
-
-def progress(*futures: Any, **options: Any) -> Any:
-    """Show how far futures are, until they are done.
-
-    In a terminal the bar is text; in a notebook the cell that submitted them has one already.
-    """
-    from taskloom.engines.cluster.progress import follow
-
-    return follow(futures_of(futures), **options)
-
-
