@@ -21,7 +21,8 @@ from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.gathering import bring, settled
 from taskloom.engines.cluster.html import client_html, client_text
-from taskloom.engines.cluster.options import options_of
+from taskloom.engines.cluster.options import options_of, seconds_of
+from taskloom.engines.cluster.reply import block
 from taskloom.engines.cluster.session import Session
 from taskloom.engines.cluster.state import State
 from taskloom.graph import Graph, Key, Plan
@@ -93,6 +94,7 @@ class Client(ClusterViews, Submitting):
         self._served = Served() if self.cluster is None else self.cluster._served
         try:
             self._session = Session(connector(self._given))
+            block(self._session.answer("named", []), seconds_of(self._timeout))  # then the workers are known, too
         except BaseException:
             if self._owns_cluster and self.cluster is not None:
                 self.cluster.close()
@@ -243,6 +245,9 @@ class Client(ClusterViews, Submitting):
             state = self._session.adopt(key)
         return state
 
+    def _future(self, state: State) -> Future:
+        return Future._of(self, state)
+
     def get_executor(self, **options: Any) -> ClientExecutor:
         """A `concurrent.futures.Executor` whose calls run on the cluster.
 
@@ -335,5 +340,5 @@ class Client(ClusterViews, Submitting):
         return client_html(self)
 
 
-def _connected(address: str) -> Client:
+def _connected(address: str | None) -> Client:
     return current.get_client(address)

@@ -21,11 +21,10 @@ def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
     """Futures of keys of a graph, nested as the keys are. Keys of which there are futures are not computed again."""
     session = client._session
     while True:
-        plan, held = compile_plan(dsk, keys), ()
-        if session.names:
-            held = _shared(client, plan)
-            if held:
-                plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
+        plan = compile_plan(dsk, keys)
+        held = _shared(client, plan) if session.names else []
+        if held:
+            plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
         slots = {slot for slot in plan.requested if slot >= 0}
         states: Any = []
         if slots:

@@ -14,6 +14,7 @@ from taskloom.engines.cluster.compile import Draft, Packing
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.options import options_of
 from taskloom.engines.cluster.scattering import scatter
+from taskloom.engines.cluster.state import State
 from taskloom.engines.processes_errors import describe
 from taskloom.graph import Key
 
@@ -26,6 +27,10 @@ class Submitting(ClusterInfo):
     def __init__(self) -> None:
         self._unique = itertools.count()
         self._series = os.urandom(8).hex()
+
+    def _future(self, state: State) -> Future:
+        """A future of a state in which it is counted already."""
+        raise NotImplementedError
 
     def submit(
         self,
@@ -74,11 +79,11 @@ class Submitting(ClusterInfo):
             if state is not None:
                 if chosen and state.code != function.code:
                     self._warn_of_reuse(key)
-                return Future._of(self, state)
+                return self._future(state)
             draft = Draft(session)
             draft.add(key, function, args, kwargs)
             for state in session.submit(draft, options):
-                return Future._of(self, state)
+                return self._future(state)
 
     def map(
         self,
@@ -148,12 +153,12 @@ class Submitting(ClusterInfo):
                 continue
             state = session.share(key) if pure or names is not None else None
             if state is not None:
-                made[key] = Future._of(self, state)
+                made[key] = self._future(state)
                 continue
             made[key] = None
             draft.add(key, function, args, kwargs)
         for state in session.submit(draft, options):
-            made[state.key] = Future._of(self, state)
+            made[state.key] = self._future(state)
         return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
 
     def _new_token(self) -> str:
@@ -185,7 +190,8 @@ class Submitting(ClusterInfo):
 
 def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:
     keys = list(keys)
-    lengths = [len(iterable) for iterable in iterables if hasattr(iterable, "__len__")]
+    sized: Any = [iterable for iterable in iterables if hasattr(iterable, "__len__")]
+    lengths = [len(iterable) for iterable in sized]
     if lengths and min(lengths) != len(keys):
         raise ValueError(f"key= holds {len(keys)} keys for {min(lengths)} calls: it takes a key for each.")
     return keys

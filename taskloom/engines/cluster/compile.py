@@ -167,7 +167,8 @@ class Draft(Packing):
         if not any((state := names.get(key)) is not None and state.is_usable for key in self.keys):
             return
         kept = [i for i, key in enumerate(self.keys) if (state := names.get(key)) is None or not state.is_usable]
-        for column in (self.keys, self.codes, self.bases, self.args, self.plains, self.function_names):
+        columns: list[list[Any]] = [self.keys, self.codes, self.bases, self.args, self.plains, self.function_names]
+        for column in columns:
             column[:] = [column[i] for i in kept]
 
     def finish(self, first: int, options: Options | None, named: bool) -> tuple[Slice, list[Any]]:

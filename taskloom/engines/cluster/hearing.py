@@ -183,14 +183,14 @@ class Hearing:
             run.cancelled(ids)
 
     def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
-        self.records.moved(id, source, target, nbytes)
+        self.records.moved(id, source, target, int(nbytes))
 
     def _on_held(self, _: Any, worker: int, now: float, most: float) -> None:
-        self.records.held(worker, now, most)
+        self.records.held(worker, int(now), int(most))
 
     def _on_joined(self, _: Any, worker: int, name: str, pid: int, threads: int, memory_limit: float) -> None:
         self.workers[worker] = WorkerInfo(worker, name, pid, threads, memory_limit)
-        self.records.joined(worker, name, pid, threads, memory_limit)
+        self.records.joined(worker, name, pid, threads)
         self._tell_of_workers()
 
     def _on_left(self, _: Any, worker: int, why: str) -> None:

@@ -12,12 +12,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0
 
 
 def options_of(
-    priority: int = 0,
-    retries: int | None = None,
+    priority: Any = 0,
+    retries: Any = None,
     workers: Any = None,
     allow_other_workers: bool = False,
-    resources: Mapping[str, float] | None = None,
-    deaths: int | None = None,
+    resources: Any = None,
+    deaths: Any = None,
 ) -> Options | None:
     """The options of some tasks; None where all are the defaults.
 
@@ -79,7 +79,7 @@ def _count(name: str, value: Any) -> int | None:
     return int(value)
 
 
-def _resources(resources: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
+def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
     if resources is None:
         return ()
     if not isinstance(resources, Mapping):

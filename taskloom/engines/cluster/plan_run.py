@@ -31,7 +31,7 @@ class PlanRun:
         self.run = run
         self.draft = PlanDraft(session, plan)
         self.first = self.draft.first
-        self.end = self.first + len(plan)
+        self.beyond = self.first + len(plan)
         self.wanted = {slot + self.first for slot in plan.requested if slot >= 0}
         self.waiting = set(self.wanted)
         self.values: dict[int, Any] = {}
@@ -62,7 +62,7 @@ class PlanRun:
 
     def failed(self, id: int, failure: Failed, ids: Iterable[int]) -> None:
         """A task has failed, and with it others."""
-        if self.first <= id < self.end:
+        if self.first <= id < self.beyond:
             self.culprit = id - self.first
             self._end(failure)
         elif not self.waiting.isdisjoint(ids):  # an input from elsewhere

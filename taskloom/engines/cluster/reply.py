@@ -143,4 +143,4 @@ def waiting() -> AbstractContextManager[Any]:
     worker = sys.modules.get(
         "taskloom.engines.cluster.worker_place"
     )  # not loaded: there are no tasks of a cluster here
-    return nullcontext() if worker is None else worker.waiting()  # type: ignore[no-any-return]
+    return nullcontext() if worker is None else worker.waiting()

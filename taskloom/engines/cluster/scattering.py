@@ -13,10 +13,10 @@ from taskloom.graph import Key
 from taskloom.tokenize import tokenize
 
 if TYPE_CHECKING:
-    from taskloom.engines.cluster.client import Client
+    from taskloom.engines.cluster.client_submit import Submitting
 
 
-async def scatter(client: Client, data: Any, workers: Any, broadcast: bool, hash: bool) -> Any:
+async def scatter(client: Submitting, data: Any, workers: Any, broadcast: bool, hash: bool) -> Any:
     """Futures of data that are on the workers, see `Client.scatter`."""
     numbers = None if workers is None else [worker.number for worker in client._workers(workers)]
     names: list[Key] | None = None
@@ -35,7 +35,7 @@ async def scatter(client: Client, data: Any, workers: Any, broadcast: bool, hash
 
 
 async def _scatter(
-    client: Client,
+    client: Submitting,
     values: list[Any],
     names: list[Key] | None,
     workers: list[int] | None,
@@ -51,7 +51,7 @@ async def _scatter(
             continue
         state = session.share(key) if hash and names is None and not broadcast and workers is None else None
         if state is not None:
-            known[key] = Future._of(client, state)
+            known[key] = client._future(state)
             continue
         try:
             items[key] = session.pack(value)
@@ -59,6 +59,6 @@ async def _scatter(
             raise argument_stays(key, value, error) from error
     made: list[State] = session.scatter(list(items.items()), workers, broadcast) if items else []
     for state in made:
-        known[state.key] = Future._of(client, state)
+        known[state.key] = client._future(state)
     await settled(made)
     return [known[key] for key in keys]

@@ -45,12 +45,12 @@ class Session(Hearing):
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
-        self._next = self.connection.number << SHIFT | 1
+        self._next: int = self.connection.number << SHIFT | 1
         self.functions = Functions(self.pack, self._number, self.connection.threads)
         self.records = Records("distributed", self.connection)
         with self._lock:
             early, self._early = self._early, None
-            for message in early:
+            for message in early or ():
                 self._take(*message)
 
     def pack(self, value: Any) -> Any:
