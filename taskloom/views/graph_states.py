@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from taskloom.bus import Run
 from taskloom.views.graph_boxes import Diagram, key_text
-from taskloom.views.labels import duration, error_label, name_label, one_line, short_time
+from taskloom.views.labels import byte_count, duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
 STATES = ("waiting", "ready", "running", "finished", "failed")
@@ -133,7 +133,7 @@ def _measures(run: Run, task: int) -> list[str]:
     else:
         lines.append(f"running for {short_time(run.duration - row['start'])}")
     if row["nbytes"] == row["nbytes"]:  # not NaN: it was taken
-        lines.append(f"result {_size(row['nbytes'])}")
+        lines.append(f"result {byte_count(row['nbytes'])}")
     return [*lines, *_failed(run, task)]
 
 
@@ -144,11 +144,3 @@ def _failed(run: Run, task: int) -> list[str]:
     error = error_label(failure.exception)
     needs = failure.key != run.graph.keys[task]
     return [f"not run: {one_line(key_text(failure.key), 40)} failed: {error}" if needs else error]
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.3g} GB"

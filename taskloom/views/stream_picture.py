@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from taskloom.views.bars import Bar, Bars
 from taskloom.views.headline import headline
 from taskloom.views.labels import one_line, short_time
+from taskloom.views.lanes import HEIGHT, Lanes
+from taskloom.views.moves import MOVE_COLOR, Move, moves
 from taskloom.views.progress import Progress
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH, ROW, LEFT, FOOT = 900, 24, 130, 24  # pixels
 MOST_BARS = 600  # one and a half pixels each
+MOST_MARKS = 100  # of results that moved between workers
 MOST_ROWS = 32  # workers
 NARROWEST_FAILED = 4  # pixels of the bar of the task that failed: it is what people look for
 INK = "#808080"  # stands on light and on dark pages
@@ -56,7 +59,9 @@ def picture_svg(run: Run) -> str:
     length = run.duration or 1.0
     scale = (WIDTH - LEFT - 10) / length
     bars = Bars(run)
-    drawn = [*bars.finished(0, len(run.done), max(1, MOST_BARS // rows)), *bars.running(), *bars.unfinished()[:100]]
+    lanes = Lanes(run)
+    over = [*bars.finished(0, len(run.done), max(1, MOST_BARS // rows)), *bars.unfinished()[:100]]
+    drawn = [*lanes.place(over), *lanes.place_for_now(bars.running())]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="sans-serif" font-size="12" fill="{INK}">',
@@ -67,6 +72,7 @@ def picture_svg(run: Run) -> str:
             for row, worker in enumerate(run.workers[:rows])
         ),
         *(_rectangle(bar, bars.color_of(bar), scale) for bar in drawn if bar.worker < rows),
+        *(_mark(move, scale) for move in moves(run)[:MOST_MARKS] if move.place < rows),
         "</svg>",
     ]
     return "".join(parts)
@@ -81,8 +87,14 @@ def _axis(rows: int, length: float) -> Iterable[str]:
 
 def _rectangle(bar: Bar, color: str, scale: float) -> str:
     width = max(NARROWEST_FAILED if bar.status == "failed" else 0.5, (bar.stop - bar.start) * scale)
+    middle, height = (bar.row + 0.5) * ROW, bar.height * (ROW - 4) / HEIGHT
     opacity = ' opacity=".6"' if bar.status == "running" else ""
     return (
-        f'<rect x="{LEFT + bar.start * scale:.1f}" y="{bar.worker * ROW + 2}" width="{width:.1f}" '
-        f'height="{ROW - 4}" fill="{color}"{opacity}/>'
+        f'<rect x="{LEFT + bar.start * scale:.1f}" y="{middle - height / 2:.1f}" width="{width:.1f}" '
+        f'height="{height:.1f}" fill="{color}"{opacity}/>'
     )
+
+
+def _mark(move: Move, scale: float) -> str:
+    x, y = LEFT + move.time * scale, (move.place + 0.5) * ROW - 2
+    return f'<path d="M{x - 3:.1f} {y:.1f}l3 -4l3 4l-3 4z" fill="{MOVE_COLOR}"/>'
