@@ -72,6 +72,11 @@ class Bars:
         run = self.run
         return [self._one(task) for task in sorted({*run.unfinished, *run.failures}) if run.start[task]]
 
+    def failed(self, first: int) -> list[Bar]:
+        """The bars of tasks that failed, without the `first` ones of them and those that never began."""
+        run = self.run
+        return [self._one(task) for task in list(run.failures)[first:] if run.start[task]]
+
     def running(self) -> list[Bar]:
         """The bars of the tasks that run now, each up to this moment."""
         now = self.run.duration

@@ -92,10 +92,8 @@ def failure_text(run: Run) -> str:
     """Which task failed and how, and how many did, or nothing."""
     if run.failure is None:
         return ""
-    text = f"{one_line(key_text(run.failure.key), 80)} failed: {error_label(run.failure.exception)}"
-    return (
-        text if run.n_failed == 1 else f"{run.n_failed:,} tasks failed, at first {text.replace(' failed: ', ': ', 1)}"
-    )
+    key, error = one_line(key_text(run.failure.key), 80), error_label(run.failure.exception)
+    return f"{run.n_failed:,} tasks failed, first {key}: {error}" if run.n_failed > 1 else f"{key} failed: {error}"
 
 
 def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run
 
 MOST_MOVES = 500  # the largest
-MOVE_COLOR = "#7C4DFF"  # nobody takes it for a task's, nor for failure
+MOVE_COLOR = "#8F6BFF"  # nobody takes it for a task's, nor for failure
 LIFT = 0.44  # rows below the middle of the row of the worker that received it
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SOURCE = "taskloom-task-stream"
 NEW_BARS = 50  # stretches of tasks in one update: more do not fit into a tenth of a second of the picture
 AT_ONCE = 500  # stretches in one drawing, for each second that the run took: drawing must not take longer than running
-MOST_FAILED = 500  # tasks that failed, drawn while a run goes on
 MOST_NAMED = 6  # task names in a legend
 WORKER_LENGTH = 16  # characters
 
@@ -41,6 +40,11 @@ class TaskStream:
     ----------
     root : the figure.
     """
+
+    _bars: Bars
+    _lanes: Lanes
+    _waiting: Waits
+    _n_failed: int
 
     def __init__(self, x_range: DataRange1d | None = None, most_bars: int = MOST_BARS) -> None:
         self._most = most_bars
@@ -109,46 +113,43 @@ class TaskStream:
         if run is None or self._ended:
             return
         self._ended = run.status != "running"
-        last = len(run.done)
-        if self._ended:
+        last, failed = len(run.done), len(run.failures)
+        if self._ended or failed < self._n_failed:
             self._redraw(run)
-        elif last > self._seen:
-            bars = self._bars.finished(self._seen, last, NEW_BARS)
-            self._seen = last
+        elif last > self._seen or failed > self._n_failed:
+            bars = self._bars.finished(self._seen, last, NEW_BARS) if last > self._seen else []
+            bars += self._bars.failed(self._n_failed)
+            self._seen, self._n_failed = last, failed
             if len(self._done.data["key"]) + len(bars) > self._most:
                 self._redraw(run)
             else:
-                self._done.stream(self._bars.columns(self._lanes.place(bars)))
-                self._waits.stream(_wait_columns(self._waiting.before(bars)), rollover=MOST_BARS)
+                placed = self._lanes.place(bars)
+                self._done.stream(self._bars.columns(placed))
+                self._failed.stream(self._bars.columns(_failed(placed)), rollover=MOST_BARS)
+                self._waits.stream(_wait_columns(self._waiting.before(placed)), rollover=MOST_BARS)
         self._draw_running(run)
 
     def _draw_running(self, run: Run) -> None:
-        failed = [] if self._ended or not run.failures else self._bars.unfinished()[-MOST_FAILED:]
-        now = self._lanes.place_for_now([*self._bars.running(), *failed])
-        replace(self._running, self._bars.columns(now))
-        if not self._ended:  # a run of futures goes on after a failure
-            self._mark_failed(now)
+        replace(self._running, self._bars.columns(self._lanes.place_for_now(self._bars.running())))
         if len(run.transfers) != self._moved:
             self._moved = len(run.transfers)
             replace(self._moves, _move_columns(moves(run)))
         self._name_rows(run)
 
-    def _mark_failed(self, bars: Sequence[Bar]) -> None:
-        """However short a task that failed was, it is what people look for."""
-        replace(self._failed, self._bars.columns([bar for bar in bars if bar.status == "failed"]))
-
     def _redraw(self, run: Run) -> None:
         """Draw all that was done so far, with fewer bars where they had become too many."""
         self._seen = last = len(run.done)
+        self._n_failed = len(run.failures)
         workers = max(1, len(run.workers))
         most = last if last <= self._most // 2 else max(100, self._most // (8 * min(workers, 16)))
         most = min(most, max(AT_ONCE, int(AT_ONCE * run.duration)))
         bars = self._bars.finished(0, last, most or 1)
-        unfinished = self._bars.unfinished()[: self._most] if run.status != "running" else []
+        unfinished = self._bars.failed(0) if run.status == "running" else self._bars.unfinished()
         self._lanes = Lanes(run)
-        placed = self._lanes.place([*bars, *unfinished])
+        placed = self._lanes.place([*bars, *unfinished[: self._most]])
         replace(self._done, self._bars.columns(placed))
-        self._mark_failed(placed)
+        # However short a task that failed was, it is what people look for.
+        replace(self._failed, self._bars.columns(_failed(placed)))
         self._waiting = Waits(run)
         replace(self._waits, _wait_columns(self._waiting.before(placed)[-MOST_BARS:]))
 
@@ -163,6 +164,10 @@ class TaskStream:
             self._rows.update(start=count - 0.5, reset_start=count - 0.5)
             lanes = max([min(MOST_LANES, worker.threads) for worker in run.workers], default=1)
             self.root.height = min(480, max(160, 90 + max(26, 12 * lanes) * count))
+
+
+def _failed(bars: Sequence[Bar]) -> list[Bar]:
+    return [bar for bar in bars if bar.status == "failed"]
 
 
 def _wait_columns(waits: Sequence[Wait]) -> dict[str, Any]:
