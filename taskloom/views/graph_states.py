@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from taskloom.bus import Run
 from taskloom.views.graph_boxes import Diagram, key_text
-from taskloom.views.labels import duration, error_label, name_label, one_line, short_time
+from taskloom.views.labels import byte_count, duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
 STATES = ("waiting", "ready", "running", "finished", "failed")
@@ -92,10 +92,8 @@ def failure_text(run: Run) -> str:
     """Which task failed and how, and how many did, or nothing."""
     if run.failure is None:
         return ""
-    text = f"{one_line(key_text(run.failure.key), 80)} failed: {error_label(run.failure.exception)}"
-    return (
-        text if run.n_failed == 1 else f"{run.n_failed:,} tasks failed, at first {text.replace(' failed: ', ': ', 1)}"
-    )
+    key, error = one_line(key_text(run.failure.key), 80), error_label(run.failure.exception)
+    return f"{run.n_failed:,} tasks failed, first {key}: {error}" if run.n_failed > 1 else f"{key} failed: {error}"
 
 
 def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
@@ -133,7 +131,7 @@ def _measures(run: Run, task: int) -> list[str]:
     else:
         lines.append(f"running for {short_time(run.duration - row['start'])}")
     if row["nbytes"] == row["nbytes"]:  # not NaN: it was taken
-        lines.append(f"result {_size(row['nbytes'])}")
+        lines.append(f"result {byte_count(row['nbytes'])}")
     return [*lines, *_failed(run, task)]
 
 
@@ -144,11 +142,3 @@ def _failed(run: Run, task: int) -> list[str]:
     error = error_label(failure.exception)
     needs = failure.key != run.graph.keys[task]
     return [f"not run: {one_line(key_text(failure.key), 40)} failed: {error}" if needs else error]
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.3g} GB"
