@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappop
 
 from taskloom.engines.cluster.tasks import (
     ABSENT,
     DONE,
     MASK,
-    READY,
     SENT,
     TRANSIT,
     WAITING,
+    ClientState,
+    Heap,
     Requirement,
     Task,
     WorkerState,
 )
-from taskloom.engines.cluster.transitions import Transitions
+from taskloom.engines.cluster.transitions import Transitions, load_of
 
 HORIZON = 0.003  # seconds of work that a worker should have in its queue
 UNKNOWN = 0.001  # seconds that a task is expected to take of whose function nothing is known
@@ -41,7 +42,7 @@ class Placement(Transitions):
                     task = self._take(worker)
                     if task is None:
                         break
-                    self._dispatch(task, worker)
+                    self.dispatch(task, worker)
         if len(self.workers) > 1:
             idle = [worker for worker in open_for_work if not worker.given()]
             if idle:
@@ -65,70 +66,58 @@ class Placement(Transitions):
 
     def _take(self, worker: WorkerState) -> Task | None:
         """A task for a worker, or None: of all that it could do, the one that comes first."""
-        best: list[int] | None = None
-        for heap, check in ((worker.own, self._is_ready), (worker.ahead, worker)):
-            if heap:
-                self._clean(heap, check)
-                if heap and (best is None or heap[0] < best[0]):
-                    best = heap
+        best: Heap | None = None
+        for heap in (worker.own, worker.ahead):
+            if heap and self._has_current(heap) and (best is None or heap[0] < best[0]):
+                best = heap
         if self.special:
             best = self._better_special(worker, best)
-        ready = self._next_ready(worker)
-        if ready is not None and (best is None or ready[0] < best[0]):
-            best = ready
+        if best is None or len(self.clients) == 1:
+            ready = self._next_ready(worker)
+            if ready is not None and (best is None or ready[0] < best[0]):
+                best = ready
+        else:  # ranks of different clients do not compare: they take turns with what is to run just here
+            self.turn += 1
+            if self.turn & 1:
+                best = self._next_ready(worker) or best
         if best is None:
             return self._from_others(worker)
         return self.tasks[heappop(best) & MASK]
 
-    def _is_ready(self, rank: int) -> bool:
-        task = self.tasks.get(rank & MASK)
-        return task is not None and task.state is READY
-
-    def _clean(self, heap: list[int], check: object) -> None:
-        """Take off the top what has changed since it was put there."""
-        tasks = self.tasks
-        if check.__class__ is WorkerState:
-            while heap:
-                task = tasks.get(heap[0] & MASK)
-                if task is not None and task.state is WAITING and task.home is check and task.local == task.open > 0:
-                    return
-                heappop(heap)
-            return
+    def _has_current(self, heap: Heap) -> bool:
+        """Take off the top what has changed since it was put there; whether anything is left."""
+        home = heap.home
         while heap:
-            task = tasks.get(heap[0] & MASK)
-            if task is not None and task.state is READY:
-                return
+            if self.is_current(heap[0], home):
+                return True
             heappop(heap)
+        return False
 
-    def _next_ready(self, worker: WorkerState) -> list[int] | None:
+    def _next_ready(self, worker: WorkerState) -> Heap | None:
         """The heap with the next ready task, of the client whose turn it is."""
-        clients = self.clients
-        room = worker.held < worker.memory_limit
-        if len(clients) > 1:
-            order = list(clients.values())
-            start = self.turn % len(order)
-            order = order[start:] + order[:start]
-        else:
-            order = list(clients.values())
-        for client in order:
-            best = None
-            for heap in (client.ready, client.roots):
-                if heap and (room or heap is client.ready or not self._anything_runs()):
-                    self._clean(heap, None)
-                    if heap and (best is None or heap[0] < best[0]):
-                        best = heap
+        may_begin = worker.held < worker.memory_limit or not self._anything_runs()
+        for client in list(self.clients.values()):
+            best: Heap | None = None
+            for heap in (client.ready, client.roots) if may_begin else (client.ready,):
+                if heap and self._has_current(heap) and (best is None or heap[0] < best[0]):
+                    best = heap
             if best is not None:
-                self.turn += 1
+                self._goes_last(client)
                 return best
         return None
 
-    def _anything_runs(self) -> bool:
-        return any(worker.given() for worker in self.workers.values())
+    def _goes_last(self, client: ClientState) -> None:
+        """The turn of a client is over."""
+        if len(self.clients) > 1:
+            del self.clients[client.number]
+            self.clients[client.number] = client
 
-    def _better_special(self, worker: WorkerState, best: list[int] | None) -> list[int] | None:
+    def _anything_runs(self) -> bool:
+        return any(worker.given() > worker.blocked for worker in self.workers.values())
+
+    def _better_special(self, worker: WorkerState, best: Heap | None) -> Heap | None:
         for requirement, heap in list(self.special.items()):
-            self._clean(heap, None)
-            if not heap:
+            if not self._has_current(heap):
                 del self.special[requirement]
             elif self._may_take(worker, requirement) and (best is None or heap[0] < best[0]):
                 best = heap
@@ -147,23 +136,24 @@ class Placement(Transitions):
         """What should run on another worker, for its data are there, but would wait longer than it takes to move."""
         if worker.given():
             return None
-        for other in sorted(self.workers.values(), key=_load, reverse=True):
-            if other is not worker and other.own:
-                self._clean(other.own, None)
-                if other.own and other.given() >= other.threads:
-                    return self.tasks[heappop(other.own) & MASK]
+        for other in sorted(self.workers.values(), key=load_of, reverse=True):
+            if other is not worker and other.given() >= other.threads and self._has_current(other.own):
+                return self.tasks[heappop(other.own) & MASK]
         return None
 
     def _take_from_the_busiest(self, idle: int, worth: float) -> None:
         """Have the worker with most to do give back what it has not begun, all but its share."""
         best: WorkerState | None = None
+        most = 0
         for worker in self.workers.values():
-            movable = len(worker.outstanding) > worker.threads and not worker.giving_back and worker.load > worth
-            if movable and (best is None or worker.load > best.load):
-                best = worker
+            if worker.giving_back or worker.leaving or not worker.eager or worker.load <= worth:
+                continue
+            queued = len(worker.outstanding) + len(worker.strays) - worker.threads - worker.blocked
+            if queued > 0 and worker.outstanding and (best is None or worker.load > best.load):
+                best, most = worker, queued
         if best is None:
             return
-        count = max(1, (len(best.outstanding) - best.threads) * idle // (idle + 1))
+        count = max(1, most * idle // (idle + 1))
         tail = [task for task in list(best.outstanding.values())[-count:] if task.options.workers is None]
         if tail:
             best.giving_back = True
@@ -171,7 +161,7 @@ class Placement(Transitions):
 
     # -- sending --------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, task: Task, worker: WorkerState) -> None:
+    def dispatch(self, task: Task, worker: WorkerState) -> None:
         """Send a task to a worker, or first for those of its inputs that are elsewhere."""
         number = worker.number
         lacking: list[Task] | None = None
@@ -225,6 +215,9 @@ class Placement(Transitions):
         task.state = SENT
         worker.outstanding[task.id] = task
         worker.batch.append(task)
+        worker.eager = True
+        if worker.strays:
+            worker.strays.discard(task.id)
         if task.dependents:
             for user in task.dependents.values():
                 home = user.home
@@ -233,9 +226,11 @@ class Placement(Transitions):
                     user.local = 0
                 if home is worker:
                     user.local += 1
-                    if user.local == user.open and user.state is WAITING and user.options.requirement is None:
-                        heappush(worker.ahead, user.rank)
+                    if user.local == user.open:
+                        self.consider_ahead(user)
 
-
-def _load(worker: WorkerState) -> float:
-    return worker.load
+    def consider_ahead(self, task: Task) -> None:
+        """All its open inputs are in the queue of one worker: it may be sent there before they are done."""
+        home = task.home
+        if home is not None and task.state is WAITING and task.options.requirement is None:
+            self.push(home.ahead, task)

@@ -80,11 +80,11 @@ class Post:
             worker.values,
             packed,
             worker.dropped,
-            [],
+            worker.dropped_codes,
             parcels=parcels,
         )
         worker.batch, worker.values, worker.packed, worker.dropped = [], {}, {}, []
-        worker.dropped_bytes = 0.0
+        worker.dropped_codes, worker.dropped_bytes = [], 0.0
 
 
 def tell(client: LocalConnection | RemoteClient, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
