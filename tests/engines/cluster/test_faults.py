@@ -28,7 +28,7 @@ def make(i):
     until(lambda: written(f"made-{1 - i}"))
     return threading.Lock()
 locks = client.map(make, range(2), key=["one", "other"])
-raised(Exception, client.submit(lambda one, other: 1, *locks, key="behind").result, "lock")
+raised(taskloom.SerializationError, client.submit(max, *locks, key="behind").result, "'behind'", "lock", "'o")
 """,
     "argument": """
 raised(taskloom.SerializationError, lambda: client.submit(id, [threading.Lock()], key="bad"), "'bad'", "lock")
