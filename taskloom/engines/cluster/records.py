@@ -101,7 +101,10 @@ class Records:
             bus.started(run)
 
     def released(self, ids: Iterable[int]) -> None:
-        """No future of these is left: those that are not done will not be, unless others need them. Never waits."""
+        """No future of these is left: those that are not done will not be, unless others need them. Never waits.
+
+        Not to be called for what is to be computed without a future, as by `fire_and_forget`.
+        """
         self._released.extend(ids)
 
     # -- on the connection's thread -----------------------------------------------------------------------------------
