@@ -29,6 +29,7 @@ class Member(NamedTuple):
     name: str
     pid: int
     threads: int
+    since: float  # a clock reading
 
 
 class Workers:
@@ -67,8 +68,9 @@ class Book(ABC):
         """The run's number of a worker, which joins it if it has not."""
         number = self._members.get(worker)
         if number is None:
-            member = self._workers.members.get(worker) or Member(f"worker-{worker}", 0, 1)
-            number = self._members[worker] = self.run.join(*member)
+            member = self._workers.members.get(worker) or Member(f"worker-{worker}", 0, 1, perf_counter())
+            number = self._members[worker] = self.run.join(*member[:3])
+            self.run.workers[number].joined = max(0.0, member.since - self.run.zero)  # it was there before it reported
             self.hold(worker, *self._workers.held.get(worker, (0, 0))[:1])
         return number
 

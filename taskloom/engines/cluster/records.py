@@ -182,7 +182,7 @@ class Records:
 
     def joined(self, worker: int, name: str, pid: int, threads: int, memory_limit: int | None = None) -> None:
         """A worker is there. It joins a run when it reports a task of it."""
-        self._workers.members[worker] = Member(name, pid, threads)
+        self._workers.members[worker] = Member(name, pid, threads, perf_counter())
 
     def left(self, worker: int, why: str = "") -> None:
         """A worker is gone."""
