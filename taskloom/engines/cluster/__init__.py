@@ -1,1 +1,4 @@
-"""A cluster on one machine: workers under a coordinator that lives beyond a call, and clients with futures."""
+"""A cluster on one machine: workers that keep results between calls, a coordinator that places tasks, and clients.
+
+The workers are processes, or threads of this one; both are spoken to by the same messages.
+"""
