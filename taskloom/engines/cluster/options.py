@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from taskloom.engines.cluster.tasks import Options
@@ -39,7 +39,7 @@ def options_of(
         if allow_other_workers:
             raise ValueError("allow_other_workers= says something of workers=, which is not given.")
         return None
-    if isinstance(priority, bool) or not isinstance(priority, Integral):
+    if isinstance(priority, bool) or not hasattr(priority, "__index__"):
         raise ValueError(f"priority={priority!r} cannot be used: it takes a whole number, larger ones run first.")
     return Options(
         priority=int(priority),
@@ -62,7 +62,7 @@ def worker_names(workers: Any) -> list[str]:
     for worker in several:
         if isinstance(worker, str):
             names.append(worker)
-        elif isinstance(worker, Integral) and not isinstance(worker, bool):
+        elif hasattr(worker, "__index__") and not isinstance(worker, bool):
             names.append(f"worker-{int(worker)}")
         else:
             raise ValueError(f"workers={workers!r} cannot be used: it takes names of workers, such as 'worker-0'.")
@@ -74,7 +74,7 @@ def worker_names(workers: Any) -> list[str]:
 def _count(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+    if isinstance(value, bool | float) or not hasattr(value, "__index__") or value < 0:
         raise ValueError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
     return int(value)
 
@@ -85,7 +85,7 @@ def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
     if not isinstance(resources, Mapping):
         raise ValueError(f"resources={resources!r} cannot be used: it takes a mapping, such as {{'GPU': 1}}.")
     for name, amount in resources.items():
-        if isinstance(amount, bool) or not isinstance(amount, Real) or not amount >= 0:
+        if amount.__class__ is bool or not isinstance(amount, Real) or not float(amount) >= 0:
             raise ValueError(f"resources={{{name!r}: {amount!r}}} cannot be used: an amount is a number, 0 or more.")
     return tuple(sorted([(str(name), float(amount)) for name, amount in resources.items()]))
 

@@ -44,9 +44,11 @@ class PlanRun:
 
     def take(self, values: Mapping[int, Any]) -> None:
         """Small results are there."""
-        for id in self.waiting & values.keys():
-            self.values[id] = values[id]
-            self._came(id)
+        waiting = self.waiting
+        for id, value in values.items():
+            if id in waiting:
+                self.values[id] = value
+                self._came(id)
 
     def take_parcel(self, id: int, arrival: Arrival) -> None:
         """A result is there."""
