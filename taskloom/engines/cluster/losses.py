@@ -31,7 +31,7 @@ class Losses(Placement):
         if worker.number in task.holders:
             worker.dropped.append(task.id)
             task.holders = tuple([holder for holder in task.holders if holder != worker.number])
-            worker.has.discard(task)
+            worker.has.pop(task, None)
             worker.held -= task.nbytes
             self.departed = worker.name
 
