@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import random
@@ -17,12 +18,11 @@ from typing import Any, NoReturn
 from taskloom.bus.callback import Callback
 from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.link import Link, link_on
-from taskloom.engines.worker.main import start
 
 _inherited: list[Any] = []  # streams of the parent: kept, as they would write what is in their buffers when they go
 
 
-def become_worker(work: int, data: int, page: int, stdout: int, stderr: int, parent: int) -> NoReturn:
+def become_worker(module: str, work: int, data: int, page: int, stdout: int, stderr: int, parent: int) -> NoReturn:
     """Be a worker from now on, in the only thread that a fork has left."""
     try:
         os.setsid()  # Ctrl-C in the terminal, and a notebook's interrupt, reach the parent only
@@ -34,7 +34,7 @@ def become_worker(work: int, data: int, page: int, stdout: int, stderr: int, par
         threading.current_thread().name = "MainThread"
         _seed_apart()
         Callback.active.clear()  # they are called in the parent
-        start(work, data, page, parent)
+        importlib.import_module(module).start(work, data, page, parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.write(2, traceback.format_exc().encode())
@@ -81,18 +81,19 @@ def serve(file: int, parent: int) -> NoReturn:
                 elif (received := link.receive()) is None:
                     os._exit(0)
                 else:
-                    _fork(link, received[1], (awake, waker))
+                    _fork(link, received[0].decode(), received[1], (awake, waker))
     os._exit(0)
 
 
-def _fork(link: Link, files: list[int], others: tuple[socket.socket, ...]) -> None:
+def _fork(link: Link, module: str, files: list[int], others: tuple[socket.socket, ...]) -> None:
+    importlib.import_module(module)  # here, so that the next one has it
     server = os.getpid()
     pid = os.fork()
     if not pid:
         link.close()
         for sock in others:
             sock.close()
-        become_worker(*files, server)  # type: ignore[call-arg]
+        become_worker(module, *files, server)  # type: ignore[call-arg]
     for file in files:
         os.close(file)
     link.send(pickle.dumps(("started", pid, 0)))

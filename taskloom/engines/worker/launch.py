@@ -48,7 +48,8 @@ class Child(Protocol):
 class Launcher(Protocol):
     """A way to start workers. They die with the thread that started them."""
 
-    def start(self, files: Files) -> Child: ...
+    def start(self, files: Files, module: str) -> Child:
+        """Start one that calls the module's `start`."""
 
     def close(self) -> None: ...
 
@@ -56,8 +57,8 @@ class Launcher(Protocol):
 class Spawn:
     """Each worker is a new interpreter that knows nothing of this one."""
 
-    def start(self, files: Files) -> Child:
-        call = f"main import start; start{(*files[:3], os.getpid())}"
+    def start(self, files: Files, module: str) -> Child:
+        call = f"from {module} import start; start{(*files[:3], os.getpid())}"
         return _interpreter(call, files, stdout=files.stdout, stderr=files.stderr)
 
     def close(self) -> None:
@@ -67,11 +68,11 @@ class Spawn:
 class Fork:
     """Each worker is a copy of this process, with all that it has in memory, of which one thread goes on."""
 
-    def start(self, files: Files) -> Child:
+    def start(self, files: Files, module: str) -> Child:
         parent = os.getpid()
         pid = os.fork()
         if not pid:
-            become_worker(*files, parent)
+            become_worker(module, *files, parent)
         return _Forked(pid)
 
     def close(self) -> None:
@@ -89,10 +90,10 @@ class ForkServer:
         self._alive: set[int] = set()  # pids, as far as this one's server has told
         self._ended: dict[int, int] = {}  # exit codes by pid
 
-    def start(self, files: Files) -> Child:
+    def start(self, files: Files, module: str) -> Child:
         with self._lock:
             link = self._connect()
-            link.send(b"", files)
+            link.send(module.encode(), files)
             link.sock.settimeout(None)
             while (event := _event(link)) is not None:
                 name, pid, code = event
@@ -107,7 +108,7 @@ class ForkServer:
         if self._link is None:
             self._link, theirs = link_pair()
             try:
-                call = f"forked import serve; serve({theirs.fileno()}, {os.getpid()})"
+                call = f"from taskloom.engines.worker.forked import serve; serve({theirs.fileno()}, {os.getpid()})"
                 self._process = _interpreter(call, (theirs.fileno(),), stdout=subprocess.DEVNULL, stderr=None)
             except BaseException:
                 self._forget()
@@ -223,7 +224,7 @@ _hash_seed = str(random.SystemRandom().randrange(1, 2**32))
 def _interpreter(call: str, files: Sequence[int], stdout: int, stderr: int | None) -> subprocess.Popen[bytes]:
     """Start a Python that has these files and makes one call of this package's."""
     seed = os.environ.get("PYTHONHASHSEED", "random")
-    program = f"import sys; sys.path[:] = {sys.path!r}\nfrom taskloom.engines.worker.{call}"
+    program = f"import sys; sys.path[:] = {sys.path!r}\n{call}"
     return subprocess.Popen(
         [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", program],  # type: ignore[attr-defined]
         pass_fds=files,

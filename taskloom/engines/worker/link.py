@@ -122,6 +122,13 @@ class StreamLink(Link):
             os.set_inheritable(file, False)
         return message, files
 
+    def close(self) -> None:
+        super().close()
+        for _, ancillary, *_ in self._arrived:  # of a message that will never be whole
+            for file in _files(ancillary):
+                os.close(file)
+        self._arrived = []
+
 
 class _Outgoing:
     """A message on its way out."""

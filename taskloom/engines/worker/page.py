@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import ClassVar, Self
 
 from taskloom.engines.worker.anonymous import empty_file
 
@@ -24,19 +25,22 @@ REPORT = 7  # how many seconds it may work before it reports what it has done
 class Page:
     """The shared page. A word is written and read as a whole."""
 
+    SIZE = mmap.PAGESIZE
+    START: ClassVar[dict[int, float]] = dict.fromkeys((RUN, POSITION, STARTED, CANCELLED, PACKING, FETCHING), NOTHING)
+    START[LIMIT] = NEVER
+
     def __init__(self, file: int) -> None:
-        self._map = mmap.mmap(file, mmap.PAGESIZE)
+        self._map = mmap.mmap(file, self.SIZE)
         self.words = memoryview(self._map).cast("d")
 
     @classmethod
-    def create(cls) -> tuple[Page, int]:
+    def create(cls) -> tuple[Self, int]:
         """A new page, and the descriptor through which another process opens it."""
         file = empty_file()
-        os.ftruncate(file, mmap.PAGESIZE)
+        os.ftruncate(file, cls.SIZE)
         page = cls(file)
-        for word in (RUN, POSITION, STARTED, CANCELLED, PACKING, FETCHING):
-            page.words[word] = NOTHING
-        page.words[LIMIT] = NEVER
+        for word, value in cls.START.items():
+            page.words[word] = value
         return page, file
 
     def close(self) -> None:

@@ -22,11 +22,20 @@ from taskloom.engines.worker.said import hear
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 BY_ITSELF = 0.15  # seconds that a task gets to come to its end
 
-living: set[WorkerProcess] = set()  # of all pools
+living: set[LinkedProcess] = set()  # of all pools and clusters
 
 
-class WorkerProcess:
-    """One worker, seen from its parent."""
+class LinkedProcess:
+    """A process with two links, a page of shared memory and pipes for what it prints, seen from its parent.
+
+    Attributes
+    ----------
+    module : the new process calls its `start` with the descriptors of links and page, and the parent's pid.
+    page_type : the kind of page.
+    """
+
+    module: str
+    page_type: type[Page]
 
     def __init__(self, name: str, launcher: Launcher) -> None:
         self.name = name
@@ -36,7 +45,7 @@ class WorkerProcess:
         self.data, their_data = link_pair()
         self.work.sock.setblocking(False)
         self.data.sock.setblocking(False)
-        page, page_file = Page.create()
+        page, page_file = self.page_type.create()
         self._page = page
         self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
@@ -49,7 +58,7 @@ class WorkerProcess:
         files = Files(theirs.fileno(), their_data.fileno(), page_file, their_out, their_err)
         living.add(self)
         try:
-            self.process = launcher.start(files)
+            self.process = launcher.start(files, self.module)
         except BaseException:
             self.abandon()
             raise
@@ -61,21 +70,13 @@ class WorkerProcess:
         self.pid = self.process.pid
         self.end = end_of(self.pid, self.data.fileno())
 
-    def is_busy(self, run: int) -> bool:
-        """Whether it is inside a task of the run, or between two."""
-        return self.page[RUN] == run and self.is_inside_a_task()
-
-    def is_inside_a_task(self) -> bool:
-        """Whether it is, by the page, or was when it died."""
-        return bool(self.page[STARTED] != NOTHING)
-
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message of work; it waits here while the worker's socket is full."""
         self._send(self.work, *encode(kind, *fields, parcels=parcels))
 
-    def ask(self, kind: str, *fields: Any) -> None:
+    def ask(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message that the worker answers even while it runs a task."""
-        self._send(self.data, *encode(kind, *fields))
+        self._send(self.data, *encode(kind, *fields, parcels=parcels))
 
     def _send(self, link: Link, message: bytes, files: list[int]) -> None:
         if not self.waiting:
@@ -154,6 +155,46 @@ class WorkerProcess:
                 return f"was killed by signal {-code}"
         return f"exited with code {code}"
 
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def close(self) -> None:
+        """End it and give up everything that belongs to it."""
+        self.kill()
+        self.process.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give up everything that belongs to it, and let it be."""
+        living.discard(self)
+        self.work.close()
+        self.data.close()
+        for _, _, files in self.waiting:
+            for file in files:
+                os.close(file)
+        self.waiting.clear()
+        for file in self.output:
+            os.close(file)
+        if self.end >= 0:
+            os.close(self.end)
+        self._page.close()
+
+
+class WorkerProcess(LinkedProcess):
+    """One worker that has the tasks of one run at a time."""
+
+    module = "taskloom.engines.worker.main"
+    page_type = Page
+
+    def is_busy(self, run: int) -> bool:
+        """Whether it is inside a task of the run, or between two."""
+        return self.page[RUN] == run and self.is_inside_a_task()
+
+    def is_inside_a_task(self) -> bool:
+        """Whether it is, by the page, or was when it died."""
+        return bool(self.page[STARTED] != NOTHING)
+
     def packing(self) -> int:
         """The task whose result it was pickling, by the page, when somebody looked; -1 for none."""
         return int(max(self.page[PACKING], self.page[FETCHING]))
@@ -184,28 +225,3 @@ class WorkerProcess:
             while (message := self.receive()) is not None:
                 for parcel in message[2]:
                     parcel.close()
-
-    def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self.process.kill()
-
-    def close(self) -> None:
-        """End it and give up everything that belongs to it."""
-        self.kill()
-        self.process.wait()
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Give up everything that belongs to it, and let it be."""
-        living.discard(self)
-        self.work.close()
-        self.data.close()
-        for _, _, files in self.waiting:
-            for file in files:
-                os.close(file)
-        self.waiting.clear()
-        for file in self.output:
-            os.close(file)
-        if self.end >= 0:
-            os.close(self.end)
-        self._page.close()

@@ -1,0 +1,241 @@
+"""Which worker gets which task, and when."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from taskloom.engines.cluster.tasks import (
+    ABSENT,
+    DONE,
+    MASK,
+    READY,
+    SENT,
+    TRANSIT,
+    WAITING,
+    Requirement,
+    Task,
+    WorkerState,
+)
+from taskloom.engines.cluster.transitions import Transitions
+
+HORIZON = 0.003  # seconds of work that a worker should have in its queue
+UNKNOWN = 0.001  # seconds that a task is expected to take of whose function nothing is known
+MOST = 4096  # tasks in the queue of a worker
+WORTH_A_STEAL = 0.0005  # seconds of work in a queue
+
+
+class Placement(Transitions):
+    """Keeps workers busy: a task goes where its data are, if those weigh something, else to who has least to do.
+
+    A task may be sent ahead of its inputs when all of those that are not done are in the queue of the same worker: so
+    chains and subtrees take no message per task. What produces data without using any waits while a worker holds as
+    much as it may.
+    """
+
+    def assign(self) -> None:
+        """Give work to those who can take it."""
+        open_for_work = [worker for worker in self.workers.values() if not worker.leaving and not worker.giving_back]
+        for few in (True, False):
+            for worker in sorted(open_for_work, key=WorkerState.given):
+                while self._has_room(worker, few):
+                    task = self._take(worker)
+                    if task is None:
+                        break
+                    self._dispatch(task, worker)
+        if len(self.workers) > 1:
+            idle = [worker for worker in open_for_work if not worker.given()]
+            if idle:
+                self._take_from_the_busiest(len(idle), WORTH_A_STEAL)
+
+    def share(self) -> None:
+        """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
+        believed to be."""
+        idle = [worker for worker in self.workers.values() if not worker.given() and not worker.leaving]
+        if idle:
+            self._take_from_the_busiest(len(idle), 0.0)
+
+    def _has_room(self, worker: WorkerState, few: bool) -> bool:
+        """Whether it should be given one more: one for each thread first, or as much as it will do in a while."""
+        given, threads = worker.given(), worker.threads + worker.blocked
+        if few or given < threads:
+            return given < threads
+        return given < 2 * threads or (worker.load < HORIZON * threads and given < MOST)
+
+    # -- taking ---------------------------------------------------------------------------------------------------
+
+    def _take(self, worker: WorkerState) -> Task | None:
+        """A task for a worker, or None: of all that it could do, the one that comes first."""
+        best: list[int] | None = None
+        for heap, check in ((worker.own, self._is_ready), (worker.ahead, worker)):
+            if heap:
+                self._clean(heap, check)
+                if heap and (best is None or heap[0] < best[0]):
+                    best = heap
+        if self.special:
+            best = self._better_special(worker, best)
+        ready = self._next_ready(worker)
+        if ready is not None and (best is None or ready[0] < best[0]):
+            best = ready
+        if best is None:
+            return self._from_others(worker)
+        return self.tasks[heappop(best) & MASK]
+
+    def _is_ready(self, rank: int) -> bool:
+        task = self.tasks.get(rank & MASK)
+        return task is not None and task.state is READY
+
+    def _clean(self, heap: list[int], check: object) -> None:
+        """Take off the top what has changed since it was put there."""
+        tasks = self.tasks
+        if check.__class__ is WorkerState:
+            while heap:
+                task = tasks.get(heap[0] & MASK)
+                if task is not None and task.state is WAITING and task.home is check and task.local == task.open > 0:
+                    return
+                heappop(heap)
+            return
+        while heap:
+            task = tasks.get(heap[0] & MASK)
+            if task is not None and task.state is READY:
+                return
+            heappop(heap)
+
+    def _next_ready(self, worker: WorkerState) -> list[int] | None:
+        """The heap with the next ready task, of the client whose turn it is."""
+        clients = self.clients
+        room = worker.held < worker.memory_limit
+        if len(clients) > 1:
+            order = list(clients.values())
+            start = self.turn % len(order)
+            order = order[start:] + order[:start]
+        else:
+            order = list(clients.values())
+        for client in order:
+            best = None
+            for heap in (client.ready, client.roots):
+                if heap and (room or heap is client.ready or not self._anything_runs()):
+                    self._clean(heap, None)
+                    if heap and (best is None or heap[0] < best[0]):
+                        best = heap
+            if best is not None:
+                self.turn += 1
+                return best
+        return None
+
+    def _anything_runs(self) -> bool:
+        return any(worker.given() for worker in self.workers.values())
+
+    def _better_special(self, worker: WorkerState, best: list[int] | None) -> list[int] | None:
+        for requirement, heap in list(self.special.items()):
+            self._clean(heap, None)
+            if not heap:
+                del self.special[requirement]
+            elif self._may_take(worker, requirement) and (best is None or heap[0] < best[0]):
+                best = heap
+        return best
+
+    def _may_take(self, worker: WorkerState, requirement: Requirement) -> bool:
+        if not worker.satisfies(requirement):
+            named = requirement.workers
+            if named is None or not requirement.allow_other_workers:
+                return False
+            if any(other.name in named for other in self.workers.values() if not other.leaving):
+                return False
+        return worker.can_now(requirement)
+
+    def _from_others(self, worker: WorkerState) -> Task | None:
+        """What should run on another worker, for its data are there, but would wait longer than it takes to move."""
+        if worker.given():
+            return None
+        for other in sorted(self.workers.values(), key=_load, reverse=True):
+            if other is not worker and other.own:
+                self._clean(other.own, None)
+                if other.own and other.given() >= other.threads:
+                    return self.tasks[heappop(other.own) & MASK]
+        return None
+
+    def _take_from_the_busiest(self, idle: int, worth: float) -> None:
+        """Have the worker with most to do give back what it has not begun, all but its share."""
+        best: WorkerState | None = None
+        for worker in self.workers.values():
+            movable = len(worker.outstanding) > worker.threads and not worker.giving_back and worker.load > worth
+            if movable and (best is None or worker.load > best.load):
+                best = worker
+        if best is None:
+            return
+        count = max(1, (len(best.outstanding) - best.threads) * idle // (idle + 1))
+        tail = [task for task in list(best.outstanding.values())[-count:] if task.options.workers is None]
+        if tail:
+            best.giving_back = True
+            best.asks.append(("take_back", [task.id for task in tail]))
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, task: Task, worker: WorkerState) -> None:
+        """Send a task to a worker, or first for those of its inputs that are elsewhere."""
+        number = worker.number
+        lacking: list[Task] | None = None
+        for dep in task.inputs:
+            if dep.state is not DONE or number in dep.holders:
+                continue  # in its queue, or there
+            if dep.value is not ABSENT:
+                worker.values[dep.id] = dep.value
+                self.hold(dep, worker)
+            elif dep.parcel is not None:
+                worker.packed[dep.id] = dep.parcel
+                self.hold(dep, worker)
+            elif lacking is None:
+                lacking = [dep]
+            else:
+                lacking.append(dep)
+        task.worker = worker
+        task.estimate = self.seconds.get(task.code, UNKNOWN)
+        worker.load += task.estimate
+        for name, amount in task.options.resources:
+            worker.free[name] = worker.free.get(name, 0.0) - amount
+        if lacking is None:
+            self.send(task, worker)
+            return
+        task.state = TRANSIT
+        task.missing = len(lacking)
+        worker.transit[task.id] = task
+        for dep in lacking:
+            if dep.takers is None:
+                dep.takers = []
+            dep.takers.append(task)
+            self.fetch(dep)
+
+    def hold(self, task: Task, worker: WorkerState) -> None:
+        """Note that a worker has, or is about to have, a result."""
+        task.holders += (worker.number,)
+        worker.has.add(task)
+        if task.nbytes:
+            worker.held += task.nbytes
+            worker.peak = max(worker.peak, worker.held)
+
+    def fetch(self, task: Task) -> None:
+        """Have a result brought from one of those that hold it."""
+        if task.fetching < 0 and task.holders:
+            number = task.holders[0]
+            task.fetching = number
+            self.workers[number].asks.append(("fetch", task.id))
+
+    def send(self, task: Task, worker: WorkerState) -> None:
+        """Put a task into the queue of a worker that has all its inputs, or will have made them by then."""
+        task.state = SENT
+        worker.outstanding[task.id] = task
+        worker.batch.append(task)
+        if task.dependents:
+            for user in task.dependents.values():
+                home = user.home
+                if home is None:
+                    user.home = home = worker
+                    user.local = 0
+                if home is worker:
+                    user.local += 1
+                    if user.local == user.open and user.state is WAITING and user.options.requirement is None:
+                        heappush(worker.ahead, user.rank)
+
+
+def _load(worker: WorkerState) -> float:
+    return worker.load

@@ -1,0 +1,57 @@
+"""Where a thread is: what code inside of a task can learn of its worker and tell it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskloom.engines.cluster.worker_stop import NO_TASK
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.worker import Worker
+
+
+class WorkerInfo(NamedTuple):
+    """Who a worker is. `address` and `secret` are for clients inside of its tasks."""
+
+    number: int = -1
+    name: str = ""
+    threads: int = 0
+    address: str | None = None
+    secret: bytes | None = None
+
+
+class _Place(threading.local):
+    worker: Worker | None = None
+    thread: int = 0
+
+
+place = _Place()  # set by each thread that runs tasks
+
+
+def current_task() -> tuple[WorkerInfo, int] | None:
+    """The worker and the id of the task that the calling thread is in, or None."""
+    worker = place.worker
+    if worker is None or worker.running[place.thread] == NO_TASK:
+        return None
+    return worker.info, worker.running[place.thread]
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """While a task waits for others its place is free: its worker runs another task. Outside of tasks it does nothing.
+
+    >>> with waiting():
+    ...     pass
+    """
+    worker, thread = place.worker, place.thread
+    if worker is None or worker.running[thread] == NO_TASK:
+        yield
+        return
+    worker.block(thread)
+    try:
+        yield
+    finally:
+        worker.unblock(thread)
