@@ -73,7 +73,7 @@ def frisky_cluster() -> Iterator[Any]:
 @contextmanager
 def process_pool() -> Iterator[Peer]:
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        yield Peer(pool.submit, methodcaller("result"), partial(map, methodcaller("result")))
+        yield Peer(pool.submit, methodcaller("result"), lambda futures: [future.result() for future in futures])
 
 
 @contextmanager
