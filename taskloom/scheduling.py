@@ -158,10 +158,16 @@ def persist(
     get = _scheduler_for(collections, scheduler)
     dsk = merged_graph(collections, optimize_graph)
     keys = [list(_flat(collection.__dask_keys__())) for collection in collections]
-    results = get(dsk, keys, **options)
+    hold = getattr(
+        getattr(get, "__self__", None), "hold", None
+    )  # a client's: futures of results that stay where they are
+    results = get(dsk, keys, **options) if hold is None else hold(dsk, keys, **options)
     return found.replaced(
         [
-            _rebuilt(collection, {key: as_data(value) for key, value in zip(names, values, strict=True)})
+            rebuilt(
+                collection,
+                {key: as_data(value) if hold is None else value for key, value in zip(names, values, strict=True)},
+            )
             for collection, names, values in zip(collections, keys, results, strict=True)
         ]
     )
@@ -184,7 +190,7 @@ def optimize(*args: Any, traverse: bool = True) -> tuple[Any, ...]:
         return args
     keys = [key for collection in found.collections for key in _flat(collection.__dask_keys__())]
     dsk = cull(merged_graph(found.collections, True), keys)
-    return found.replaced([_rebuilt(collection, dsk) for collection in found.collections])
+    return found.replaced([rebuilt(collection, dsk) for collection in found.collections])
 
 
 def visualize(*args: Any, filename: str | None = None, traverse: bool = True, optimize_graph: bool = False) -> Any:
@@ -304,7 +310,8 @@ def as_data(value: Any) -> Any:
     return (partial(identity, value),)
 
 
-def _rebuilt(collection: Any, dsk: Graph) -> Any:
+def rebuilt(collection: Any, dsk: Graph) -> Any:
+    """The same collection over another graph."""
     rebuild, state = collection.__dask_postpersist__()
     return rebuild(dsk, *state)
 

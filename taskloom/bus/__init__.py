@@ -2,20 +2,34 @@
 
 from taskloom.bus.callback import Callback
 from taskloom.bus.columns import Tasks
-from taskloom.bus.event_bus import EventBus, Subscription, hold_updates, last_run, runs, subscribe, witnessed_by
-from taskloom.bus.run import Failure, Run, Sample, Worker, current_run, presenters
+from taskloom.bus.event_bus import (
+    EventBus,
+    Subscription,
+    begin_burst,
+    hold_updates,
+    last_run,
+    runs,
+    subscribe,
+    witnessed_by,
+)
+from taskloom.bus.growing_run import GrowingRun
+from taskloom.bus.run import Failure, Run, current_run, presenters
 from taskloom.bus.run_graph import RunGraph
+from taskloom.bus.workers import Sample, Transfer, Worker
 
 __all__ = [
     "Callback",
     "EventBus",
     "Failure",
+    "GrowingRun",
     "Run",
     "RunGraph",
     "Sample",
     "Subscription",
     "Tasks",
+    "Transfer",
     "Worker",
+    "begin_burst",
     "current_run",
     "hold_updates",
     "last_run",

@@ -20,9 +20,9 @@ class Tasks:
 
     `key`, `name`, `status` are lists; `worker` indexes `Run.workers`; `start` and `stop` are seconds since the run
     started (0.0: not yet); `cpu` (seconds) and `nbytes` are NaN where they were not taken; `status` is ``"waiting"``,
-    ``"ready"``, ``"running"``, ``"finished"``, ``"failed"``, or ``"cancelled"`` for a task that was under way when its
-    run ended. A column is a snapshot, made when it is asked for: views that follow a run read the rows that `Run.done`
-    names with `rows` instead.
+    ``"ready"``, ``"running"``, ``"finished"``, ``"failed"``, or ``"cancelled"`` for a task that was, or that was under
+    way when its run ended. A column is a snapshot, made when it is asked for: views that follow a run read the rows
+    that `Run.done` names with `rows` instead.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Tasks:
         self._run = run
 
     def __len__(self) -> int:
-        return len(self._run.start)
+        return len(self._run.graph)
 
     def __getitem__(self, column: str) -> Any:
         if column not in COLUMNS:
@@ -81,10 +81,10 @@ class Tasks:
     @property
     def status(self) -> list[str]:
         run = self._run
-        failed, unfinished, begun, ended = run.failed_task, run.unfinished, run.start, run.stop
+        failed, unfinished, begun, ended = run.failures, run.unfinished, run.start, run.stop
         return [
             "failed"
-            if task == failed
+            if task in failed
             else "cancelled"
             if task in unfinished
             else "finished"

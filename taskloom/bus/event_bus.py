@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from taskloom.bus.run import Run, Sample, presenters
+from taskloom.bus.run import Run, presenters
 from taskloom.bus.ticker import Clock, Ticker
+from taskloom.bus.workers import Sample
 
 if TYPE_CHECKING:
     import psutil
@@ -69,6 +70,7 @@ class EventBus:
         self._processes: dict[int, psutil.Process] = {}
         self._holds = 0  # how many want the views to stand still
         self._witness: Witness | None = None
+        self.bursts = 0  # how often `begin_burst` was called
         self._private: dict[int, Witness] = {}  # runs, by their id, that only somebody else hears of
 
     # -- listeners ------------------------------------------------------------------------------------------------
@@ -152,6 +154,10 @@ class EventBus:
         if witness is not None:
             witness.run_finished(run)
 
+    def finish_later(self, run: Run) -> None:
+        """The same on the ticker's thread, soon: for a thread that must not wait for listeners."""
+        self._ticker.post(partial(self.finished, run))
+
     def _let_go(self, old: Run) -> None:
         """Keep within bounds: only the newest record keeps its plan, and the oldest lose their rows first."""
         old.let_go()
@@ -169,12 +175,14 @@ class EventBus:
         with self._lock:
             active = list(self.active)
             public = [run for run in active if run.id not in self._private]
-        for run in active:
-            self._sample(run)
+        self._sample(active)
         for subscription in () if self._holds else self.subscriptions:
             for run in public:
                 if self._ticker.is_current():
                     self._tell(subscription, "run_updated", run)
+        for run in active:
+            if run.ends_by_itself():
+                self.finished(run)
         return bool(active)
 
     def _tell(self, subscription: Subscription, event: str, run: Run) -> None:
@@ -216,26 +224,38 @@ class EventBus:
         except RuntimeWarning:  # where warnings are errors: nobody up this thread could catch it
             traceback.print_exc()
 
-    def _sample(self, run: Run) -> None:
+    def _sample(self, active: list[Run]) -> None:
+        """Note what the workers' processes use, each looked at once however many runs it has a part in."""
+        readings: dict[int, tuple[float, int] | None] = {}
+        for run in active:
+            now = run.duration
+            held: dict[int, int] = {}  # by process: of several workers in one, the first stands for all
+            for worker in run.workers:
+                held[worker.pid] = held.get(worker.pid, 0) + worker.held
+            for number, worker in enumerate(run.workers):
+                if worker.left is None and worker.pid in held:
+                    if worker.pid not in readings:
+                        readings[worker.pid] = self._read(worker.pid)
+                    reading = readings[worker.pid]
+                    if reading is not None:
+                        run.samples.append(Sample(now, number, *reading, held.pop(worker.pid)))
+            if len(run.samples) > KEEP_SAMPLES:
+                del run.samples[::2]
+
+    def _read(self, pid: int) -> tuple[float, int] | None:
+        """CPU in percent since the last reading and memory of a process; None if it has just ended."""
         import psutil
 
-        seen = set()
-        now = run.duration
-        for number, worker in enumerate(run.workers):
-            if worker.pid in seen or worker.left is not None:
-                continue
-            seen.add(worker.pid)
-            try:
-                process = self._processes.get(worker.pid)
-                if process is None:
-                    process = self._processes[worker.pid] = psutil.Process(worker.pid)
-                    process.cpu_percent()  # the first call only sets the mark
-                with process.oneshot():
-                    run.samples.append(Sample(now, number, process.cpu_percent(), process.memory_info().rss))
-            except psutil.Error:  # it has just ended
-                self._processes.pop(worker.pid, None)
-        if len(run.samples) > KEEP_SAMPLES:
-            del run.samples[::2]
+        try:
+            process = self._processes.get(pid)
+            if process is None:
+                process = self._processes[pid] = psutil.Process(pid)
+                process.cpu_percent()  # the first call only sets the mark
+            with process.oneshot():
+                return process.cpu_percent(), process.memory_info().rss
+        except psutil.Error:
+            self._processes.pop(pid, None)
+            return None
 
 
 def _is_large(run: Run) -> bool:
@@ -294,6 +314,14 @@ def hold_updates() -> AbstractContextManager[None]:
     ...     pass
     """
     return bus.hold_updates()
+
+
+def begin_burst() -> None:
+    """Let futures that are submitted from now on have a record of their own, such as those of a notebook's next cell.
+
+    >>> begin_burst()
+    """
+    bus.bursts += 1
 
 
 def witnessed_by(witness: Witness) -> AbstractContextManager[None]:

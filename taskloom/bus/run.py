@@ -9,8 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, MutableSequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from math import nan
 from threading import Lock
 from time import perf_counter
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from taskloom.bus.columns import Tasks
 from taskloom.bus.run_graph import RunGraph
+from taskloom.bus.workers import Sample, Transfer, Worker
 from taskloom.graph import Key, Plan, short_key, task_name
 
 if TYPE_CHECKING:
@@ -34,33 +34,6 @@ current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 presenters: dict[str, Callable[..., Any]] = {}
 
 _ids = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Worker:
-    """A thread or process that ran tasks: joined and left in seconds since the run started.
-
-    Worker processes hold results: `held` are the bytes of those there now, `peak_held` the most there were at a time,
-    as far as results have a size that can be told.
-    """
-
-    name: str
-    pid: int
-    threads: int = 1
-    joined: float = 0.0
-    left: float | None = None
-    held: int = 0
-    peak_held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a worker's process used: `time` in seconds since the run started, `cpu` in percent of one core."""
-
-    time: float
-    worker: int
-    cpu: float
-    rss: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +88,9 @@ class Run:
     done : array of task numbers in the order in which they finished; it only grows.
     workers : list of `Worker`.
     samples : list of `Sample`, ten a second while the run lasts.
-    failure : `Failure`, or None where no task failed.
+    failure : `Failure`, the first one, or None where no task failed.
+    failures : dict, task number to `Failure`: of a run of futures there may be many, of which the first is `failure`.
+    transfers : list of `Transfer`.
 
     Examples
     --------
@@ -140,10 +115,10 @@ class Run:
         self.tasks = Tasks(self)
         self.workers: list[Worker] = []
         self.samples: list[Sample] = []
-        self.transfers: list[Any] = []
+        self.transfers: list[Transfer] = []
         self.failure: Failure | None = None
-        self.failed_task: int | None = None
-        self.unfinished: set[int] = set()  # tasks that had begun when the run ended: they stopped with it
+        self.failures: dict[int, Failure] = {}
+        self.unfinished: set[int] = set()  # tasks that failed, were cancelled, or had begun when the run ended
         # What engines write: clock readings per task, its worker where that is not the first, what finished when,
         # and what runs now (None: one task at a time, in order). Lists while it runs, which are the fastest to write.
         self.zero = perf_counter()
@@ -155,7 +130,9 @@ class Run:
         self.long: dict[int, tuple[float, float]] = {}  # CPU seconds and bytes of the tasks worth measuring
         self.stopped: list[str] = []  # not empty once no further task should start
         self.dropped: dict[str, tuple[int, float]] = {}  # name -> count and seconds of the rows left out
+        self.dropped_failures = 0
         self.trimming = Lock()  # whoever reads rows of a run that may have ended, in a thread of its own, holds it
+        self._names: dict[str, int] | None = None
         self._duration: float | None = None
         self._on_cancel: Callable[[], None] | None = None
 
@@ -182,8 +159,7 @@ class Run:
         if self.failure is None and not isinstance(error, KeyboardInterrupt):
             at_hand = tuple(inputs)
             kept = (plan.functions[task], at_hand) if len(at_hand) == len(plan.slots(task)) else (None, ())
-            self.failure = Failure(plan.keys[task], error, self.worker[task], 1, *kept)
-            self.failed_task = task
+            self.failure = self.failures[task] = Failure(plan.keys[task], error, self.worker[task], 1, *kept)
 
     def end(self, status: Status, duration: float | None = None) -> None:
         """Close the record."""
@@ -195,14 +171,20 @@ class Run:
             for task in self.unfinished:
                 self.stop[task] = self.zero + self._duration
         for worker in self.workers:
-            worker.left = self._duration
+            if worker.left is None:
+                worker.left = self._duration
         self.status = status
+
+    def ends_by_itself(self) -> bool:
+        """Close the record if nothing more is to come; asked at each tick. An ordinary run is ended by its engine."""
+        return False
 
     def let_go(self) -> None:
         """Keep no functions, constants and inputs any more: another run has ended."""
         self.graph.release_plan()
         if self.failure is not None:
             self.failure = self.failure.without_inputs()
+            self.failures = {task: failure.without_inputs() for task, failure in self.failures.items()}
 
     # -- for everybody --------------------------------------------------------------------------------------------
 
@@ -227,13 +209,25 @@ class Run:
 
     @property
     def n_failed(self) -> int:
-        """How many tasks have failed: the first failure ends a run."""
-        return int(self.failure is not None)
+        """How many tasks have failed: one, where the first failure ends the run."""
+        return self.dropped_failures + len(self.failures)
 
-    @cached_property
+    @property
+    def failed_task(self) -> int | None:
+        """The number of the first task that failed."""
+        return next(iter(self.failures), None)
+
+    @property
     def names(self) -> dict[str, int]:
         """Task names and how many tasks carry each, in the order of their first task."""
-        return dict(Counter(map(task_name, self.graph.keys)))
+        counted = self._names
+        if counted is None or sum(counted.values()) < self.n_tasks:  # a run may grow
+            counted = self._names = dict(Counter(map(task_name, self.graph.keys)))
+        return counted
+
+    @names.setter
+    def names(self, counts: dict[str, int]) -> None:
+        self._names = counts
 
     @property
     def running(self) -> list[tuple[int, int, float]]:
@@ -278,7 +272,10 @@ class Run:
                 self.dropped[name] = (count + 1, seconds + self.stop[task] - self.start[task])
         kept = sorted(order[len(order) - rows :])
         rank = {number: position for position, number in enumerate(kept)}
-        self.failed_task = rank.get(self.failed_task) if self.failed_task is not None else None
+        kept_failures = {rank[task]: failure for task, failure in self.failures.items() if task in rank}
+        self.dropped_failures += len(self.failures) - len(kept_failures)
+        self.failures = kept_failures
+        self.transfers = [replace(move, task=rank[move.task]) for move in self.transfers if move.task in rank]
         self.unfinished = {rank[task] for task in self.unfinished if task in rank}
         self.done = array("L", [rank[task] for task in self.done if task in rank])
         self.long = {rank[task]: measures for task, measures in self.long.items() if task in rank}
@@ -326,7 +323,8 @@ class Run:
             raise ImportError(
                 "Run.to_frame needs pandas: pip install pandas. Run.tasks has the same columns."
             ) from error
-        frame = pd.DataFrame({column: list(self.tasks[column]) for column in self.tasks.columns})
+        rows = len(self.tasks)  # while they are read it may grow
+        frame = pd.DataFrame({column: list(self.tasks[column])[:rows] for column in self.tasks.columns})
         frame[["start", "stop"]] = frame[["start", "stop"]].where(frame[["start", "stop"]] > 0)  # NaN: not yet
         return frame.rename_axis("task")
 

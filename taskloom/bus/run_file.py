@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from taskloom.bus.run_graph import RunGraph
 
 if TYPE_CHECKING:
-    from taskloom.bus.run import Run
+    from taskloom.bus.run import Failure, Run
 
 FORMAT = "taskloom-run"
-VERSION = 1
+VERSION = 2
 
 
 def save(run: Run, path: str | os.PathLike[str]) -> None:
@@ -48,18 +48,10 @@ def _lines(run: Run) -> Any:
         "names": run.names,
         "dropped": run.dropped,
         "done": list(run.done),
-        "failed_task": run.failed_task,
         "unfinished": sorted(run.unfinished),
-        "failure": None,
+        "failure": None if run.failure is None else _failure(run.failure),
+        "dropped_failures": run.dropped_failures,
     }
-    if run.failure is not None:
-        failure = run.failure.without_inputs()
-        header["failure"] = {
-            "key": repr(failure.key),
-            "exception": failure.exception,
-            "worker": failure.worker,
-            "attempt": failure.attempt,
-        }
     yield header
     for worker in run.workers:
         yield {
@@ -72,7 +64,26 @@ def _lines(run: Run) -> Any:
             "peak_held": worker.peak_held,
         }
     for sample in run.samples:
-        yield {"time": sample.time, "sample": sample.worker, "cpu": sample.cpu, "rss": sample.rss}
+        yield {
+            "time": sample.time,
+            "sample": sample.worker,
+            "cpu": sample.cpu,
+            "rss": sample.rss,
+            "held": sample.held,
+        }
+    for move in run.transfers:
+        yield {
+            "time": move.time,
+            "moved": move.task,
+            "source": move.source,
+            "target": move.target,
+            "nbytes": move.nbytes,
+        }
+    tasks_of: dict[int, tuple[Failure, list[int]]] = {}  # one failure may stand for many tasks
+    for task, failure in run.failures.items():
+        tasks_of.setdefault(id(failure), (failure, []))[1].append(task)
+    for failure, tasks in tasks_of.values():
+        yield {"failed": tasks, **_failure(failure)}
     functions, dependencies = run.graph.functions, run.graph.dependencies
     for task, row in enumerate(run.tasks.rows(range(rows))):
         yield {
@@ -87,9 +98,23 @@ def _lines(run: Run) -> Any:
         }
 
 
+def _failure(failure: Failure) -> dict[str, Any]:
+    text = failure.without_inputs()
+    return {
+        "of": repr(text.key),
+        "exception": text.exception,
+        "worker": text.worker,
+        "attempt": text.attempt,
+    }
+
+
 def load(path: str | os.PathLike[str]) -> Run:
     """Read the run that `save` wrote to `path`."""
-    from taskloom.bus.run import Failure, Run, Sample, Worker
+    from taskloom.bus.run import Failure, Run
+    from taskloom.bus.workers import Sample, Transfer, Worker
+
+    def read_failure(line: dict[str, Any]) -> Failure:
+        return Failure(_key(line["of"]), line["exception"], line["worker"], line["attempt"])
 
     with open(path, encoding="utf-8") as file:
         try:
@@ -108,7 +133,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     )
     run = Run(graph, header["engine"], header["id"])
     run.parent, run.started, run.n_tasks = header["parent"], header["started"], header["n_tasks"]
-    run.failed_task, run.names = header["failed_task"], header["names"]
+    run.names, run.dropped_failures = header["names"], header["dropped_failures"]
     run.dropped = {name: (count, total) for name, (count, total) in header["dropped"].items()}
     run.end(header["status"], header["duration"])
     run.zero = 0.0  # times in the file are seconds since the start
@@ -121,13 +146,18 @@ def load(path: str | os.PathLike[str]) -> Run:
         for task, line in enumerate(tasks)
         if line["cpu"] is not None or line["nbytes"] is not None
     }
-    run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"]) for x in lines if "sample" in x]
+    run.samples = [Sample(x["time"], x["sample"], x["cpu"], x["rss"], x["held"]) for x in lines if "sample" in x]
+    run.transfers = [
+        Transfer(x["time"], x["moved"], x["source"], x["target"], x["nbytes"]) for x in lines if "moved" in x
+    ]
     run.unfinished = set(header["unfinished"])
     fields = ("worker", "pid", "threads", "joined", "left", "held", "peak_held")
     run.workers = [Worker(*[line[field] for field in fields]) for line in lines if "pid" in line]
     if header["failure"] is not None:
-        failure = header["failure"]
-        run.failure = Failure(_key(failure["key"]), failure["exception"], failure["worker"], failure["attempt"])
+        run.failure = read_failure(header["failure"])
+    for line in lines:
+        if "failed" in line:
+            run.failures.update(dict.fromkeys(line["failed"], read_failure(line)))
     return run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from sys import getsizeof
 from typing import Any
 
@@ -51,6 +51,16 @@ class RunGraph:
         from taskloom.bus.run import presenters
 
         return str(presenters["graph_card"](self))
+
+    def extend(self, keys: Sequence[Key], functions: Sequence[str], dependencies: Iterable[tuple[int, ...]]) -> None:
+        """Add tasks to a graph that was made of lists; keys last, for they are what is counted."""
+        self.dependencies.extend(dependencies)
+        self.functions.extend(functions)
+        self.keys.extend(keys)
+
+    def cut(self, size: int) -> None:
+        """Take away all tasks from a number on."""
+        del self.keys[size:], self.functions[size:], self.dependencies[size:]
 
     @property
     def functions(self) -> list[str]:

@@ -86,7 +86,7 @@ def seconds(value: float) -> str:
 def summarize(run: Run) -> Summary:
     times: dict[str, list[float]] = defaultdict(list)
     done: Counter[str] = Counter()
-    for task, (key, start, stop) in enumerate(zip(run.graph.keys, run.start, run.stop, strict=True)):
+    for task, (key, start, stop) in enumerate(zip(run.graph.keys, run.start, run.stop, strict=False)):
         if stop:
             name = task_name(key)
             times[name].append(stop - start)

@@ -14,10 +14,10 @@ from typing import Any, overload
 from taskloom.collections.base import CollectionMethods, threads
 from taskloom.collections.delayed_call import Call, Finish, Method, task_of, unique_token
 from taskloom.collections.operators import Operators
-from taskloom.collections.tokenize import tokenize
 from taskloom.containers import Slot, extract, is_template
 from taskloom.graph import function_name, identity, short_key
 from taskloom.scheduling import as_data, is_collection, plain_graph
+from taskloom.tokenize import tokenize
 
 __all__ = ["Delayed", "delayed"]
 

@@ -9,6 +9,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from taskloom.bus.run import Run
+from taskloom.bus.workers import Transfer
 from taskloom.engines.processes_hand import Hand, Running
 from taskloom.engines.processes_parts import SIZE, Parts
 from taskloom.engines.processes_stock import NOWHERE, Stock
@@ -228,7 +229,9 @@ class Queues:
             parcel.close()
             return
         self.parcels[slot] = parcel
-        self.run.transfers.append((perf_counter() - self.run.zero, slot, stock.place[slot], parcel.nbytes))
+        time, source = perf_counter() - self.run.zero, self.hands[stock.place[slot]].number
+        targets = dict.fromkeys([hand.number for _, hand in self.waiting.get(slot, ())]) or (None,)
+        self.run.transfers += [Transfer(time, slot, source, target, parcel.nbytes) for target in targets]
         self._arrive(slot)
 
     def _arrive(self, slot: int) -> None:

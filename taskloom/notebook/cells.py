@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from taskloom.bus import begin_burst
+
 Header = dict[str, Any]
 MimeBundle = dict[str, Any]
 
@@ -44,13 +46,17 @@ class Cells:
         self._shell = shell
         self._publisher: Any = shell.display_pub  # ipykernel's own kind of DisplayPublisher
         self._remember()
-        shell.events.register("pre_run_cell", self._remember)
+        shell.events.register("pre_run_cell", self._begin)
 
     def close(self) -> None:
         """Stop listening to the shell."""
-        self._shell.events.unregister("pre_run_cell", self._remember)
+        self._shell.events.unregister("pre_run_cell", self._begin)
 
-    def _remember(self, _info: object = None) -> None:
+    def _begin(self, _info: object) -> None:
+        self._remember()
+        begin_burst()  # futures that this cell submits are shown here, not with those of an earlier one
+
+    def _remember(self) -> None:
         self.newest = Cell(dict(self._publisher.parent_header), copy_context())
 
     def display(self, cell: Cell, display_id: str, data: MimeBundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import RLock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from taskloom.bus import Run, RunGraph
 
 MOST_LINKS = 50  # of a box, that arrow keys can follow to the left
+SHARE = 0.05  # of the time, in which a graph that grows is laid out
 PICTURE_EVERY = 50  # ticks between the pictures that a file saved in mid-run holds
 
 
@@ -68,6 +70,7 @@ class GraphView:
         self._kept_states = self._states = self._new_states()
         self._sent: list[int] | None = None  # the last whole `states`
         self._pace = Pace()
+        self._redraw_at = 0.0
         self._ticks = 0
         self._picture: MimeBundle = {}  # the newest
         self._closed = False
@@ -77,6 +80,8 @@ class GraphView:
         """Show how far the run is; the first call puts the diagram there."""
         with self._lock:
             if not self._closed:
+                if perf_counter() >= self._redraw_at:
+                    self._grow()
                 picture = self._new_picture() if self._ticks % PICTURE_EVERY == 0 else None
                 self._ticks += 1
                 self._output.show(picture, running=True, **self._news())
@@ -85,6 +90,7 @@ class GraphView:
         """Show all there is to know when nothing more will happen."""
         with self._lock:
             if not self._closed:
+                self._grow()
                 done = {"running": False, "stopping": False, "critical": self._critical()}
                 self._output.show(self._new_picture(), **done, **self._news())
 
@@ -102,6 +108,19 @@ class GraphView:
             picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks")
             for title, diagram in zip(self._titles, self._kept, strict=True)
         ]
+
+    def _grow(self) -> None:
+        """Lay the diagram out anew where the run has got more tasks, in a small share of the time."""
+        run, diagram = self._run, self._diagrams[0]
+        if run is None or run.graph is not diagram.graph or len(run.graph) == len(diagram.box_of):
+            return
+        begun = perf_counter()
+        self._kept = [Diagram(run.graph, collapsed=self._collapsed)]
+        self._diagrams = [Diagram(run.graph, diagram.opened, self._collapsed)] if diagram.opened else self._kept[:]
+        self._kept_states = BoxStates(run, self._kept[0])
+        self._states, self._sent = self._new_states(), None
+        now = perf_counter()
+        self._redraw_at = now + (now - begun) / SHARE
 
     def _stop(self) -> None:
         if self._run is not None:

@@ -44,6 +44,7 @@ class RunFollower:
     """
 
     def __init__(self, new_view: Callable[[Run], View]) -> None:
+        bus.begin_burst()  # futures that this cell submits are not part of an earlier one's run
         self._new_view = new_view
         self._from, self._until = time.time(), inf
         self._lock = Lock()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskloom.bus.summary import seconds
 from taskloom.graph import task_name
 from taskloom.views.labels import key_label, name_label
-from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
+from taskloom.views.lanes import HEIGHT
+from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_of, name_colors
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -24,7 +25,8 @@ MOST_BARS = 20_000  # a browser draws so many without a pause
 END = 8  # tasks looked at on each side of a stretch
 MOST_NAMES = 600  # with a colour that tells them from most others
 #: What a row of a task stream says: the columns of `Run.tasks`, and what a bar needs beyond them.
-COLUMNS = ("key", "name", "worker", "start", "stop", "cpu", "nbytes", "status", "color", "edge", "took", "tasks")
+COLUMNS = ("key", "name", "worker", "start", "stop", "cpu", "nbytes", "status", "color", "edge", "took", "tasks",
+           "row", "height")  # fmt: skip
 
 
 class Bar(NamedTuple):
@@ -36,6 +38,8 @@ class Bar(NamedTuple):
     stop: float
     status: str
     tasks: int
+    row: float  # where its middle is, see `Lanes`
+    height: float
 
 
 class Bars:
@@ -53,7 +57,7 @@ class Bars:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._colors = colors_by_name(run.graph.keys)
+        self._colors = colors_of(run.graph)
 
     def finished(self, first: int, last: int, most: int) -> list[Bar]:
         """The bars of the tasks ``Run.done[first:last]``, of `most` stretches of tasks if there are more tasks."""
@@ -64,15 +68,19 @@ class Bars:
         return [bar for begin in range(first, last, step) for bar in self._stretch(begin, min(begin + step, last))]
 
     def unfinished(self) -> list[Bar]:
-        """The bars of tasks that failed, or were under way when the run ended."""
+        """The bars of tasks that failed, or were under way when they were cancelled or the run ended."""
         run = self.run
-        tasks = run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}
-        return [self._one(task) for task in sorted(tasks) if run.start[task]]
+        return [self._one(task) for task in sorted({*run.unfinished, *run.failures}) if run.start[task]]
+
+    def failed(self, first: int) -> list[Bar]:
+        """The bars of tasks that failed, without the `first` ones of them and those that never began."""
+        run = self.run
+        return [self._one(task) for task in list(run.failures)[first:] if run.start[task]]
 
     def running(self) -> list[Bar]:
         """The bars of the tasks that run now, each up to this moment."""
         now = self.run.duration
-        return [Bar(task, worker, start, max(now, start), "running", 1) for worker, task, start in self.run.running]
+        return [_bar(task, worker, start, max(now, start), "running", 1) for worker, task, start in self.run.running]
 
     def color_of(self, bar: Bar) -> str:
         """The colour of a bar: that of its task's name, or that of failure."""
@@ -90,10 +98,12 @@ class Bars:
         color = self.color_of(bar)
         took = seconds(bar.stop - bar.start)
         return (label, name_label(task_name(key)), bar.worker, bar.start, bar.stop, _known(cpu), _known(nbytes),
-                bar.status, color, _darker(color), took, bar.tasks)  # fmt: skip
+                bar.status, color, _darker(color), took, bar.tasks, bar.row, bar.height)  # fmt: skip
 
     def color(self, name: str) -> str:
         """The colour of a task name; names that are met late get one of those that are left."""
+        if name not in self._colors:
+            self._colors = {**self._colors, **colors_of(self.run.graph)}
         if name not in self._colors:
             if len(self._colors) >= MOST_NAMES:
                 return OTHER_COLOR
@@ -102,10 +112,10 @@ class Bars:
 
     def _one(self, task: int) -> Bar:
         run = self.run
-        status = "failed" if task == run.failed_task else "cancelled" if task in run.unfinished else "finished"
+        status = "failed" if task in run.failures else "cancelled" if task in run.unfinished else "finished"
         start = run.start[task] - run.zero
         stop = max(start, run.stop[task] - run.zero) if run.stop[task] else run.duration
-        return Bar(task, run.worker[task], start, stop, status, 1)
+        return _bar(task, run.worker[task], start, stop, status, 1)
 
     def _stretch(self, first: int, last: int) -> Iterator[Bar]:
         """A bar for each worker that is seen at the two ends of a stretch of finished tasks."""
@@ -121,7 +131,11 @@ class Bars:
             stop = max(map(run.stop.__getitem__, tasks)) - run.zero
             longest = max(tasks, key=lambda task: run.stop[task] - run.start[task])
             count = max(1, round((last - first) * len(tasks) / total))
-            yield Bar(longest, worker, start, max(start, stop), "finished", count)
+            yield _bar(longest, worker, start, max(start, stop), "finished", count)
+
+
+def _bar(task: int, worker: int, start: float, stop: float, status: str, tasks: int) -> Bar:
+    return Bar(task, worker, start, stop, status, tasks, float(worker), HEIGHT)
 
 
 @cache

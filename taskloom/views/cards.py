@@ -16,7 +16,7 @@ from taskloom.views.graph_boxes import Diagram
 from taskloom.views.graph_picture import as_image, picture_of, svg
 from taskloom.views.headline import WORDS
 from taskloom.views.labels import error_label, key_label, name_label
-from taskloom.views.palette import FAILED_COLOR, NAME_COLORS, colors_by_name
+from taskloom.views.palette import FAILED_COLOR, NAME_COLORS, colors_of
 from taskloom.views.stream_picture import picture_svg
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def run_card(run: Run) -> str:
     if run.failure is not None:
         failure = f"{key_label(run.failure.key)}: {error_label(run.failure.exception)}"
         facts.insert(1, ("Failed at", escape(failure)))
+        if run.n_failed > 1:
+            facts.insert(1, ("Failed", f"{run.n_failed:,} tasks"))
     if len(run.start) > MOST_TASKS:
         note = "Figures of this many tasks take a moment: run.summary(), taskloom.views.task_stream(run)."
         return _card(f"Run {run.id}", _facts(facts), _note(note))
@@ -118,7 +120,7 @@ def _picture(run: Run) -> str:
 
 def _legend(graph: RunGraph) -> str:
     """The task names and their colours; of a large graph a sample is looked at."""
-    names = colors_by_name(graph.keys)
+    names = colors_of(graph)
     shown = "".join(
         f"<span style='margin-right:14px;white-space:nowrap;'><span aria-hidden='true' style='color:{color};'>"
         f"&#9632;</span> {escape(name_label(name))}</span>"

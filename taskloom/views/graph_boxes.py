@@ -12,7 +12,7 @@ from taskloom.graph import Key, compile_plan, dependencies, function_name, is_ta
 from taskloom.views.graph_layout import columns
 from taskloom.views.graph_places import Places
 from taskloom.views.labels import name_label, one_line
-from taskloom.views.palette import colors_by_name, name_colors
+from taskloom.views.palette import colors_of, name_colors
 
 COLLAPSE_ABOVE = 300  # tasks: larger graphs are drawn a box per name
 MOST_GROUPS = 200  # names with a box of their own; the tasks of all others share one
@@ -50,7 +50,7 @@ class Diagram:
     Attributes
     ----------
     boxes : list of `Box`.
-    box_of : per task the number of its box.
+    box_of : per task the number of its box: of all that the graph had, which may have grown since.
     inputs : per box the boxes it takes results from.
     width, box_width, height : pixels.
 
@@ -64,12 +64,13 @@ class Diagram:
     def __init__(self, graph: RunGraph, opened: Mapping[str, int] = NONE_OPENED, collapsed: bool | None = None) -> None:
         self.graph = graph
         self.opened = opened
-        self.collapsed = len(graph) > COLLAPSE_ABOVE if collapsed is None else collapsed
-        names = list(map(task_name, graph.keys))
+        size = len(graph)  # it may grow meanwhile
+        self.collapsed = size > COLLAPSE_ABOVE if collapsed is None else collapsed
+        names = list(map(task_name, graph.keys[:size]))
         self._groups = _groups(names) if self.collapsed else {}
-        members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(len(graph))]
-        colors = name_colors([*colors_by_name(graph.keys), *names])
-        self.box_of = [0] * len(graph)
+        members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(size)]
+        colors = name_colors([*colors_of(graph), *names])
+        self.box_of = [0] * size
         for number, (_, tasks) in enumerate(members):
             for task in tasks:
                 self.box_of[task] = number
@@ -201,8 +202,7 @@ def _members(groups: dict[str, list[int]], opened: Mapping[str, int]) -> list[tu
 
 def _inputs(graph: RunGraph, box_of: list[int], n: int) -> list[list[int]]:
     found: list[dict[int, None]] = [{} for _ in range(n)]
-    for task, needed in enumerate(graph.dependencies):
-        box = box_of[task]
+    for box, needed in zip(box_of, graph.dependencies, strict=False):
         for other in needed:
             if box_of[other] != box:
                 found[box][box_of[other]] = None

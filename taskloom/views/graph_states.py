@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from taskloom.bus import Run
 from taskloom.views.graph_boxes import Diagram, key_text
-from taskloom.views.labels import duration, error_label, name_label, one_line, short_time
+from taskloom.views.labels import byte_count, duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
 STATES = ("waiting", "ready", "running", "finished", "failed")
@@ -35,7 +35,7 @@ class BoxStates:
         self._run = run
         self._diagram = diagram
         self._seen = 0
-        self._is_done = bytearray(len(diagram.graph))
+        self._is_done = bytearray(len(diagram.box_of))
         self._counts = [0] * len(diagram.boxes)
 
     def look(self) -> Progress:
@@ -43,14 +43,17 @@ class BoxStates:
         run, diagram = self._run, self._diagram
         done = run.done[self._seen :]
         self._seen += len(done)
+        size = len(diagram.box_of)  # a task beyond that is in none of the boxes: the run has grown
         for task in done:
-            self._is_done[task] = 1
-            self._counts[diagram.box_of[task]] += 1
-        running = {diagram.box_of[task] for _, task, _ in run.running}
+            if task < size:
+                self._is_done[task] = 1
+                self._counts[diagram.box_of[task]] += 1
+        running = {diagram.box_of[task] for _, task, _ in run.running if task < size}
         over = run.status != "running"
         states = [self._state(box, box in running, over) for box in range(len(diagram.boxes))]
-        if run.failed_task is not None:
-            states[diagram.box_of[run.failed_task]] = FAILED
+        for task in list(run.failures):
+            if task < size:
+                states[diagram.box_of[task]] = FAILED
         return {"states": states, "done": self._counts[:]}
 
     def _state(self, box: int, running: bool, over: bool) -> int:
@@ -86,10 +89,11 @@ def caption(run: Run, pace: Pace | None = None) -> str:
 
 
 def failure_text(run: Run) -> str:
-    """Which task ended the run and how, or nothing."""
+    """Which task failed and how, and how many did, or nothing."""
     if run.failure is None:
         return ""
-    return f"{one_line(key_text(run.failure.key), 80)} failed: {error_label(run.failure.exception)}"
+    key, error = one_line(key_text(run.failure.key), 80), error_label(run.failure.exception)
+    return f"{run.n_failed:,} tasks failed, first {key}: {error}" if run.n_failed > 1 else f"{key} failed: {error}"
 
 
 def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
@@ -115,26 +119,26 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
 def _measures(run: Run, task: int) -> list[str]:
     (row,) = run.tasks.rows([task])
     if not row["start"]:
-        return []
+        return _failed(run, task)
     lines = []
     if row["worker"] < len(run.workers):
         lines.append(f"worker {name_label(run.workers[row['worker']].name)}")
-    if task in run.unfinished:
-        lines.append("under way when the run ended")
+    failure = run.failures.get(task)
+    if failure is None and task in run.unfinished:
+        lines.append("cancelled while it ran" if run.status == "running" else "under way when the run ended")
     elif row["stop"]:
         lines.append(f"took {short_time(row['stop'] - row['start'])}")
     else:
         lines.append(f"running for {short_time(run.duration - row['start'])}")
     if row["nbytes"] == row["nbytes"]:  # not NaN: it was taken
-        lines.append(f"result {_size(row['nbytes'])}")
-    if task == run.failed_task and run.failure is not None:
-        lines.append(error_label(run.failure.exception))
-    return lines
+        lines.append(f"result {byte_count(row['nbytes'])}")
+    return [*lines, *_failed(run, task)]
 
 
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.3g} GB"
+def _failed(run: Run, task: int) -> list[str]:
+    failure = run.failures.get(task)
+    if failure is None:
+        return []
+    error = error_label(failure.exception)
+    needs = failure.key != run.graph.keys[task]
+    return [f"not run: {one_line(key_text(failure.key), 40)} failed: {error}" if needs else error]

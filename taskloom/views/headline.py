@@ -23,6 +23,8 @@ def headline(run: Run | None) -> str:
     text = f"Run {run.id} · {name_label(run.engine)} · {run.n_done:,}/{run.n_tasks:,} tasks · {WORDS[run.status]}"
     running = run.status == "running"  # what counts up in milliseconds cannot be read
     text += f" · {duration(run.duration) if running else short_time(run.duration)}"
+    if run.n_failed > 1:
+        text += f" · {run.n_failed:,} failed"
     if run.failure is not None:
         text += f" · {key_label(run.failure.key)}: {error_label(run.failure.exception)}"
     return text

@@ -117,3 +117,16 @@ def rate(count: float, seconds: float) -> str:
     if speed < 1:
         return f"{60 * speed:.2g} tasks/min"
     return f"{speed:,.0f} tasks/s" if speed >= 10 else f"{speed:.1f} tasks/s"
+
+
+def byte_count(nbytes: float) -> str:
+    """A number of bytes as people read it.
+
+    >>> byte_count(999), byte_count(1_500_000)
+    ('999 bytes', '1.5 MB')
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} GB"

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 from zlib import crc32
 
+from taskloom.bus import RunGraph
 from taskloom.graph import Key, task_name
 
 # Okabe and Ito's colour-blind-safe set; without vermilion, because red means failure here, and with a darker yellow,
@@ -46,6 +48,28 @@ def name_colors(names: Iterable[str]) -> dict[str, str]:
             index = (index + 1) % len(NAME_COLORS)
         taken.add(index)
         colors[name] = NAME_COLORS[index]
+    return colors
+
+
+_by_graph: WeakKeyDictionary[RunGraph, tuple[int, dict[str, str]]] = WeakKeyDictionary()
+
+
+def colors_of(graph: RunGraph) -> dict[str, str]:
+    """The colours of the task names of a graph, the same in every view of it; where it grows, new names get others.
+
+    >>> graph = RunGraph(["load-1"], ["load"], [()])
+    >>> before = colors_of(graph)["load"]
+    >>> graph.extend(["clean-1", "clean-2"], ["clean", "clean"], [(), ()])
+    >>> colors_of(graph)["load"] == before, list(colors_of(graph))
+    (True, ['load', 'clean'])
+    """
+    size = len(graph)
+    seen, colors = _by_graph.get(graph, (0, {}))
+    if seen < size:
+        new = colors_by_name(graph.keys[seen:size])
+        if not new.keys() <= colors.keys():
+            colors = name_colors([*colors, *new])
+        _by_graph[graph] = size, colors
     return colors
 
 

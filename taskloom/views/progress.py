@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 from taskloom.graph import task_name
 from taskloom.views.labels import duration, error_label, key_label, name_label
 from taskloom.views.pace import Pace
-from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_by_name, name_colors
+from taskloom.views.palette import FAILED_COLOR, OTHER_COLOR, colors_of, name_colors
 from taskloom.views.sampling import sample
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Progress:
         self._exact = run.n_tasks <= EXACT_TASKS
         self._names: list[str] = []  # by task number; empty where not exact
         self._rows: dict[str, NameCount] = {}
+        self._named = 0  # tasks that `_rows` count: a run of futures grows
         self._hidden_names = 0
         self._done: defaultdict[str, float] = defaultdict(float)
         self._done.update({name: count for name, (count, _) in run.dropped.items()})  # rows a large record gave up
@@ -124,13 +125,13 @@ class Progress:
             exact=self._exact,
             count_text=f"{done}/{total}",
             time_text=" · ".join(filter(None, [duration(elapsed), estimate.left_text if estimate else ""])),
-            note_text=_note(status, running, estimate.rate_text if estimate else "", nested),
+            note_text=_note(run, running, estimate.rate_text if estimate else "", nested),
             failure_text=_failure(run),
         )
 
     def _count_names(self, done: int, total: int) -> list[NameCount]:
         """Count by name: the most frequent names, then all others as one row."""
-        if not self._rows:
+        if self._named < len(self._run.graph):
             self._choose_names()
         self._count_done()
         for name, row in self._rows.items():
@@ -144,28 +145,33 @@ class Progress:
         return rows
 
     def _choose_names(self) -> None:
+        self._named = len(self._run.graph)
         totals = self._count_totals()
+        self._rows = {}
         shown = len(totals) if len(totals) <= TOP_NAMES + 1 else TOP_NAMES
         top = dict(Counter(totals).most_common(shown))
-        colors = name_colors([*colors_by_name(self._run.graph.keys), *top])
+        colors = name_colors([*colors_of(self._run.graph), *top])
         self._hidden_names = len(totals) - shown
         for name in filter(top.__contains__, totals):  # in the order of the graph
             self._rows[name] = NameCount(name=name_label(name), color=colors[name], total=totals[name], done=0)
 
     def _count_totals(self) -> dict[str, int]:
         run = self._run
-        keys = run.graph.keys
+        keys, size = run.graph.keys, self._named
+        self._exact = self._exact and size <= EXACT_TASKS
         if self._exact:
-            self._names = [task_name(key) for key in keys]
+            self._names += map(task_name, keys[len(self._names) : size])
         if run.dropped:
             return run.names
         if self._exact:
             return Counter(self._names)
-        counts = Counter(task_name(keys[number]) for number in sample(len(keys), SAMPLED_TASKS))
-        return {name: round(count * len(keys) / SAMPLED_TASKS) for name, count in counts.items()}
+        counts = Counter(task_name(keys[number]) for number in sample(size, SAMPLED_TASKS))
+        return {name: round(count * size / SAMPLED_TASKS) for name, count in counts.items()}
 
     def _count_done(self) -> None:
         fresh = self._run.done[self._cursor :]
+        if self._exact and fresh and max(fresh) >= self._named:  # submitted and done since the names were looked at
+            fresh = fresh[:0]
         self._cursor += len(fresh)
         if self._exact:
             for name, count in Counter(map(self._names.__getitem__, fresh)).items():
@@ -322,8 +328,11 @@ def _figure(row: NameCount, state: ProgressState) -> str:
     return figure if state["exact"] else f"~{figure}"
 
 
-def _note(status: str, running: int, rate_text: str, nested: NestedCount | None) -> str:
-    parts = ["stopped"] if status == "cancelled" else []
+def _note(run: Run, running: int, rate_text: str, nested: NestedCount | None) -> str:
+    parts = ["stopped"] if run.status == "cancelled" else []
+    given_up = len(run.unfinished) - len(run.failures) if run.status == "running" else 0
+    if given_up > 0:
+        parts.append(f"{given_up:,} cancelled")
     if running:
         parts.append(f"{running} running")
     if rate_text:
@@ -336,4 +345,7 @@ def _note(status: str, running: int, rate_text: str, nested: NestedCount | None)
 
 def _failure(run: Run) -> str:
     failure = run.failure
-    return f"failed at {key_label(failure.key)}: {error_label(failure.exception)}" if failure else ""
+    if failure is None:
+        return ""
+    count = f"{run.n_failed:,} failed, first" if run.n_failed > 1 else "failed"
+    return f"{count} at {key_label(failure.key)}: {error_label(failure.exception)}"

@@ -55,7 +55,7 @@ class Waits:
         for bar in sorted(bars, key=lambda bar: bar.start):
             begun = self._free.get(bar.worker, run.workers[bar.worker].joined)
             self._free[bar.worker] = max(begun, bar.stop)
-            if bar.tasks == 1:
+            if bar.tasks == 1 and run.workers[bar.worker].threads == 1:  # else others of its threads had work
                 found += self._between(begun, bar)
         return found
 

@@ -74,7 +74,7 @@ def test_the_file_is_json_lines(tmp_path: Path) -> None:
     taskloom.get({HOSTILE[0]: (abs, -1)}, HOSTILE[0])
     last_run().save(tmp_path / "run.jsonl")
     header, *lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text("ascii").splitlines()]
-    assert (header["format"], header["version"]) == ("taskloom-run", 1)
+    assert (header["format"], header["version"]) == ("taskloom-run", 2)
     assert [line["function"] for line in lines if "function" in line] == ["abs"]
 
 
@@ -160,8 +160,8 @@ def test_a_file_that_is_no_run_record_is_named(tmp_path: Path, content: bytes) -
 
 
 def test_a_later_version_is_refused(saved: Path) -> None:
-    saved.write_text(saved.read_text().replace('"version":1', '"version":2', 1))
-    with pytest.raises(ValueError, match="version 2"):
+    saved.write_text(saved.read_text().replace('"version":2', '"version":3', 1))
+    with pytest.raises(ValueError, match="version 3"):
         Run.load(saved)
 
 

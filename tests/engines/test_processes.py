@@ -120,7 +120,7 @@ def test_arrays_move_between_workers_and_may_be_written_to(get: Get, tmp_path: P
         assert get({"a": (make, 1.0, meet), "b": (make, 2.0, meet), "c": (add, "a", "b")}, "c") == 5 * 200_000
     run = taskloom.last_run()
     assert run is not None
-    moved = [task for _, task, *_ in run.transfers]
+    moved = [move.task for move in run.transfers]
     assert moved, "they were in different workers"
     assert len(moved) == len(set(moved)), "once"
 

@@ -50,7 +50,7 @@ def test_a_task_goes_where_most_of_its_input_is(get: Get, tmp_path: Path) -> Non
         where = dict(zip(tasks.key, tasks.worker, strict=True))
         assert where["a"] != where["b"]
         assert where["c"] == where["ab"[sizes.index(max(sizes))]]
-        assert sum(nbytes for *_, nbytes in newest().transfers) < 2 * min(sizes), "only the small one moved"
+        assert sum(move.nbytes for move in newest().transfers) < 2 * min(sizes), "only the small one moved"
 
 
 def test_a_reduction_does_not_pass_through_the_parent(get: Get) -> None:
@@ -64,7 +64,7 @@ def test_a_reduction_does_not_pass_through_the_parent(get: Get) -> None:
     dsk["total"] = (sum, [("sum", i) for i in range(40)])
     assert get(dsk, "total") == 780 * 250_000
     chunks = {task for task, key in enumerate(newest().tasks.key) if key[0] == "chunk"}
-    moved = sum(nbytes for _, task, _, nbytes in newest().transfers if task in chunks)
+    moved = sum(move.nbytes for move in newest().transfers if move.task in chunks)
     assert moved <= 4 * 2_000_000, "nearly all chunks were used by the worker that made them"
 
 
@@ -104,7 +104,7 @@ def test_frames_move_between_workers(get: Get, tmp_path: Path, backend: str) -> 
 
     dsk = {"a": (make, 0), "b": (make, 7), "c": (lambda a, b: pd.concat([a, b]), "a", "b")}
     found = get(dsk, "c")
-    moved = [task for _, task, *_ in newest().transfers]
+    moved = [move.task for move in newest().transfers]
     assert moved, "they were in different workers"
     assert len(moved) == len(set(moved)), "once"
     assert list(found["n"]) == [*range(50_000), *range(7, 50_007)]

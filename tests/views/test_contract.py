@@ -10,6 +10,7 @@ import pytest
 
 import taskloom
 from taskloom import Run
+from taskloom.bus import Failure, GrowingRun, Sample, Transfer
 from taskloom.views.graph_picture import draw_run
 from taskloom.views.headline import headline
 from taskloom.views.progress import Progress, static_html, text_line
@@ -86,6 +87,36 @@ def hostile(_: Path) -> Run:
     return finished({(key, i): (abs, -i) for key in HOSTILE for i in range(3)})
 
 
+def futures(_: Path) -> Run:
+    return futures_of("inc", "worker", "ValueError: no")
+
+
+def hostile_futures(_: Path) -> Run:
+    return futures_of("</script><script>alert(4)</script>", "<img src=x onerror=alert(5)>", HOSTILE[0])
+
+
+def futures_of(name: str, worker: str, error: str) -> Run:
+    """A run of futures that goes on, on two workers of two threads: some done, two failed, one cancelled."""
+    run = GrowingRun("distributed", lambda _: False)
+    for number in range(2):
+        run.join(f"{worker}-{number}", threads=2)
+    run.extend([(name, i) for i in range(8)], [name] * 8, [()] * 8)
+    run.extend([(f"sum-{name}", 0)], [name], [tuple(range(8))])
+    for task in range(4):
+        run.start[task], run.stop[task] = run.zero + 0.1 * task, run.zero + 0.1 * task + 0.15
+        run.worker[task] = task % 2
+        run.done.append(task)
+    run.start[4] = run.zero + 0.5
+    run.worker[4] = 1
+    run.fail_tasks(Failure((name, 4), error, 1), [4, 8], run.zero + 0.6)
+    run.start[5], run.current = run.zero + 0.5, [5]
+    run.unfinished.add(6)
+    run.workers[0].held = run.workers[0].peak_held = 1_000_000
+    run.samples = [Sample(0.1 * i, i % 2, 50.0, 10**8, 10**6 * i) for i in range(6)]
+    run.transfers = [Transfer(0.3, 0, 0, 1, 800_000), Transfer(0.4, 1, 1, None, 8)]
+    return run
+
+
 def loaded(folder: Path) -> Run:
     threads(folder).save(folder / "run.jsonl")
     return Run.load(folder / "run.jsonl")
@@ -93,7 +124,7 @@ def loaded(folder: Path) -> Run:
 
 Make = Callable[[Path], Run]
 
-RUNS: list[Make] = [empty, one_task, threads, failed, cancelled, large, hostile, loaded]
+RUNS: list[Make] = [empty, one_task, threads, failed, cancelled, large, hostile, futures, hostile_futures, loaded]
 
 
 def as_json(root: Any) -> str:

@@ -29,7 +29,7 @@ def finish(run: Run, count: int) -> None:
 
 
 def fail(run: Run, error: BaseException | str, task: int = 0) -> None:
-    run.failure, run.failed_task = Failure(run.graph.keys[task], error, worker=0), task
+    run.failure = run.failures[task] = Failure(run.graph.keys[task], error, worker=0)
     run.end("failed")
 
 

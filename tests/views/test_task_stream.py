@@ -70,7 +70,11 @@ def test_the_task_that_failed_has_a_mark_however_short_it_was() -> None:
         run_of({"a": (time.sleep, 0.05), "b": (lambda _: 1 / 0, "a")})
     run = taskloom.last_run()
     assert run is not None
-    (renderer,) = [r for r in views.task_stream(run).renderers if isinstance(r.glyph, Scatter)]
+    (renderer,) = [
+        r
+        for r in views.task_stream(run).renderers
+        if isinstance(r.glyph, Scatter) and r.glyph.marker == "inverted_triangle"
+    ]
     assert renderer.glyph.size > 8
     assert list(renderer.data_source.data["key"]) == ["'b'"]
     assert list(renderer.data_source.data["color"]) == [FAILED_COLOR]

@@ -14,7 +14,7 @@ from taskloom.engines.cluster import page
 from taskloom.engines.cluster.loose import Loose
 from taskloom.engines.cluster.page import Words
 from taskloom.engines.cluster.worker import Worker
-from taskloom.engines.cluster.worker_channel import WOKEN, Channel, Message
+from taskloom.engines.cluster.worker_channel import Channel, Gone, Message
 from taskloom.engines.cluster.worker_stop import NO_TASK
 from taskloom.engines.worker.waker import Waker
 
@@ -23,19 +23,36 @@ class QueueChannel:
     """Between threads."""
 
     def __init__(self) -> None:
-        self.work: SimpleQueue[Message | None] = SimpleQueue()
+        self.work: deque[Message | None] = deque()
         self.questions: SimpleQueue[Message | None] = SimpleQueue()
         self.answers: deque[Message] = deque()
         self.waker = Waker()
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
-    def next_work(self, alone: bool) -> Message | None:
-        return self.work.get()
+    def wait_for_work(self) -> None:
+        self._bell.get()
 
-    def next_question(self) -> Message | None:
-        return self.questions.get()
+    def take_work(self) -> Message | None:
+        if not self.work:
+            return None
+        message = self.work.popleft()
+        if message is None:
+            raise Gone
+        return message
+
+    def next_question(self) -> Message:
+        question = self.questions.get()
+        if question is None:
+            raise Gone
+        return question
 
     def wake(self) -> None:
-        self.work.put(WOKEN)
+        self._bell.put(None)
+
+    def give_work(self, message: Message | None) -> None:
+        """Give the worker a message; None is the last one."""
+        self.work.append(message)
+        self._bell.put(None)
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         self.answers.append((kind, fields, parcels))
@@ -84,7 +101,7 @@ class ClusterThreads:
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         """Send a message of work."""
-        self._channel.work.put((kind, fields, parcels))
+        self._channel.give_work((kind, fields, parcels))
 
     def ask(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         """Send a message that the worker answers even while it runs tasks."""
@@ -137,5 +154,5 @@ class ClusterThreads:
         for thread in list(worker.idents):
             if (id := worker.running[thread]) != NO_TASK:
                 worker.stop(thread, id)
-        self._channel.work.put(None)
+        self._channel.give_work(None)
         self._channel.questions.put(None)

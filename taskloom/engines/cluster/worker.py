@@ -7,9 +7,8 @@ thread.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
 from typing import Any
 
@@ -26,7 +25,7 @@ from taskloom.engines.cluster.page import (
     word,
 )
 from taskloom.engines.cluster.worker_answers import Answers
-from taskloom.engines.cluster.worker_channel import Channel
+from taskloom.engines.cluster.worker_channel import Channel, Gone
 from taskloom.engines.cluster.worker_place import WorkerInfo, current_task, place, waiting
 from taskloom.engines.cluster.worker_queue import TaskQueue
 from taskloom.engines.cluster.worker_stop import NO_TASK, stop
@@ -64,10 +63,10 @@ class Worker:
         self.running = [NO_TASK] * MOST_THREADS
         self.idents: dict[int, int] = {}  # by thread
         self._free = list(range(MOST_THREADS - 1, 0, -1))  # numbers for threads, the next one last
-        self._threads = 1  # of those that run tasks
         self._surplus = 0  # of those that are to end when they are idle
         self._changing = threading.Lock()  # threads
-        self._reading = threading.Lock()
+        self._reading = threading.Lock()  # held by the idle thread whose turn it is to wait for messages
+        self._taking_in = threading.Lock()
         self._idle: set[int] = set()
         self._gone = False  # the coordinator
         self._done: list[Any] = []  # id, start, stop and result of tasks that have not been reported
@@ -80,7 +79,6 @@ class Worker:
             "adopt": self._adopt,
             "join": self._join,
             "tasks": self._tasks,
-            "woken": lambda parcels: None,
         }
 
     # -- what differs between a process of its own and threads of this one ----------------------------------------
@@ -120,7 +118,6 @@ class Worker:
         if not self._free:
             return
         thread = self._free.pop()
-        self._threads += 1
         self.page[THREADS] = max(self.page[THREADS], thread + 1)
         self.start_thread(f"taskloom-task-{thread}", self._work, thread)
 
@@ -142,14 +139,22 @@ class Worker:
                 if self.queue.ready:
                     self._idle.discard(thread)
                     return True
-                message = self.channel.next_work(alone=self._threads == 1)
-                if message is None:
-                    self._gone = True
-                    continue
-                kind, fields, parcels = message
-                self._on_work[kind](*fields, parcels)
-                del message, fields, parcels  # they may hold results
+                self.channel.wait_for_work()
+                self.take_in(1)
         return False
+
+    def take_in(self, most: int = 1_000_000) -> None:
+        """Take in messages of work that are there. The thread that answers questions does so, too: a question may be
+        about tasks that came before it, while all threads that read them are inside of tasks."""
+        with self._taking_in:
+            try:
+                while most and (message := self.channel.take_work()) is not None:
+                    kind, fields, parcels = message
+                    self._on_work[kind](*fields, parcels)
+                    del message, fields, parcels  # they may hold results
+                    most -= 1
+            except Gone:
+                self._gone = True
 
     def _leaves(self, thread: int) -> bool:
         if self._gone:
@@ -160,42 +165,32 @@ class Worker:
             if not self._surplus:
                 return False
             self._surplus -= 1
-            self._threads -= 1
             self._idle.discard(thread)
             del self.idents[thread]
             self._free.append(thread)
         return True
 
-    def block(self, thread: int) -> None:
+    def block(self) -> None:
         """A task waits for others: have one more thread."""
-        with self._undisturbed(thread):
-            self.report()
-            self.channel.send("blocked")
-            with self._changing:
-                if self._surplus:
-                    self._surplus -= 1
-                else:
-                    self._start_task_thread()
+        self.report()
+        self.channel.send("blocked")
+        with self._changing:
+            if self._surplus:
+                self._surplus -= 1
+            else:
+                self._start_task_thread()
 
-    def unblock(self, thread: int) -> None:
+    def unblock(self) -> None:
         """It goes on."""
-        with self._undisturbed(thread):
-            with self._changing:
-                self._surplus += 1
-            self.wake_idle()
-            self.channel.send("unblocked")
+        with self._changing:
+            self._surplus += 1
+        self.wake_idle()
+        self.channel.send("unblocked")
 
-    @contextlib.contextmanager
-    def _undisturbed(self, thread: int) -> Iterator[None]:
-        """Within a task, do something whole: who cancels the task stops it afterwards."""
-        id = self.running[thread]
-        self.running[thread] = NO_TASK
-        try:
-            yield
-        finally:
-            self.running[thread] = id
-            if id in self.queue.cancelled:
-                raise KeyboardInterrupt
+    def heed(self, id: int) -> None:
+        """Leave the task if it has been cancelled; the caller is inside of it."""
+        if id in self.queue.cancelled:
+            raise KeyboardInterrupt
 
     def wake_idle(self) -> None:
         if self._idle:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.page import FETCHING
+from taskloom.engines.cluster.worker_channel import Gone
 from taskloom.engines.cluster.worker_stop import NO_TASK
 from taskloom.engines.cluster.worker_store import Package
 from taskloom.engines.worker.page import NOTHING
@@ -34,10 +36,13 @@ class Answers:
 
     def serve(self) -> None:
         """Answer, until the coordinator is gone."""
-        while (message := self._worker.channel.next_question()) is not None:
-            kind, fields, parcels = message
-            self._to[kind](*fields, parcels)
-            del message, fields, parcels
+        with suppress(Gone):
+            while True:
+                kind, fields, parcels = self._worker.channel.next_question()
+                self._worker.take_in()
+                self._worker.wake_idle()
+                self._to[kind](*fields, parcels)
+                del fields, parcels
         self._worker.end()
 
     def _drop(self, ids: list[int], parcels: object) -> None:

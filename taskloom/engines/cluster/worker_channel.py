@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import select
+import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from taskloom.engines.cluster.loose import Loose
 from taskloom.engines.cluster.worker_store import Package
 from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
@@ -15,18 +15,22 @@ from taskloom.engines.worker.waker import Waker
 
 Message = tuple[str, tuple[Any, ...], Sequence[Any]]  # kind, fields, parcels
 
-WOKEN: Message = ("woken", (), ())
+
+class Gone(Exception):
+    """The coordinator is."""
 
 
 class Channel(Protocol):
     """Both directions between a worker and its coordinator."""
 
-    def next_work(self, alone: bool) -> Message | None:
-        """Wait for a message of work; None when the coordinator is gone, `WOKEN` if `wake` was called, which nobody
-        does while the caller is `alone`."""
+    def wait_for_work(self) -> None:
+        """Wait until a message of work may be there, or somebody calls `wake`."""
 
-    def next_question(self) -> Message | None:
-        """Wait for a message of the other kind, which is answered at once."""
+    def take_work(self) -> Message | None:
+        """The next message of work that is there, or None; raises `Gone`."""
+
+    def next_question(self) -> Message:
+        """Wait for a message of the other kind, which is answered at once; raises `Gone`."""
 
     def wake(self) -> None: ...
 
@@ -41,36 +45,43 @@ class LinkChannel:
     """To another process."""
 
     def __init__(self, work: Link, data: Link) -> None:
+        work.sock.setblocking(False)
         self._work = work
         self._data = data
         self._waker = Waker()
-        self._poll = select.poll()
-        self._poll.register(work.fileno(), select.POLLIN)
-        self._poll.register(self._waker, select.POLLIN)
+        self._sending = threading.Lock()
+        self._readable = select.poll()
+        self._readable.register(work.fileno(), select.POLLIN)
+        self._readable.register(self._waker, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(work.fileno(), select.POLLOUT)
 
-    def next_work(self, alone: bool) -> Message | None:
-        if not alone:
-            ready = [file for file, _ in self._poll.poll()]
-            if self._waker.fileno() in ready:
+    def wait_for_work(self) -> None:
+        for file, _ in self._readable.poll():
+            if file == self._waker.fileno():
                 self._waker.clear()
-                return WOKEN
-        return self._next(self._work)
 
-    def next_question(self) -> Message | None:
-        return self._next(self._data)
-
-    def _next(self, link: Link) -> Message | None:
+    def take_work(self) -> Message | None:
         try:
-            received = link.receive()
-        except OSError:
+            return _received(self._work)
+        except BlockingIOError:
             return None
-        return None if received is None else decode(*received)
+
+    def next_question(self) -> Message:
+        return _received(self._data)
 
     def wake(self) -> None:
         self._waker.wake()
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
-        self._work.send(*encode(kind, *fields, parcels=parcels))
+        message, files = encode(kind, *fields, parcels=parcels)
+        with self._sending:
+            while True:
+                try:
+                    self._work.send(message, files)
+                    return
+                except BlockingIOError:
+                    self._writable.poll()
 
     def pack(self, value: Any) -> Parcel:
         return Parcel.of(value)
@@ -83,11 +94,13 @@ class LinkChannel:
         self._data.close()
 
 
-class Packer:
-    """How values and errors are handed over within one process: as they are."""
-
-    def pack(self, value: Any) -> Loose:
-        return Loose.of(value)
-
-    def pack_error(self, error: BaseException) -> BaseException:
-        return error
+def _received(link: Link) -> Message:
+    try:
+        received = link.receive()
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise Gone from error
+    if received is None:
+        raise Gone
+    return decode(*received)

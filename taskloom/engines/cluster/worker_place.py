@@ -26,6 +26,7 @@ class WorkerInfo(NamedTuple):
 class _Place(threading.local):
     worker: Worker | None = None
     thread: int = 0
+    waits: bool = False  # a task of this thread, for others
 
 
 place = _Place()  # set by each thread that runs tasks
@@ -47,11 +48,21 @@ def waiting() -> Iterator[None]:
     ...     pass
     """
     worker, thread = place.worker, place.thread
-    if worker is None or worker.running[thread] == NO_TASK:
+    if worker is None or place.waits or worker.running[thread] == NO_TASK:
         yield
         return
-    worker.block(thread)
+    running = worker.running
+    id = running[thread]
     try:
+        running[thread] = NO_TASK  # who cancels the task does not strike before it is noted again
+        place.waits = True
+        worker.block()
+        running[thread] = id
+        worker.heed(id)
         yield
     finally:
-        worker.unblock(thread)
+        running[thread] = NO_TASK
+        place.waits = False
+        worker.unblock()
+        running[thread] = id
+        worker.heed(id)

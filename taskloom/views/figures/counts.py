@@ -63,12 +63,12 @@ def _no_points() -> Columns:
 
 def _now(run: Run) -> tuple[float, int, int, int]:
     """The time, and how many tasks are running, ready and waiting: the latter two by a sample."""
-    total = len(run.start)
+    total, given_up = len(run.graph), run.unfinished
     running = len(run.running)
-    left = max(0, total - len(run.done) - running)
+    left = max(0, total - len(run.done) - running - len(given_up))
     begun, inputs = run.start, run.graph.inputs
     done = run.stop.__getitem__
-    unstarted = [task for task in sample(total, LOOKED_AT) if not begun[task]]
+    unstarted = [task for task in sample(total, LOOKED_AT) if not begun[task] and task not in given_up]
     ready = sum(all(map(done, inputs(task))) for task in unstarted)
     share = ready / len(unstarted) if unstarted else 0.0
     return run.duration, running, round(share * left), left - round(share * left)
@@ -89,11 +89,15 @@ def _history(run: Run) -> Columns:
             changes[name][min(cells, max(0, int(time / length * cells)))] += weight
 
     zero, unfinished = run.zero, run.unfinished
+    never = [task for task in chosen if task in unfinished and not run.start[task]]
+    total -= round(weight * len(never))
     for task in chosen:
+        if task in unfinished and not run.start[task]:  # cancelled, or in need of one that failed
+            continue
         inputs = run.graph.inputs(task)
         count("ready", max((_stopped(run, before) for before in inputs), default=0.0))
         count("started", run.start[task] - zero if run.start[task] else inf)
-        count("stopped", run.duration if task in unfinished else _stopped(run, task))
+        count("stopped", run.stop[task] - zero if task in unfinished else _stopped(run, task))
     ready = started = stopped = 0.0
     rows = _no_points()
     for cell in range(cells + 1):

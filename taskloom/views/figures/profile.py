@@ -56,7 +56,7 @@ class FunctionTimes:
         if chosen:
             self._add([run.done[self._seen + index] for index in chosen], (last - self._seen) / len(chosen))
         if self._ended:
-            self._add(run.unfinished if run.failed_task is None else {*run.unfinished, run.failed_task}, 1)
+            self._add([task for task in {*run.unfinished, *run.failures} if run.start[task]], 1)
         self._seen = last
 
     def _add(self, tasks: Iterable[int], weight: float) -> None:

@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 INK = "#808080"  # readable on white and on black
 FAINT = "rgba(128, 128, 128, 0.2)"
 NARROWEST = 320  # pixels of a plot that shares a row; one that has the row to itself may be narrower
-CPU_COLOR, MEMORY_COLOR = "#0072B2", "#B26B00"
+CPU_COLOR, MEMORY_COLOR, HELD_COLOR = "#0072B2", "#B26B00", "#8F6BFF"
 
 
 def time_range() -> DataRange1d:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taskloom.collections.tokenize import tokenize
+from taskloom.tokenize import tokenize
 
 SAME = 5
 

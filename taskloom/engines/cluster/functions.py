@@ -1,0 +1,208 @@
+"""Functions on their way to a cluster: each is pickled and sent once, as long as it stays what it was."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from taskloom.containers import fill
+from taskloom.engines.worker.parcel import PLAIN, dumps
+from taskloom.graph import function_name
+
+MOST = 1_000  # functions that are remembered
+_ABSENT: Any = object()
+_BY_VALUE = b"cloudpickle"  # what the pickle of a function mentions that does not go by its name
+
+#: A place where a function finds something, and what is there: if it changes, so does the function.
+Look = tuple[dict[str, Any], str, Any]
+
+
+class Function:
+    """A function that a client has made known, or is about to.
+
+    Attributes
+    ----------
+    code : its number.
+    parcel : the pickled function, until it has been sent.
+    name : what views call it.
+    token : its part in the keys of pure calls, once somebody has asked for it.
+    """
+
+    __slots__ = ("_looks", "code", "function", "name", "parcel", "payload", "token")
+
+    def __init__(self, function: Any, code: int, parcel: Any, looks: Sequence[Look] | None) -> None:
+        self.function = function  # held, so that its identity is not given to another one
+        self.code = code
+        self.parcel = parcel
+        self.payload = getattr(parcel, "payload", None)
+        self.name = function_name(function)
+        self.token: bytes | None = None
+        self._looks = looks
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether `stays` can tell."""
+        return self._looks is not None
+
+    def stays(self) -> bool:
+        """Whether it is surely the same function still."""
+        looks = self._looks
+        if looks is None:
+            return False
+        return all(names.get(name, _ABSENT) is found for names, name, found in looks)
+
+
+class Functions:
+    """The functions that a client has sent, by identity.
+
+    Parameters
+    ----------
+    pack : makes parcels of objects.
+    number : gives codes.
+    by_reference : whether parcels hold the function itself, as in a cluster of threads.
+    """
+
+    def __init__(
+        self,
+        pack: Callable[[Any], Any],
+        number: Callable[[], int],
+        by_reference: bool = False,
+    ) -> None:
+        self._pack = pack
+        self._number = number
+        self._by_reference = by_reference
+        self._known: dict[Any, Function] = {}
+
+    def find(self, function: Any) -> Function:
+        """The code of a function; raises what pickling it raises.
+
+        What the function refers to may have changed since it was pickled, unless it goes by its name or stands alone:
+        then it is pickled anew, and has a new code unless the outcome is the same.
+        """
+        known = self._known.get(id(function))
+        if known is not None and known.stays():
+            return known
+        return self._learn(id(function), function, function)
+
+    def find_shaped(self, function: Any, shape: Shape) -> Function:
+        """The code of a function that is called with values arranged in some shape."""
+        base = self.find(function)
+        key = (base.code, shape)
+        known = self._known.get(key)
+        return known if known is not None else self._learn(key, Shaped(function, shape), function)
+
+    def _learn(self, key: Any, function: Any, named: Any) -> Function:
+        parcel = self._pack(function)
+        looks: Sequence[Look] | None = ()
+        if not self._by_reference and function is named:
+            looks = looks_of(function, parcel.payload)
+        known = self._known.get(key)
+        if known is not None and known.payload is not None and known.payload == parcel.payload and parcel.file < 0:
+            return known
+        self._known.pop(key, None)
+        made = self._known[key] = Function(function, self._number(), parcel, looks)
+        made.name = function_name(named)
+        if len(self._known) > MOST:
+            self._known.pop(next(iter(self._known)))
+        return made
+
+
+def looks_of(function: Any, payload: bytes) -> Sequence[Look] | None:
+    """What must stay the same for a function to stay what it is; None where that cannot be told.
+
+    >>> looks_of(len, dumps(len))
+    ()
+    """
+    kind = type(function)
+    if kind is BuiltinFunctionType or isinstance(function, type):
+        return None if _BY_VALUE in payload or not _is_global(function) else ()
+    if kind is not FunctionType:
+        return None
+    if _BY_VALUE not in payload:
+        return ()
+    looks: list[Look] = []
+    return looks if _stands_alone(function, looks, set()) else None
+
+
+def _is_global(function: Any) -> bool:
+    owner = getattr(function, "__self__", None)
+    return owner is None or isinstance(owner, ModuleType) or isinstance(function, type)
+
+
+def _stands_alone(function: FunctionType, looks: list[Look], seen: set[int]) -> bool:
+    """Whether it refers to modules, builtins, plain values and functions of that kind only; notes where."""
+    if id(function) in seen:
+        return True
+    seen.add(id(function))
+    if function.__closure__ or function.__dict__ or function.__kwdefaults__:
+        return False
+    if not all(value.__class__ in PLAIN for value in function.__defaults__ or ()):
+        return False
+    where = function.__globals__
+    for name in names_of(function.__code__):
+        found = where.get(name, _ABSENT)
+        looks.append((where, name, found))
+        if found is _ABSENT or found.__class__ in PLAIN or isinstance(found, ModuleType | BuiltinFunctionType):
+            continue
+        if getattr(builtins, name, _ABSENT) is found:
+            continue
+        if found.__class__ is not FunctionType and not isinstance(found, type):
+            return False
+        if _goes_by_name(found):
+            continue
+        if isinstance(found, type) or not _stands_alone(found, looks, seen):
+            return False
+    return True
+
+
+def _goes_by_name(found: Any) -> bool:
+    try:
+        return _BY_VALUE not in dumps(found)
+    except Exception:
+        return False
+
+
+def names_of(code: CodeType) -> set[str]:
+    """The names that a function may look up, and those of the functions inside of it."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= names_of(constant)
+    return names
+
+
+#: How the values that a task is called with become arguments: names of the last ones, positions of templates, and the
+#: number of values that fill those.
+Shape = tuple[tuple[str, ...], tuple[int, ...], int]
+
+
+class Shaped:
+    """A function whose arguments are put together first: of templates and what fills them, and with their names.
+
+    >>> from taskloom.containers import Container, Slot
+    >>> Shaped(sorted, (("reverse",), (0,), 2))(Container(list, [Slot(0), Slot(1)]), True, 1, 2)
+    [2, 1]
+    """
+
+    __slots__ = ("func", "shape")
+
+    def __init__(self, func: Callable[..., Any], shape: Shape) -> None:
+        self.func = func
+        self.shape = shape
+
+    def __call__(self, *values: Any) -> Any:
+        __tracebackhide__ = True
+        names, places, count = self.shape
+        args = list(values[: len(values) - count])
+        fillings = values[len(values) - count :]
+        for place in places:
+            args[place] = fill(args[place], fillings)
+        if not names:
+            return self.func(*args)
+        first = len(args) - len(names)
+        return self.func(*args[:first], **dict(zip(names, args[first:], strict=True)))
+
+    def __repr__(self) -> str:
+        return f"<call of {function_name(self.func)}>"

@@ -1,0 +1,11 @@
+"""What a cluster needs of higher layers, which put it here: see taskloom/distributed.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: For collections: ``is_collection(value)``, ``merged_graph(collections, optimize_graph)``, ``delayed(container)``,
+#: ``finish(function, extra)`` and ``rebuilt(collection, graph)``. For views: ``dashboard_server()``, an object with
+#: ``link`` and ``close()``, and ``task_stream(run)`` and ``profile(run)``, figures.
+higher: dict[str, Callable[..., Any]] = {}

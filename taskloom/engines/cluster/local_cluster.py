@@ -1,0 +1,289 @@
+"""A cluster on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+import os
+import uuid
+from collections.abc import Callable, Generator
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from taskloom.config.sizes import parse_size
+from taskloom.engines.cluster.client_views import Served
+from taskloom.engines.cluster.hearing import WorkerInfo
+from taskloom.engines.cluster.html import cluster_html, cluster_text
+from taskloom.engines.cpus import usable_cpus
+from taskloom.errors import ConfigError
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.client import Client
+
+_clusters: dict[str, LocalCluster] = {}  # that are open, by address
+
+#: What dask.distributed's LocalCluster takes beyond ours, and what to do instead.
+_ELSEWHERE = {
+    "adaptive": "Say how many workers there are by scale(n).",
+    "host": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    "interface": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    "ip": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    "loop": "A cluster runs on a thread of its own, with any event loop or none.",
+    "preload": "Call a function on all workers by Client.run.",
+    "preload_nanny": "Call a function on all workers by Client.run.",
+    "protocol": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    "scheduler_port": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    "security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
+    "silence_logs": "Nothing is logged that would have to be silenced.",
+    "worker_class": "Workers are of one kind: processes, or threads with processes=False.",
+    "worker_dashboard_address": "There is one dashboard for all workers: dashboard_link.",
+    "nanny": "Workers that die are replaced.",
+    "ncores": "Say threads_per_worker=.",
+    "nthreads": "Say threads_per_worker=.",
+    "diagnostics_port": "Say dashboard_address=.",
+}
+
+
+class LocalCluster:
+    """Workers on this machine, with a coordinator that lives until `close`.
+
+    Parameters
+    ----------
+    n_workers, threads_per_worker : how many workers, and how many tasks each of them runs at a time. By default as many
+        in all as there are cores: up to four cores a worker each, beyond that fewer workers of about four threads.
+        The variables ``TASKLOOM_THREADS_PER_WORKER`` and ``DASK_THREADS_PER_WORKER`` say it for all clusters.
+    processes : False: workers are threads of this process, and share its memory.
+    memory_limit : of each worker: bytes, ``"4 GiB"``, a fraction of the memory, ``"auto"`` for an equal share of it,
+        or None for no limit.
+    dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read.
+    name : what it is called.
+    resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
+    asynchronous : start it by ``async with`` or ``await``.
+
+    Raises
+    ------
+    TypeError
+        An option that only dask.distributed has. The message says what to do instead.
+
+    Examples
+    --------
+    >>> with LocalCluster(n_workers=1, threads_per_worker=2, processes=False) as cluster:
+    ...     with cluster.get_client() as client:
+    ...         client.gather(client.map(abs, [-1, -2]))
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        n_workers: int | None = None,
+        threads_per_worker: int | None = None,
+        processes: bool = True,
+        memory_limit: Any = "auto",
+        dashboard_address: Any = None,
+        name: str | None = None,
+        resources: dict[str, float] | None = None,
+        asynchronous: bool = False,
+        **others: Any,
+    ) -> None:
+        for option in others:
+            raise _unknown(option)
+        self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
+        self.status = "created"
+        self.asynchronous = asynchronous
+        self._served = Served(dashboard_address is not False)
+        self.processes = processes
+        n_workers, threads = _sizes(n_workers, threads_per_worker, processes)
+        self._make = partial(_coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers), self.name)
+        self._resources = resources
+        self._coordinator: Any = None
+        if not asynchronous:
+            self._start()
+
+    def _start(self) -> None:
+        if self.status != "created":
+            return
+        self._coordinator = self._make(self._resources)
+        self.status = "running"
+        _clusters[self.scheduler_address] = self
+        atexit.register(self._close_now)
+
+    @property
+    def scheduler_address(self) -> str:
+        """What `Client` takes, also in another process of the same user."""
+        if self._coordinator is None:
+            return ""
+        return self._coordinator.address or f"inproc://{self.name}"
+
+    @property
+    def workers(self) -> dict[int, WorkerInfo]:
+        """The workers that are there, by number."""
+        if self._coordinator is None:
+            return {}
+        return {
+            worker.number: WorkerInfo(worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
+            for worker in list(self._coordinator.scheduler.workers.values())
+        }
+
+    def scale(self, n: int) -> None:
+        """Have so many workers from now on. The data of those that go are kept by the others."""
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"scale({n!r}) cannot be done: it takes a whole number, 0 or more.")
+        self._check()
+        self._coordinator.call(self._coordinator.scale, n)
+
+    def get_client(self) -> Client:
+        """A client of this cluster."""
+        from taskloom.engines.cluster.client import Client
+
+        return Client(self)
+
+    @property
+    def dashboard_link(self) -> str | None:
+        """Where the dashboard is, which is served from the first time that this is read; None where there is none."""
+        return self._served.link() if self.status == "running" else None
+
+    def close(self, timeout: Any = None) -> Any:
+        """End the workers; what they hold is gone. Safe to call twice."""
+        if self.asynchronous:
+            return asyncio.to_thread(self._close_now)
+        return self._close_now()
+
+    def _close_now(self) -> None:
+        if self.status == "running":
+            self.status = "closed"
+            atexit.unregister(self._close_now)
+            _clusters.pop(self.scheduler_address, None)
+            self._served.close()
+            self._coordinator.close()
+        self.status = "closed"
+
+    def _check(self) -> None:
+        if self.status != "running":
+            raise RuntimeError(f"The cluster {self.name!r} is {self.status}.")
+
+    def __enter__(self) -> LocalCluster:
+        if self.asynchronous:
+            raise TypeError("An asynchronous cluster is opened by `async with`.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close_now()
+
+    async def _started(self) -> LocalCluster:
+        await asyncio.to_thread(self._start)
+        return self
+
+    def __await__(self) -> Generator[Any, Any, LocalCluster]:
+        return self._started().__await__()
+
+    async def __aenter__(self) -> LocalCluster:
+        return await self._started()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._close_now)
+
+    def __repr__(self) -> str:
+        return cluster_text(self)
+
+    def _repr_html_(self) -> str:
+        return cluster_html(self)
+
+
+def connector(given: LocalCluster | str) -> Callable[[Callable[..., None]], Any]:
+    """What connects a client to a cluster, or to the one at an address.
+
+    Raises
+    ------
+    ConfigError
+        There can be none at this address.
+    """
+    if isinstance(given, str):
+        given = _clusters.get(given, given)
+    if isinstance(given, LocalCluster):
+        given._check()
+        return given._coordinator.connect  # type: ignore[no-any-return]
+    if not isinstance(given, str):
+        raise TypeError(f"A client connects to a LocalCluster or to an address, not to {given!r}.")
+    if given.startswith("inproc://"):
+        raise ConfigError(f"There is no cluster {given} in this process: clusters of threads are reached in it only.")
+    from taskloom.engines.cluster.remote import connect
+
+    return partial(connect, given)
+
+
+def nprocesses_nthreads(cores: int) -> tuple[int, int]:
+    """How many workers of how many threads a number of cores makes.
+
+    >>> nprocesses_nthreads(4), nprocesses_nthreads(8), nprocesses_nthreads(32)
+    ((4, 1), (4, 2), (8, 4))
+    """
+    if cores <= 4:
+        return cores, 1
+    workers = min([n for n in range(1, cores + 1) if cores % n == 0 and n >= math.sqrt(cores)])
+    return workers, cores // workers
+
+
+def _sizes(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:
+    """How many workers of how many threads."""
+    if threads is None:
+        threads = _threads_from_environment()
+    for name, value, least in (("n_workers", n_workers, 0), ("threads_per_worker", threads, 1)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ConfigError(f"{name}={value!r} cannot be used: it takes a whole number, {least} or more.")
+    cores = usable_cpus()
+    if n_workers is None and threads is None:
+        return nprocesses_nthreads(cores) if processes else (1, cores)
+    if n_workers is None:
+        assert threads is not None
+        return (max(1, cores // threads), threads) if processes else (1, threads)
+    if threads is None:
+        threads = max(1, math.ceil(cores / max(1, n_workers)))
+    return n_workers, threads
+
+
+def _threads_from_environment() -> int | None:
+    for name in ("TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"):
+        text = os.environ.get(name)
+        if text:
+            if not text.strip().isdecimal() or int(text) < 1:
+                raise ConfigError(f"{name}={text!r} cannot be used: it takes a whole number, 1 or more.")
+            return int(text)
+    return None
+
+
+def _limit(memory_limit: Any, n_workers: int) -> float:
+    """Bytes of memory per worker; infinity for no limit."""
+    total = psutil.virtual_memory().total
+    if memory_limit is None or memory_limit == 0:
+        return math.inf
+    if memory_limit == "auto":
+        return float(total // max(1, n_workers))
+    try:
+        size = parse_size(memory_limit)
+    except ValueError:
+        raise ConfigError(
+            f"memory_limit={memory_limit!r} cannot be used: it takes bytes, a text such as '4 GiB', a fraction of the "
+            "memory such as 0.5, 'auto' or None."
+        ) from None
+    return size * total if size <= 1 else size
+
+
+def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any) -> Any:
+    from taskloom.engines.cluster.coordinator import Coordinator
+
+    return Coordinator(n_workers, threads, processes, memory_limit, name, resources)
+
+
+def _unknown(option: str) -> TypeError:
+    if option in _ELSEWHERE:
+        return TypeError(f"LocalCluster has no option {option!r}, unlike dask.distributed. {_ELSEWHERE[option]}")
+    known = "n_workers, threads_per_worker, processes, memory_limit, dashboard_address, name, resources, asynchronous"
+    return TypeError(f"LocalCluster has no option {option!r}. There are: {known}.")

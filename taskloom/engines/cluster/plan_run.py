@@ -1,0 +1,210 @@
+"""A whole graph on a cluster, for a call that waits for its results."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from taskloom.bus.run import Run
+from taskloom.containers import extract, fill
+from taskloom.engines.cluster.compile import PlanDraft
+from taskloom.engines.cluster.future import Future
+from taskloom.engines.cluster.gathering import bring
+from taskloom.engines.cluster.hearing import Arrival
+from taskloom.engines.cluster.reply import Reply, block, waiting
+from taskloom.engines.cluster.session import Session
+from taskloom.engines.cluster.state import Failed, FutureCancelledError, State
+from taskloom.engines.cluster.tasks import Options
+from taskloom.engines.processes_errors import result_stays
+from taskloom.graph import Plan
+
+PATIENCE = 2.0  # seconds for bringing the inputs of a task that failed
+
+
+class PlanRun:
+    """One run, as far as the connection's thread has heard of it."""
+
+    def __init__(self, session: Session, plan: Plan, run: Run) -> None:
+        self.session = session
+        self.plan = plan
+        self.run = run
+        self.draft = PlanDraft(session, plan)
+        self.first = self.draft.first
+        self.beyond = self.first + len(plan)
+        self.wanted = {slot + self.first for slot in plan.requested if slot >= 0}
+        self.waiting = set(self.wanted)
+        self.values: dict[int, Any] = {}
+        self.arrivals: dict[int, Arrival] = {}
+        self.over = Reply()
+        self.culprit = -1  # the task that failed
+        self.error: BaseException | Failed | None = None
+
+    # -- on the connection's thread -------------------------------------------------------------------------------
+
+    def take(self, values: Mapping[int, Any]) -> None:
+        """Small results are there."""
+        for id in self.waiting & values.keys():
+            self.values[id] = values[id]
+            self._came(id)
+
+    def take_parcel(self, id: int, arrival: Arrival) -> None:
+        """A result is there."""
+        if id in self.waiting:
+            self.arrivals[id] = arrival
+            self._came(id)
+
+    def refuse(self, id: int, packed: Any) -> None:
+        """A result cannot be brought."""
+        if id in self.waiting:
+            self.culprit = id - self.first
+            self._end(Failed(packed, self.session.connection.unpack_error))
+
+    def failed(self, id: int, failure: Failed, ids: Iterable[int]) -> None:
+        """A task has failed, and with it others."""
+        if self.first <= id < self.beyond:
+            self.culprit = id - self.first
+            self._end(failure)
+        elif not self.waiting.isdisjoint(ids):  # an input from elsewhere
+            self._end(failure)
+
+    def cancelled(self, ids: Iterable[int]) -> None:
+        """Tasks were cancelled."""
+        if not self.waiting.isdisjoint(ids):
+            self._end(FutureCancelledError(f"Run {self.run.id} was cancelled, or something that it needs."))
+
+    def fail(self, error: BaseException) -> None:
+        """The cluster is out of reach."""
+        self._end(error)
+
+    def _came(self, id: int) -> None:
+        self.waiting.discard(id)
+        if not self.waiting:
+            self.over.resolve()
+
+    def _end(self, error: BaseException | Failed) -> None:
+        if self.error is None:
+            self.error = error
+            self.over.resolve()
+
+    # -- in the thread that called --------------------------------------------------------------------------------
+
+    def execute(self, options: Options | None) -> list[Any]:
+        """Run it, and wait: the list of results."""
+        __tracebackhide__ = True
+        run, records = self.run, self.session.records
+        complete = False
+        records.begin_run(run, self.first, len(self.plan))
+        try:
+            run.on_cancel(self.over.resolve)
+            self.begin(options)
+            with waiting():
+                self.over.wait()
+            if run.stopped:
+                raise run.cancelled()
+            if self.error is not None:
+                self._raise()
+            results = self.results()
+            complete = True
+            return results
+        finally:
+            self.end(complete)
+            records.end_run(run)
+
+    def begin(self, options: Options | None) -> None:
+        """Submit it."""
+        slice = self.draft.finish(options, wanted=sorted(self.wanted), named=False, bring=True)
+        if self.wanted:
+            self.session.add_run(self)
+            self.session.submit_plan(self.draft, slice)
+        else:
+            self.over.resolve()
+
+    def end(self, complete: bool = True) -> None:
+        """Give up its results, and stop what is left of it."""
+        self.session.remove_run(self)
+        with contextlib.suppress(RuntimeError):  # the cluster is gone
+            if complete:
+                self.session.send("release", sorted(self.wanted))
+            else:
+                self.session.send("cancel", sorted(self.wanted), False)
+
+    def _raise(self) -> None:
+        __tracebackhide__ = True
+        error = self.error.error() if isinstance(self.error, Failed) else self.error
+        assert error is not None
+        if self.culprit >= 0:
+            self.run.fail(self.culprit, self.plan, error, self._inputs(self.culprit))
+        raise error
+
+    def _inputs(self, task: int) -> list[Any]:
+        """The arguments that a task had, brought here for its replay; none if one of them cannot be."""
+        constants = self.plan.constants
+        slots = self.plan.slots(task)
+        ids = {slot: slot + self.first for slot in slots if slot >= 0}
+        with contextlib.suppress(Exception):
+            for slot in slots:
+                if slot < 0 and constants[-slot - 1].__class__ is Future:
+                    ids[slot] = constants[-slot - 1]._state.id
+            values = {id: self.values[id] for id in ids.values() if id in self.values}
+            missing = sorted(set(ids.values()) - values.keys())
+            if missing:
+                fetch = self.session.fetch(missing)
+                if not fetch.wait(PATIENCE):
+                    return []
+                values |= fetch.values | {id: arrival.value() for id, arrival in fetch.arrivals.items()}
+            return [values[ids[slot]] if slot in ids else constants[-slot - 1] for slot in slots]
+        return []
+
+    def results(self) -> list[Any]:
+        """The list of results, in which those requested are."""
+        __tracebackhide__ = True
+        results = self.plan.results()
+        first = self.first
+        for slot in set(self.plan.requested):
+            if slot < 0:
+                results[slot] = self._with_results(results[slot])
+                continue
+            id = slot + first
+            if id in self.values:
+                results[slot] = self.values[id]
+                continue
+            try:
+                results[slot] = self.arrivals.pop(id).value()
+            except Exception as caught:
+                error = result_stays(self.plan.keys[slot], caught)
+                self.run.fail(slot, self.plan, error, self._inputs(slot))
+                raise error from caught
+        return results
+
+    def _with_results(self, value: Any) -> Any:
+        """A requested constant, with results in the places of the futures inside of it."""
+        __tracebackhide__ = True
+        states: list[State] = []
+
+        def find(item: Any) -> int | None:
+            if item.__class__ is not Future:
+                return None
+            self.draft.future(item)
+            states.append(item._state)
+            return len(states) - 1
+
+        template = extract(value, find)
+        if not states:
+            return value
+        values = block(bring(self.session, states))
+        return fill(template, [values[state.id] for state in states])
+
+
+def run_plan(session: Session, plan: Plan, run: Run, options: Options | None) -> list[Any]:
+    """Run a plan on the cluster: the list of its results, in which those requested are kept.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was cancelled, or the thread interrupted. The cluster is left as it was.
+    Exception
+        What a task raised.
+    """
+    __tracebackhide__ = True
+    return PlanRun(session, plan, run).execute(options)

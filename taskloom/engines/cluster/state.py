@@ -1,0 +1,111 @@
+"""What a client knows of one key: shared by all of its futures of that key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any, Final, Literal
+
+from taskloom.graph import Key, short_key
+
+Status = Literal["pending", "finished", "error", "cancelled", "lost"]
+
+#: In the place of a result that is on a worker.
+ELSEWHERE: Final[Any] = object()
+
+
+class FutureCancelledError(CancelledError):
+    """The result of a future was asked for that was cancelled, or whose cluster is gone."""
+
+
+class State:
+    """What becomes of a key.
+
+    Attributes
+    ----------
+    value : the result if it is small or has been brought already, else `ELSEWHERE`.
+    nbytes : the size of the result, as far as it can be told.
+    count : how many futures there are.
+    failure : of one that has failed.
+    note : why it was cancelled or lost.
+    """
+
+    __slots__ = ("code", "count", "failure", "id", "key", "nbytes", "note", "status", "value", "waiters")
+
+    def __init__(self, id: int, key: Key, code: int = -1) -> None:
+        self.id = id
+        self.key = key
+        self.code = code
+        self.status: Status = "pending"
+        self.value = ELSEWHERE
+        self.nbytes = 0.0
+        self.count = 1
+        self.failure: Failed | None = None
+        self.note = ""
+        self.waiters: list[Callable[[Any], Any]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<State {self.id} {short_key(self.key)}: {self.status}>"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a further future of this key can be made."""
+        return self.count > 0 and self.status not in ("cancelled", "lost")
+
+    def when_done(self, action: Callable[[State], Any]) -> None:
+        """Have a function called when it is no longer pending: in the connection's thread, or in this one at once.
+
+        It must be quick, and may be called twice.
+        """
+        if self.status == "pending":
+            if self.waiters is None:
+                self.waiters = [action]
+            else:
+                self.waiters.append(action)
+            if self.status == "pending":
+                return
+        action(self)
+
+    def settle(self, status: Status) -> None:
+        """It has an outcome, which was noted before."""
+        self.status = status
+        waiters = self.waiters
+        if waiters is not None:
+            while waiters:
+                waiters.pop(0)(self)
+
+    def finish(self, value: Any, nbytes: float) -> None:
+        self.value = value
+        self.nbytes = nbytes
+        self.settle("finished")
+
+    def error(self) -> BaseException | None:
+        """What asking for the result raises, None where there is one."""
+        if self.status == "error":
+            assert self.failure is not None
+            return self.failure.error()
+        if self.status in ("cancelled", "lost"):
+            why = f": {self.note}" if self.note else ""
+            return FutureCancelledError(f"{short_key(self.key)} was {self.status}{why}.")
+        return None
+
+
+class Failed:
+    """An exception as it came, shared by all futures that failed for it: unpacked when somebody asks."""
+
+    __slots__ = ("_error", "_packed", "_trace", "_unpack")
+
+    def __init__(self, packed: Any, unpack: Callable[[Any], BaseException]) -> None:
+        self._packed = packed
+        self._unpack = unpack
+        self._error: BaseException | None = None
+        self._trace: Any = None
+
+    def error(self) -> BaseException:
+        """The exception with the traceback that it came with, whatever frames it has passed since."""
+        if self._error is None:
+            error = self._unpack(self._packed)
+            self._trace = error.__traceback__
+            self._error = error
+            self._packed = None
+        return self._error.with_traceback(self._trace)
