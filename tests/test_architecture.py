@@ -3,6 +3,7 @@
 A room is a module or a folder directly in taskloom/. The two tables below are its documentation: arrows point one way,
 
     errors, config  <-  graph  <-  bus  <-  engines  <-  scheduling  <-  collections  <-  notebook, adapters
+                                                                                     <-  distributed
                                         <-  views  <-  diagnostics, scheduling
 
 and nobody imports a room that is not in its row, at the top of a file, inside a function or for type checking.
@@ -24,23 +25,26 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "taskloom"
 
 _CORE = "errors config graph bus engines"
-_ALL = f"{_CORE} containers threaded multiprocessing scheduling collections views diagnostics notebook adapters"
+_DOORS = "threaded multiprocessing distributed"
+_ALL = f"{_CORE} containers tokenize {_DOORS} scheduling collections views diagnostics notebook adapters"
 
 #: room -> the rooms it may import (besides itself)
 MAY_IMPORT = {
     "errors": "",
+    "containers": "",
+    "tokenize": "",
     "config": "errors",
     "graph": "errors",
     "bus": "errors config graph",
-    "engines": "errors config graph bus",
-    "containers": "",
+    "engines": "errors config graph bus containers tokenize",
     "threaded": _CORE,
     "multiprocessing": _CORE,
     "views": "graph bus",
     "scheduling": f"{_CORE} containers threaded views",  # views: `visualize` draws what it would run
-    "collections": f"{_CORE} containers threaded views scheduling",
+    "collections": f"{_CORE} containers tokenize threaded views scheduling",
     "diagnostics": "errors config graph bus views",
     "notebook": f"taskloom {_ALL}",
+    "distributed": f"{_CORE} scheduling collections views notebook",  # notebook: the dashboard that it serves
     "adapters": f"taskloom {_ALL}",
     "taskloom": _ALL,  # the package's own __init__: the public names
 }

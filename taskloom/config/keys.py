@@ -103,6 +103,13 @@ KEYS = {
             label="Memory limit",
         ),
         Key(
+            "distributed.no_workers_timeout",
+            30.0,
+            "a number of seconds, at least 0",
+            _is_seconds,
+            "How long a task waits for a worker that may run it, in seconds, where there is none; then it fails.",
+        ),
+        Key(
             "notebook.progress",
             True,
             "True or False",

@@ -128,7 +128,7 @@ class LocalCluster:
             for worker in list(self._coordinator.scheduler.workers.values())
         }
 
-    def scale(self, n: int) -> None:
+    def scale(self, n: Any) -> None:
         """Have so many workers from now on. The data of those that go are kept by the others."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"scale({n!r}) cannot be done: it takes a whole number, 0 or more.")
@@ -231,7 +231,7 @@ def nprocesses_nthreads(cores: int) -> tuple[int, int]:
     return workers, cores // workers
 
 
-def _sizes(n_workers: int | None, threads: int | None, processes: bool) -> tuple[int, int]:
+def _sizes(n_workers: Any, threads: Any, processes: bool) -> tuple[int, int]:
     """How many workers of how many threads."""
     if threads is None:
         threads = _threads_from_environment()
@@ -242,7 +242,6 @@ def _sizes(n_workers: int | None, threads: int | None, processes: bool) -> tuple
     if n_workers is None and threads is None:
         return nprocesses_nthreads(cores) if processes else (1, cores)
     if n_workers is None:
-        assert threads is not None
         return (max(1, cores // threads), threads) if processes else (1, threads)
     if threads is None:
         threads = max(1, math.ceil(cores / max(1, n_workers)))

@@ -71,6 +71,17 @@ def _add(merged: Run, run: Run, first: int, members: dict[Any, int]) -> None:
         for sample in list(run.samples)
         if sample.worker < len(numbers)
     ]
+    merged.transfers += [
+        replace(
+            move,
+            time=move.time + shift,
+            task=first + move.task,
+            source=numbers[move.source],
+            target=None if move.target is None else numbers[move.target],
+        )
+        for move in list(run.transfers)
+        if max(move.source, move.target or 0) < len(numbers)
+    ]
+    merged.failures.update({first + row: failure.without_inputs() for row, failure in list(run.failures.items())})
     if run.failure is not None and merged.failure is None:
         merged.failure = run.failure.without_inputs()
-        merged.failed_task = None if run.failed_task is None else first + run.failed_task

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 from taskloom.engines.cluster.tasks import Options
+from taskloom.engines.cluster.worker_place import current_task
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
 
@@ -39,7 +41,7 @@ def options_of(
         if allow_other_workers:
             raise ValueError("allow_other_workers= says something of workers=, which is not given.")
         return None
-    if isinstance(priority, bool) or not isinstance(priority, Integral):
+    if isinstance(priority, bool) or not hasattr(priority, "__index__"):
         raise ValueError(f"priority={priority!r} cannot be used: it takes a whole number, larger ones run first.")
     return Options(
         priority=int(priority),
@@ -49,6 +51,15 @@ def options_of(
         allow_other_workers=bool(allow_other_workers),
         resources=_resources(resources),
     )
+
+
+def from_here(options: Options | None) -> Options | None:
+    """The options of tasks that the calling thread submits: those of a task go first, as it may wait for them, with
+    others of its kind behind it that would wait, too."""
+    if current_task() is None:
+        return options
+    options = options or Options()
+    return replace(options, priority=options.priority + 1)
 
 
 def worker_names(workers: Any) -> list[str]:
@@ -62,7 +73,7 @@ def worker_names(workers: Any) -> list[str]:
     for worker in several:
         if isinstance(worker, str):
             names.append(worker)
-        elif isinstance(worker, Integral) and not isinstance(worker, bool):
+        elif hasattr(worker, "__index__") and not isinstance(worker, bool):
             names.append(f"worker-{int(worker)}")
         else:
             raise ValueError(f"workers={workers!r} cannot be used: it takes names of workers, such as 'worker-0'.")
@@ -74,7 +85,7 @@ def worker_names(workers: Any) -> list[str]:
 def _count(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+    if isinstance(value, bool | float) or not hasattr(value, "__index__") or value < 0:
         raise ValueError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
     return int(value)
 
@@ -85,7 +96,7 @@ def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
     if not isinstance(resources, Mapping):
         raise ValueError(f"resources={resources!r} cannot be used: it takes a mapping, such as {{'GPU': 1}}.")
     for name, amount in resources.items():
-        if isinstance(amount, bool) or not isinstance(amount, Real) or not amount >= 0:
+        if amount.__class__ is bool or not isinstance(amount, Real) or not float(amount) >= 0:
             raise ValueError(f"resources={{{name!r}: {amount!r}}} cannot be used: an amount is a number, 0 or more.")
     return tuple(sorted([(str(name), float(amount)) for name, amount in resources.items()]))
 
