@@ -2,6 +2,7 @@
 
 from taskloom import config
 from taskloom.engines.base import Engine
+from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.processes import ProcessesEngine
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.threads import ThreadsEngine
@@ -9,7 +10,9 @@ from taskloom.errors import ConfigError
 
 # A new engine is registered by one entry here.
 ENGINES: dict[str, Engine] = {
-    name: engine for engine in (SyncEngine(), ThreadsEngine(), ProcessesEngine()) for name in engine.names
+    name: engine
+    for engine in (SyncEngine(), ThreadsEngine(), ProcessesEngine(), DistributedEngine())
+    for name in engine.names
 }
 
 __all__ = ["ENGINES", "Engine", "find_engine"]

@@ -673,3 +673,15 @@ def test_a_witness_alone_hears_of_runs_that_start_meanwhile() -> None:
         taskloom.get({"a": (abs, -1)}, "a")
         assert [event for event, _ in listener.events] == ["started", "finished"]
         assert len(witness.heard) == 2
+
+
+def test_a_process_is_read_once_a_tick_however_many_runs_and_workers_it_has() -> None:
+    ticks = EventBus()
+    first, second = (Run(RunGraph(["a"], ["f"], [()]), "distributed") for _ in range(2))
+    for run in (first, second):
+        run.join("worker-0")
+        run.join("worker-1")
+        run.workers[0].held, run.workers[1].held = 3, 4
+    ticks._sample([first, second])
+    assert [(sample.worker, sample.held) for sample in first.samples] == [(0, 7)]
+    assert [(sample.cpu, sample.rss) for sample in first.samples] == [(s.cpu, s.rss) for s in second.samples]

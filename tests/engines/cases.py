@@ -16,6 +16,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import taskloom
+from taskloom.distributed import Client
 from taskloom.engines.worker.pool import pool as workers
 
 Get = Callable[..., Any]  # get(dsk, keys, **options)
@@ -72,12 +73,26 @@ def _process_executor(num_workers: int) -> Iterator[Get]:
         yield partial(taskloom.multiprocessing.get, pool=pool)
 
 
+@contextmanager
+def _cluster(num_workers: int) -> Iterator[Get]:
+    with Client(n_workers=num_workers, threads_per_worker=1) as client:
+        yield client.get
+
+
+@contextmanager
+def _cluster_of_threads(num_workers: int) -> Iterator[Get]:
+    with Client(n_workers=1, threads_per_worker=num_workers, processes=False) as client:
+        yield client.get
+
+
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
     Case("threads", _threads, "threads"),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
     Case("processes", processes, "processes", in_process=False),
+    Case("cluster", _cluster, "distributed", in_process=False),
+    Case("cluster-of-threads", _cluster_of_threads, "distributed"),
     Case("process-executor", _process_executor, "processes", in_process=False, own_workers=False),
 ]
 

@@ -5,6 +5,7 @@ import select
 import socket
 import sys
 import threading
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FrameType
@@ -83,6 +84,22 @@ def test_a_message_that_is_not_taken_as_a_whole_is_sent_again(link: tuple[Link, 
     while len(received) < len(messages):
         received.append(theirs.receive())
     assert received == [(message, []) for message in messages]
+
+
+def test_a_message_that_never_becomes_whole_leaves_no_file() -> None:
+    ours, theirs = socket.socketpair()
+    link = StreamLink(ours)
+    ours.setblocking(False)
+    file, kept = os.pipe()
+    theirs.sendmsg([bytes(7)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [kept]))])
+    os.close(kept)
+    with pytest.raises(BlockingIOError):
+        link.receive()
+    assert not select.select([file], [], [], 0)[0]
+    link.close()
+    assert os.read(file, 1) == b""  # nobody has the other end any more
+    os.close(file)
+    theirs.close()
 
 
 def test_threads_may_send_at_the_same_time(link: tuple[Link, Link]) -> None:

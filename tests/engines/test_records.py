@@ -250,6 +250,15 @@ def test_what_runs_is_asked_of_the_connection(records: Records, connection: Conn
     assert run.tasks.status == ["ready", "running"]
 
 
+def test_a_worker_has_joined_when_it_was_there(records: Records) -> None:
+    run = submit(records, 1, "a", "b")
+    records.joined(7, "late", 1007, 1)
+    records.report(0, [1], times(run, 0.1, 0.2), {}, {}, 0.0)
+    records.report(7, [2], times(run, 0.1, 0.2), {}, {}, 0.0)
+    early, late = run.workers
+    assert early.joined == 0.0 < late.joined
+
+
 def test_memory_and_transfers_of_workers(records: Records) -> None:
     records.held(0, 50, 900)  # before the run
     run = submit(records, 1, "a")

@@ -11,6 +11,7 @@ import pytest
 import taskloom
 from taskloom import Run
 from taskloom.bus import Failure, GrowingRun, Sample, Transfer
+from taskloom.views.cards import graph_card, run_card, runs_card
 from taskloom.views.graph_picture import draw_run
 from taskloom.views.headline import headline
 from taskloom.views.progress import Progress, static_html, text_line
@@ -147,6 +148,9 @@ VIEWS: dict[str, Callable[[Run, Path], str]] = {
     "task stream": lambda run, _: as_json(views.task_stream(run)),
     "profile": lambda run, _: as_json(views.profile(run)),
     "dashboard": lambda run, _: as_json(views.dashboard(run)),
+    "card": lambda run, _: run_card(run),
+    "cards": lambda run, _: runs_card([run, run]),
+    "graph card": lambda run, _: graph_card(run.graph),
     "picture": lambda run, _: picture_html(run),
     "picture, svg": lambda run, _: picture_svg(run),
     "report": report,
@@ -177,6 +181,7 @@ def test_view_draws_run(view: str, run: Run, tmp_path: Path) -> None:
     text.encode("utf-8")
     assert len(text) < (3_000_000 if view == "report" else 6_000_000)
     if view not in ("progress, text", "headline", "task stream", "profile", "dashboard"):
+        assert "</script><script>alert" not in text, "not even in the JSON of a page's script"
         for tag, attributes in Elements(text).found:
             assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
             assert tag != "img" or str(attributes["src"]).startswith("data:image/svg+xml;base64,")

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import nan
+from threading import Lock
 from time import perf_counter
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Member(NamedTuple):
     name: str
     pid: int
     threads: int
+    since: float  # a clock reading
 
 
 class Workers:
@@ -66,8 +68,9 @@ class Book(ABC):
         """The run's number of a worker, which joins it if it has not."""
         number = self._members.get(worker)
         if number is None:
-            member = self._workers.members.get(worker) or Member(f"worker-{worker}", 0, 1)
-            number = self._members[worker] = self.run.join(*member)
+            member = self._workers.members.get(worker) or Member(f"worker-{worker}", 0, 1, perf_counter())
+            number = self._members[worker] = self.run.join(*member[:3])
+            self.run.workers[number].joined = max(0.0, member.since - self.run.zero)  # it was there before it reported
             self.hold(worker, *self._workers.held.get(worker, (0, 0))[:1])
         return number
 
@@ -167,6 +170,7 @@ class FuturesBook(Book):
         super().__init__(run, workers)
         self._burst = burst
         self._rows: dict[int, int] = {}
+        self._counting = Lock()  # what is released is taken in on another thread than reports
         self.touched = perf_counter()  # when something was new
 
     def row(self, number: int) -> int:
@@ -204,28 +208,32 @@ class FuturesBook(Book):
         return run.n_tasks - len(run.done) - len(run.unfinished) + len(self.again)
 
     def note_done(self, rows: Sequence[int]) -> None:
-        if self.run.unfinished:  # one may have been released, but others need it
-            self.run.revive(rows)
-        super().note_done(rows)
+        with self._counting:
+            if self.run.unfinished:  # one may have been released, but others need it
+                self.run.revive(rows)
+            super().note_done(rows)
         self.touched = perf_counter()
 
     def do_again(self, rows: Sequence[int]) -> None:
-        given_up = self.run.unfinished.intersection(rows)
-        self.run.revive(given_up)
-        super().do_again([row for row in rows if row not in given_up])
+        with self._counting:
+            given_up = self.run.unfinished.intersection(rows)
+            self.run.revive(given_up)
+            super().do_again([row for row in rows if row not in given_up])
         self.touched = perf_counter()
 
     def fail(self, failure: Failure, rows: Sequence[int], stop: float) -> None:
         """Note tasks that have failed, the first of them by itself and the others with it."""
-        self.run.fail_tasks(failure, rows, stop)
-        self.again.difference_update(rows)
+        with self._counting:
+            self.run.fail_tasks(failure, rows, stop)
+            self.again.difference_update(rows)
         self.touched = perf_counter()
 
     def give_up(self, rows: Iterable[int]) -> None:
         """Note that tasks are forgotten, those of them that were not done."""
         run = self.run
-        run.unfinished.update([row for row in rows if not run.stop[row]])
-        self.again.difference_update(rows)
+        with self._counting:
+            run.unfinished.update([row for row in rows if not run.stop[row]])
+            self.again.difference_update(rows)
         self.touched = perf_counter()
 
     def unsettled(self) -> list[int]:

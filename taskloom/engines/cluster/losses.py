@@ -28,11 +28,11 @@ class Losses(Placement):
     departed = ""  # the name of the worker with which the last results were lost
 
     def is_not_at(self, task: Task, worker: WorkerState) -> None:
-        """A worker does not have a result after all. If a message brings it just now it is not to be kept."""
+        """A worker does not have a result after all. What may be on its way to there is not to be kept."""
         if worker.number in task.holders:
             worker.dropped.append(task.id)
             task.holders = tuple([holder for holder in task.holders if holder != worker.number])
-            worker.has.discard(task)
+            worker.has.pop(task, None)
             worker.held -= task.nbytes
             self.departed = worker.name
 

@@ -8,6 +8,7 @@ from taskloom.engines.cluster.tasks import (
     ABSENT,
     DONE,
     MASK,
+    READY,
     SENT,
     TRANSIT,
     WAITING,
@@ -17,7 +18,7 @@ from taskloom.engines.cluster.tasks import (
     Task,
     WorkerState,
 )
-from taskloom.engines.cluster.transitions import Transitions, load_of
+from taskloom.engines.cluster.transitions import Transitions
 
 HORIZON = 0.003  # seconds of work that a worker should have in its queue
 UNKNOWN = 0.001  # seconds that a task is expected to take of whose function nothing is known
@@ -36,17 +37,25 @@ class Placement(Transitions):
     def assign(self) -> None:
         """Give work to those who can take it."""
         open_for_work = [worker for worker in self.workers.values() if not worker.leaving and not worker.giving_back]
-        for few in (True, False):
-            for worker in sorted(open_for_work, key=WorkerState.given):
-                while self._has_room(worker, few):
-                    task = self._take(worker)
-                    if task is None:
-                        break
-                    self.dispatch(task, worker)
+        if self._anything_waits():
+            for few in (True, False):
+                for worker in sorted(open_for_work, key=WorkerState.given):
+                    while self._has_room(worker, few) and (task := self._take(worker)) is not None:
+                        self.dispatch(task, worker)
         if len(self.workers) > 1:
-            idle = [worker for worker in open_for_work if not worker.given()]
+            idle = sum([not worker.given() for worker in open_for_work])
             if idle:
-                self._take_from_the_busiest(len(idle), WORTH_A_STEAL)
+                self._take_from_the_busiest(idle, WORTH_A_STEAL)
+
+    def _anything_waits(self) -> bool:
+        """Whether there is anything that could be sent."""
+        for client in self.clients.values():
+            if client.roots or client.ready:
+                return True
+        for worker in self.workers.values():
+            if worker.own or worker.ahead:
+                return True
+        return bool(self.special)
 
     def share(self) -> None:
         """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
@@ -86,31 +95,36 @@ class Placement(Transitions):
 
     def _has_current(self, heap: Heap) -> bool:
         """Take off the top what has changed since it was put there; whether anything is left."""
-        home = heap.home
+        tasks, home = self.tasks, heap.home
         while heap:
-            if self.is_current(heap[0], home):
-                return True
+            task = tasks.get(heap[0] & MASK)
+            if task is not None:
+                if home is None:
+                    if task.state is READY:
+                        return True
+                elif task.home is home and task.state is WAITING and task.local == task.open:
+                    return True
             heappop(heap)
         return False
 
     def _next_ready(self, worker: WorkerState) -> Heap | None:
         """The heap with the next ready task, of the client whose turn it is."""
         may_begin = worker.held < worker.memory_limit or not self._anything_runs()
-        for client in list(self.clients.values()):
-            best: Heap | None = None
-            for heap in (client.ready, client.roots) if may_begin else (client.ready,):
-                if heap and self._has_current(heap) and (best is None or heap[0] < best[0]):
-                    best = heap
+        for client in self.clients.values():
+            ready, roots = client.ready, client.roots
+            best = ready if ready and self._has_current(ready) else None
+            if may_begin and roots and self._has_current(roots) and (best is None or roots[0] < best[0]):
+                best = roots
             if best is not None:
-                self._goes_last(client)
+                if len(self.clients) > 1:
+                    self._goes_last(client)
                 return best
         return None
 
     def _goes_last(self, client: ClientState) -> None:
         """The turn of a client is over."""
-        if len(self.clients) > 1:
-            del self.clients[client.number]
-            self.clients[client.number] = client
+        del self.clients[client.number]
+        self.clients[client.number] = client
 
     def _anything_runs(self) -> bool:
         return any(worker.given() > worker.blocked for worker in self.workers.values())
@@ -136,10 +150,12 @@ class Placement(Transitions):
         """What should run on another worker, for its data are there, but would wait longer than it takes to move."""
         if worker.given():
             return None
-        for other in sorted(self.workers.values(), key=load_of, reverse=True):
-            if other is not worker and other.given() >= other.threads and self._has_current(other.own):
-                return self.tasks[heappop(other.own) & MASK]
-        return None
+        best: WorkerState | None = None
+        for other in self.workers.values():
+            waits = other.own and other is not worker and other.given() >= other.threads
+            if waits and self._has_current(other.own) and (best is None or other.load > best.load):
+                best = other
+        return None if best is None else self.tasks[heappop(best.own) & MASK]
 
     def _take_from_the_busiest(self, idle: int, worth: float) -> None:
         """Have the worker with most to do give back what it has not begun, all but its share."""
@@ -198,7 +214,7 @@ class Placement(Transitions):
     def hold(self, task: Task, worker: WorkerState) -> None:
         """Note that a worker has, or is about to have, a result."""
         task.holders += (worker.number,)
-        worker.has.add(task)
+        worker.has[task] = None
         if task.nbytes:
             worker.held += task.nbytes
             worker.peak = max(worker.peak, worker.held)

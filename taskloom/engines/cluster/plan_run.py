@@ -12,6 +12,7 @@ from taskloom.engines.cluster.compile import PlanDraft
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.gathering import bring, not_brought
 from taskloom.engines.cluster.hearing import Arrival
+from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.reply import Reply, block, waiting
 from taskloom.engines.cluster.session import Session
 from taskloom.engines.cluster.state import Failed, FutureCancelledError, State
@@ -44,9 +45,11 @@ class PlanRun:
 
     def take(self, values: Mapping[int, Any]) -> None:
         """Small results are there."""
-        for id in self.waiting & values.keys():
-            self.values[id] = values[id]
-            self._came(id)
+        waiting = self.waiting
+        for id, value in values.items():
+            if id in waiting:
+                self.values[id] = value
+                self._came(id)
 
     def take_parcel(self, id: int, arrival: Arrival) -> None:
         """A result is there."""
@@ -113,7 +116,7 @@ class PlanRun:
 
     def begin(self, options: Options | None) -> None:
         """Submit it."""
-        slice = self.draft.finish(options, wanted=sorted(self.wanted), named=False, bring=True)
+        slice = self.draft.finish(from_here(options), wanted=sorted(self.wanted), named=False, bring=True)
         if self.wanted:
             self.session.add_run(self)
             self.session.submit_plan(self.draft, slice)

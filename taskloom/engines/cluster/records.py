@@ -101,7 +101,10 @@ class Records:
             bus.started(run)
 
     def released(self, ids: Iterable[int]) -> None:
-        """No future of these is left: those that are not done will not be, unless others need them. Never waits."""
+        """No future of these is left: those that are not done will not be, unless others need them. Never waits.
+
+        Not to be called for what is to be computed without a future, as by `fire_and_forget`.
+        """
         self._released.extend(ids)
 
     # -- on the connection's thread -----------------------------------------------------------------------------------
@@ -179,7 +182,7 @@ class Records:
 
     def joined(self, worker: int, name: str, pid: int, threads: int, memory_limit: int | None = None) -> None:
         """A worker is there. It joins a run when it reports a task of it."""
-        self._workers.members[worker] = Member(name, pid, threads)
+        self._workers.members[worker] = Member(name, pid, threads, perf_counter())
 
     def left(self, worker: int, why: str = "") -> None:
         """A worker is gone."""

@@ -239,7 +239,7 @@ class WorkerState:
     load : the seconds that all of these are expected to take.
     own : ranks of tasks that are ready and should run here, for their data are.
     ahead : ranks of tasks whose open inputs are all in its queue.
-    has : the tasks whose results it holds.
+    has : the tasks whose results it holds, in an order that does not depend on chance.
     moving : when it is leaving, the tasks whose results may have to go elsewhere.
     eager : whether it may have tasks that it has not begun: not if it was asked for some and had none.
     batch, values, packed, dropped, dropped_codes, asks : what is to be told to it. It drops what it has to before it
@@ -263,7 +263,7 @@ class WorkerState:
         self.blocked = 0  # tasks that have freed their slots
         self.own = Heap()
         self.ahead = Heap(self)
-        self.has: set[Task] = set()
+        self.has: dict[Task, None] = {}
         self.functions: set[int] = set()
         self.held = 0.0
         self.peak = 0.0

@@ -168,7 +168,8 @@ class Transitions:
             for dep in task.inputs:
                 if dep.takers and task in dep.takers:
                     dep.takers.remove(task)
-        worker.load = max(0.0, worker.load - task.estimate)
+        given = worker.outstanding or worker.transit
+        worker.load = max(0.0, worker.load - task.estimate) if given else 0.0
         for name, amount in task.options.resources:
             worker.free[name] += amount
         task.worker = None
@@ -222,7 +223,7 @@ class Transitions:
             if worker.packed.pop(id, None) is None and worker.values.pop(id, ABSENT) is ABSENT:
                 worker.dropped.append(id)
                 worker.dropped_bytes += task.nbytes
-            worker.has.discard(task)
+            worker.has.pop(task, None)
             worker.held -= task.nbytes
         task.holders = ()
         task.value = ABSENT

@@ -43,7 +43,7 @@ class WorkerEvents(ClientEvents):
             task.state = DONE
             task.holders = holders
             task.worker = None
-            has.add(task)
+            has[task] = None
             task.value = value_of(id, ABSENT)
             if sizes and id in sizes:
                 size = task.nbytes = sizes[id]
@@ -77,7 +77,7 @@ class WorkerEvents(ClientEvents):
             times = [time for place in kept for time in times[2 * place : 2 * place + 2]]
             ids = [ids[place] for place in kept]
         if worker.leaving:
-            worker.moving += has.intersection([self.tasks.get(id) for id in ids])
+            worker.moving += [task for id in ids if (task := self.tasks.get(id)) in has]
         if ids:
             self._pass_on(number, ids, times, values, sizes, cpu)
         if sizes:

@@ -396,8 +396,8 @@ class Cluster:
         constants: Sequence[Any] = (),
         **more: Any,
     ) -> list[int]:
-        """Submit tasks: key, function and arguments, which are ids or, as -1 - i, constants or, if they are text, plain.
-        Ids below 1000 are places in this slice. Returns the ids of all."""
+        """Submit tasks: key, function and arguments. These are ids, where those below 1000 are places in this slice, or
+        constants, as -1 - i, or text, which is plain. Returns the ids of all."""
         if more:
             options = Options(**more)
         n = len(tasks)

@@ -85,6 +85,26 @@ def test_a_message_brings_any_number_of_files(client: Client, count: int) -> Non
     assert files() == before
 
 
+def test_a_sender_gives_its_parcels_away(client: Client) -> None:
+    for send in (client.connection.send, client.there.send):
+        parcel = client.connection.pack(numpy.zeros(10_000))
+        assert parcel.file >= 0
+        send("submit", parcels=[parcel])
+        assert parcel.file == -1
+    for message in (receive(client.there), client.next_message()):
+        assert message is not None
+        message[2][0].close()
+
+
+def test_files_of_a_message_that_never_comes_are_closed(client: Client) -> None:
+    before = files()
+    client.connection._messages.waiting.append((b"", [os.open(os.devnull, os.O_RDONLY) for _ in range(9)]))
+    client.connection.close()
+    assert receive(client.there) is None
+    client.there.close()
+    assert files() < before
+
+
 def test_threads_send_messages_with_many_files_at_the_same_time(client: Client) -> None:
     def send(thread: int) -> None:
         for number in range(10):

@@ -314,7 +314,8 @@ class Events(RuleBasedStateMachine):
         assert not scheduler.forced
         assert not scheduler.letters
         for number, state in scheduler.workers.items():
-            assert not (state.outstanding or state.transit or state.has or state.strays or state.functions)
+            left = [*state.outstanding, *state.transit, *state.has, *state.strays, *state.functions]
+            assert not left
             assert state.load == 0.0
             assert abs(state.held) < 1e-3
             assert not state.blocked

@@ -276,6 +276,20 @@ def test_silent_ones_hold_nobody_up(door: Door) -> None:
         sock.close()
 
 
+def test_only_so_many_are_listened_to_at_a_time(door: Door) -> None:
+    silent = [knock(door) for _ in range(listener.MOST_PENDING)]
+    with knock(door) as next_one:
+        next_one.send(hello(bytes(32)))
+        next_one.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            next_one.recv(100)
+        silent.pop().close()
+        next_one.settimeout(PATIENCE)
+        assert len(next_one.recv(100)) == handshake.CHALLENGE_LENGTH
+    for sock in silent:
+        sock.close()
+
+
 def test_silent_ones_are_let_go_in_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as are listened to at a time, and more behind them; the good one gets in when their time is over."""
     monkeypatch.setattr(listener, "DEADLINE", 0.2)

@@ -17,7 +17,7 @@ from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.launch import Launcher
 from taskloom.engines.worker.parcel import Parcel
 
-PATIENCE = 5.0  # seconds
+PATIENCE = 20.0  # seconds
 FIRST = 3 << 40  # ids are as large as a client's
 
 
