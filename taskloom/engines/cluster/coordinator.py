@@ -110,6 +110,7 @@ class Coordinator:
         """Have the coordinator's thread call a function, after all that it was given before."""
         self._calls.append((function, args))
         if self._asleep:
+            self._asleep = False  # whoever comes next need not wake it, too
             self._waker.wake()
 
     def close(self) -> None:
