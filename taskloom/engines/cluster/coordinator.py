@@ -326,8 +326,10 @@ class Coordinator:
             self.questions.ask(number, question, what, args, parcels)
         elif kind == "close":
             self.clients.leave(number)
-        else:
+        elif kind in ("release", "cancel", "retry", "gather"):
             getattr(self.scheduler, kind)(number, *fields)
+        else:
+            raise ValueError(f"There is no message {kind!r}.")
 
     # -- what goes out --------------------------------------------------------------------------------------------
 
@@ -352,7 +354,7 @@ class Coordinator:
             self._bury(number, expected=True)
 
     def _close_all(self) -> None:
-        self.clients.close()
-        self.crew.close()
         if self._listener is not None:
             self._listener.close()
+        self.clients.close()
+        self.crew.close()

@@ -1418,6 +1418,7 @@ def _with_inner(is_ours: bool, x: int) -> int:
 def _with_many_inner(is_ours: bool, x: int) -> int:
     if is_ours:
         from taskloom.distributed import get_client
+
         inner = get_client()
         return sum(inner.gather(inner.map(operator.neg, range(x, x + 5))))
     from distributed import worker_client
