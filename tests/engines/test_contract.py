@@ -234,7 +234,7 @@ def test_a_traceback_leads_from_the_call_to_the_users_lines(engine: Engine, obse
     assert [frame.name for frame in shown][-2:] == ["<lambda>", "fail"]
     assert shown[-1].line == "return 1 / x"
     between = {Path(frame.filename).name for frame in shown[1:-2]}
-    assert between <= {"__init__.py", "threaded.py", "multiprocessing.py", "base.py"}, "no engine's own"
+    assert between <= {"__init__.py", "threaded.py", "multiprocessing.py", "client.py", "base.py"}, "no engine's own"
     assert (shown[-1].colno, shown[-1].end_colno) == (11, 16)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 from taskloom.engines.cluster.tasks import Options
+from taskloom.engines.cluster.worker_place import current_task
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
 
@@ -49,6 +51,15 @@ def options_of(
         allow_other_workers=bool(allow_other_workers),
         resources=_resources(resources),
     )
+
+
+def from_here(options: Options | None) -> Options | None:
+    """The options of tasks that the calling thread submits: those of a task go first, as it may wait for them, with
+    others of its kind behind it that would wait, too."""
+    if current_task() is None:
+        return options
+    options = options or Options()
+    return replace(options, priority=options.priority + 1)
 
 
 def worker_names(workers: Any) -> list[str]:

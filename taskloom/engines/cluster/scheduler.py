@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from taskloom.engines.cluster.tasks import DONE, MASK, READY, WAITING, Task, WorkerState
+from taskloom.engines.cluster.tasks import ABSENT, DONE, MASK, READY, RELEASED, WAITING, Task, WorkerState
 from taskloom.engines.cluster.worker_events import WorkerEvents
 from taskloom.engines.processes_errors import describe, died, died_idle
 from taskloom.errors import TaskloomError
@@ -169,12 +169,25 @@ class Scheduler(WorkerEvents):
             if task.state is READY:
                 self.fail(task, error)
 
-    def may_end(self, number: int, force: bool = False) -> bool:
+    def may_end(self, number: int, running: Iterable[int] = (), force: bool = False) -> bool:
         """Whether a worker could be replaced without harm to anything but what was cancelled: it runs nothing else, and
         all that it holds is elsewhere too, or can be computed again."""
         worker = self.workers[number]
         if force:
             return True
-        if worker.outstanding:
+        if any(id in worker.outstanding for id in running):
             return False
-        return all(task.has_function or len(task.holders) > 1 or task.parcel is not None for task in worker.has)
+        here = (number,)
+        seen = {task for task in worker.has if task.holders == here and task.value is ABSENT}
+        todo = list(seen)
+        while todo:
+            task = todo.pop()
+            if task.parcel is not None:
+                continue
+            if not task.has_function:
+                return False
+            for dep in task.inputs:
+                if dep.state is RELEASED and dep not in seen:
+                    seen.add(dep)
+                    todo.append(dep)
+        return True

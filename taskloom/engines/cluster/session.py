@@ -11,6 +11,7 @@ from taskloom.engines.cluster.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.compile import Draft, PlanDraft
 from taskloom.engines.cluster.functions import Functions
 from taskloom.engines.cluster.hearing import Fetch, Hearing
+from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.records import Records
 from taskloom.engines.cluster.reply import Reply
 from taskloom.engines.cluster.state import ELSEWHERE, State
@@ -75,8 +76,6 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
-            if self._given_up:
-                self._flush()
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -84,7 +83,7 @@ class Session(Hearing):
                 return []
             first = self._next
             self._next += n
-            slice, parcels = draft.finish(first, options, named)
+            slice, parcels = draft.finish(first, from_here(options), named)
             made = []
             for id, (key, code) in enumerate(zip(draft.keys, draft.bases, strict=True), first):
                 state = State(id, key, code)
@@ -95,6 +94,8 @@ class Session(Hearing):
             if named:
                 self.records.submitted(first, draft.keys, draft.function_names, draft.args)
             self.connection.send("submit", slice, parcels=parcels)
+            if self._given_up:  # while that is on its way
+                self._flush()
         return made
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:

@@ -282,6 +282,7 @@ class Transitions:
         """A task has failed for good, and with it all that build on it."""
         todo = [culprit]
         hit: dict[int, list[int]] = {culprit.id >> SHIFT: []}
+        failed: list[Task] = []
         while todo:
             task = todo.pop()
             if task.state in (ERRED, DONE, RELEASED, FORGOTTEN) and task is not culprit:
@@ -293,10 +294,12 @@ class Transitions:
             for id, client in (task.wanted or {}).items():
                 hit.setdefault(client, []).append(id)
             todo += (task.dependents or {}).values()
-            self.disappoint(task, error)
+            failed.append(task)
         for client, ids in hit.items():
             known = next((id for id, number in (culprit.wanted or {}).items() if number == client), culprit.id)
             self.tell(client, "erred", known, error, worker, start, stop, attempt, ids)
+        for task in failed:
+            self.disappoint(task, error)
 
     def disappoint(self, task: Task, error: Any) -> None:
         """Tell those who wait for its result that it will not come."""

@@ -170,6 +170,10 @@ class Worker:
             self._free.append(thread)
         return True
 
+    def has_thread(self) -> bool:
+        """Whether there can be one more."""
+        return bool(self._free or self._surplus)
+
     def block(self) -> None:
         """A task waits for others: have one more thread."""
         self.report()

@@ -7,6 +7,8 @@ from typing import Any
 
 from taskloom.engines.cluster.client_events import ClientEvents
 from taskloom.engines.cluster.tasks import ABSENT, DONE, SHIFT, TRANSIT, WAITING, Task, WorkerState
+from taskloom.engines.processes_errors import input_stays
+from taskloom.engines.worker.failure import told
 
 
 class WorkerEvents(ClientEvents):
@@ -267,7 +269,7 @@ class WorkerEvents(ClientEvents):
                 self.withdraw(taker)
                 self.dispatch(taker, holder)
             else:
-                self.fail(taker, error)
+                self.fail(taker, self.pack_error(input_stays(taker.key, task.key, told(error))))
         if holder is not None and holder.leaving:
             self.is_not_at(task, holder)
             self.lose((task,))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskloom.engines.cluster.page import MOST_THREADS
 from taskloom.engines.cluster.worker_stop import NO_TASK
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def current_task() -> tuple[WorkerInfo, int] | None:
 def waiting() -> Iterator[None]:
     """While a task waits for others its place is free: its worker runs another task. Outside of tasks it does nothing.
 
+    Raises
+    ------
+    RecursionError
+        Hundreds of tasks of this worker do so already: there is no thread left for what they wait for.
+
     >>> with waiting():
     ...     pass
     """
@@ -53,6 +59,10 @@ def waiting() -> Iterator[None]:
         return
     running = worker.running
     id = running[thread]
+    if not worker.has_thread():
+        raise RecursionError(
+            f"{MOST_THREADS} tasks of worker {worker.info.name!r} wait for tasks that they have submitted."
+        )
     try:
         running[thread] = NO_TASK  # who cancels the task does not strike before it is noted again
         place.waits = True
