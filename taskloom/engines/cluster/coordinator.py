@@ -124,7 +124,7 @@ class Coordinator:
 
     def _run(self) -> None:
         try:
-            self._watch_crew()
+            self._staff()
             while not self.closed:
                 self._do_calls()
                 self._send_all()
@@ -163,7 +163,7 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or any(worker.dropped for worker in workers):
+        if self._timers or self.stops or self.crew.is_short or any(worker.dropped for worker in workers):
             return LAST_LOOK
         return None
 
@@ -188,6 +188,8 @@ class Coordinator:
             for worker in self.scheduler.workers.values():
                 if worker.dropped and not worker.outstanding:
                     worker.dropped_bytes = LARGE
+        if self.crew.is_short:
+            self._staff()
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
@@ -246,7 +248,7 @@ class Coordinator:
                 parcel.close()
         elif kind == "done":
             self.crew.reported[number] = self.crew.reported.get(number, 0) + len(fields[0])
-            self.crew.idle_deaths = 0
+            self.crew.has_done_something()
             scheduler.done(number, *fields)
         elif kind in ("data", "no_data", "gone"):
             self.stops.has_come(number, fields[0])
@@ -275,15 +277,21 @@ class Coordinator:
         self.questions.lost(number)
         self.stops.forget(number)
         self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
-        if not running and not expected and self.crew.dies_at_once():
-            self.scheduler.no_worker_lives(end.fate, end.last_lines)
-        else:
-            self.crew.replace()
-            self._watch_crew()
+        if not running and not expected:
+            self._died_idle(end.fate, end.last_lines)
+        self._staff()
 
-    def _watch_crew(self) -> None:
-        """Let the scheduler know of workers that were started, and watch their files."""
+    def _died_idle(self, fate: str, last_lines: Sequence[str] = ()) -> None:
+        if self.crew.has_died_idle() and not self.scheduler.workers:
+            self.scheduler.no_worker_lives(fate, last_lines)
+
+    def _staff(self) -> None:
+        """Have the workers that are missing, and watch them."""
         crew = self.crew
+        try:
+            crew.replace()
+        except Exception as error:  # such as for want of memory, or of open files
+            self._died_idle(f"could not be started ({error})")
         for number in crew.newcomers():
             for file in crew.files(number):
                 self._poll.register(file, select.POLLIN)
@@ -297,8 +305,8 @@ class Coordinator:
         self.crew.size = n
         for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
             self.scheduler.retire(number)
-        self.crew.replace()
-        self._watch_crew()
+        self.crew.try_again()
+        self._staff()
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""
@@ -318,6 +326,7 @@ class Coordinator:
         if number not in self.scheduler.clients:
             return
         if kind == "submit":
+            self.crew.try_again()
             self.scheduler.submit(number, fields[0], parcels)
         elif kind == "scatter":
             self.scheduler.scatter(number, fields[0], parcels, *fields[1:])
