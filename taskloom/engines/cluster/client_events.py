@@ -72,6 +72,9 @@ class ClientEvents(Placement):
                 if other is not None:
                     self._meet(client, other, id, code, id in wanted)  # type: ignore[operator]
                     continue
+                if code == NOT_A_FUNCTION:  # it was to be known
+                    self.tell(number, "cancelled", [id], "the cluster knows no such key")
+                    continue
             task = known[id] = Task(id, key, code, args, plain, options)
             if named:
                 task.named = True
@@ -132,9 +135,9 @@ class ClientEvents(Placement):
             task.args = tuple([real.get(arg, arg) for arg in task.args])
 
     def _meet(self, client: ClientState, task: Task, id: int, code: int, wanted: bool) -> None:
-        """A client submits under a name that is known."""
+        """A client submits under a name that is known, or only asks for the result."""
         self.tasks[id] = task
-        if code != task.code and not self._same_function(code, task.code):
+        if code not in (task.code, NOT_A_FUNCTION) and not self._same_function(code, task.code):
             text = (
                 f"Key {describe(task.key)} is in use for a task with another function. You get the result of that one; "
                 "give another key, or release the futures of that one first."
