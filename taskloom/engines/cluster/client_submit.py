@@ -63,6 +63,8 @@ class Submitting(ClusterInfo):
         SerializationError
             The function or an argument cannot be pickled.
         """
+        if kwargs:
+            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
         options = None
@@ -109,6 +111,8 @@ class Submitting(ClusterInfo):
         kwargs : arguments that all calls have.
         workers, retries, resources, priority, allow_other_workers, pure : as for `submit`.
         """
+        if kwargs:
+            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
         if not iterables:
@@ -186,6 +190,11 @@ class Submitting(ClusterInfo):
         hash : False: equal data are not taken for the same.
         """
         return self._do(scatter(self, data, workers, broadcast, hash))
+
+
+def _refuse_actors(kwargs: Mapping[str, Any]) -> None:
+    if "actor" in kwargs or "actors" in kwargs:
+        raise TypeError("There are no actors, unlike in dask.distributed: keep state in a future, and pass it on.")
 
 
 def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:

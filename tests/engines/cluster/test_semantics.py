@@ -11,6 +11,7 @@ import gc
 import operator
 import os
 import pickle
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:distributed"),
     pytest.mark.filterwarnings("ignore:.*unclosed.*:ResourceWarning"),
 ]
+
+LIMIT = 30  # seconds for a test
 
 DIFFERENCES = {
     "test_an_iterator_is_mapped": "iterators are consumed as their calls are submitted; dask refuses them",
@@ -98,6 +101,20 @@ def shared(side: Side, cluster: Any) -> Iterator[Any]:
         client.wait_for_workers(2)
         client.gather(client.map(abs, range(4), pure=False))
         yield client
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    """A test that hangs fails."""
+
+    def ring(*_: Any) -> None:
+        raise AssertionError("the test hangs")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -549,7 +566,7 @@ def test_a_future_that_is_released_goes(client: Any) -> None:
     key = future.key
     assert client.who_has(future)[key]
     future.release()
-    until(lambda: key not in client.who_has() or not client.who_has()[key])
+    until(lambda: not client.who_has().get(key))
 
 
 def test_the_last_reference_releases(client: Any) -> None:
@@ -627,6 +644,7 @@ def test_a_cancelled_task_that_waits_does_not_run(client: Any, gate: Path, tmp_p
     until(lambda: sum(map(len, client.processing().values())) >= 2)
     future = client.submit(note, str(tmp_path / "ran"), "x", pure=False)
     client.cancel(future)
+    client.run(os.getpid)  # the workers know by now
     gate.touch()
     client.gather(blockers)
     client.gather(client.map(inc, range(4), pure=False))
