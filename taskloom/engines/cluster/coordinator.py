@@ -163,7 +163,12 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or self.crew.is_short or any(worker.dropped for worker in workers):
+        if (
+            self._timers
+            or self.stops
+            or self.crew.is_short
+            or any(worker.dropped or worker.dropped_codes for worker in workers)
+        ):
             return LAST_LOOK
         return None
 
@@ -186,7 +191,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if worker.dropped and not worker.outstanding:
+                if (worker.dropped or worker.dropped_codes) and not worker.outstanding:
                     worker.dropped_bytes = LARGE
         if self.crew.is_short:
             self._staff()

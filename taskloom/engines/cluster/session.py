@@ -197,8 +197,11 @@ class Session(Hearing):
                     del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
+        self.records.released(ids)
+        forgotten = self.functions.forgotten
+        while forgotten:
+            ids.append(forgotten.pop())
         if ids and not self.gone:
-            self.records.released(ids)
             self.connection.send("release", ids)
 
     # -- asking ---------------------------------------------------------------------------------------------------
