@@ -30,7 +30,7 @@ test: $(VENV)/.installed-test chromium ## run all tests, those in a real browser
 lab: $(VENV)/.installed-demo ## open JupyterLab on the quickstart notebook
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(QUICKSTART)
 
-bench: $(VENV)/.installed-test ## measure the overhead per task against other schedulers
+bench: $(VENV)/.installed-bench ## measure the overhead per task against other schedulers
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
@@ -58,6 +58,11 @@ $(VENV)/.installed-test: pyproject.toml $(VENV)/.created
 	@echo "Installing taskloom and what its tests need into $(VENV) (once, one to two minutes) ..."
 	$(call install,test)
 	@touch $(VENV)/.installed-demo $@ # the test extra holds the demo extra
+
+$(VENV)/.installed-bench: pyproject.toml $(VENV)/.created
+	@echo "Installing taskloom and whom it is measured against into $(VENV) (once, two minutes) ..."
+	$(call install,bench)
+	@touch $(VENV)/.installed-demo $(VENV)/.installed-test $@ # the bench extra holds the others
 
 $(VENV)/.created:
 	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { \

@@ -8,6 +8,9 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks import (
+    cluster,
+    cluster_hand_over,
+    futures,
     hand_over,
     imports,
     latency,
@@ -18,6 +21,7 @@ from benchmarks import (
     overhead,
     processes,
     recording,
+    rsds,
     scaling,
     views,
 )
@@ -34,6 +38,10 @@ BENCHMARKS = {
     "processes": processes,
     "hand_over": hand_over,
     "metg_processes": metg_processes,
+    "cluster": cluster,
+    "futures": futures,
+    "cluster_hand_over": cluster_hand_over,
+    "rsds": rsds,
     "recording": recording,
     "views": views,
     "imports": imports,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, sleep
 from typing import Any
@@ -19,6 +17,7 @@ from benchmarks import graphs
 from benchmarks.contenders import WORKERS, process_pool, taskloom_processes
 from benchmarks.graphs import Case
 from benchmarks.report import Promise, Report, at_least, at_most, micro, times
+from benchmarks.round_trip import echo, repeat
 from benchmarks.rounds import Effort, interleave
 
 COLD = {"flat": 25, "stencil": 10, "tree": 15}  # times faster than dask's engine as it comes, at least
@@ -77,44 +76,15 @@ def _one_task(effort: Effort) -> Promise:
     """A warm run of one task, in round trips between two processes."""
     calls = effort.choose(500, 20)
     case = graphs.flat(1)
-    ours, trips = [], []
-    for _ in range(effort.rounds):  # one after the other, so that both have the same neighbours
-        ours.append(_mean(partial(taskloom_processes, *case), calls))
-        trips.append(_round_trip(calls))
-    ratio = median(mine / trip for mine, trip in zip(ours, trips, strict=True))
-    what = f"one task, warm ({micro(median(ours))} µs), in round trips of a socket pair ({micro(median(trips))} µs)"
-    return at_most(what, ratio, ROUND_TRIPS, "")
-
-
-def _round_trip(calls: int) -> float:
-    """Seconds of one round trip of a byte to another process."""
-    here, there = socket.socketpair()
-    process = get_context("fork").Process(target=_echo, args=(there, calls + 10))
-    process.start()
-    _ask(here, 10)
-    seconds = _mean(partial(_ask, here, 1), calls)
-    process.join()
-    here.close()
-    there.close()
-    return seconds
-
-
-def _echo(sock: socket.socket, calls: int) -> None:
-    for _ in range(calls):
-        sock.send(sock.recv(1))
-
-
-def _ask(sock: socket.socket, calls: int) -> None:
-    for _ in range(calls):
-        sock.send(b"x")
-        sock.recv(1)
-
-
-def _mean(call: Callable[[], object], calls: int) -> float:
-    begun = perf_counter()
-    for _ in range(calls):
-        call()
-    return (perf_counter() - begun) / calls
+    with echo() as ask:
+        players = {
+            "ours": partial(repeat, partial(taskloom_processes, *case), calls),
+            "trip": partial(repeat, ask, calls),
+        }
+        measured = interleave(players, effort.rounds)
+    ours, trip = (micro(measured.median(name) / calls) for name in players)
+    what = f"one task, warm ({ours} µs), in round trips of a socket pair ({trip} µs)"
+    return at_most(what, measured.ratio("ours", "trip"), ROUND_TRIPS, "")
 
 
 def _hand_over(effort: Effort) -> list[Promise]:

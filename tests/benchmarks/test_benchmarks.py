@@ -20,6 +20,10 @@ TITLES = [
     "Worker processes",
     "Hand-over",
     "METG of worker processes",
+    "Cluster: whole graphs",
+    "Futures",
+    "Cluster: hand-over and start",
+    "Shapes of the RSDS benchmark",
     "Recording and listening",
     "Views",
     "Imports",
@@ -29,7 +33,7 @@ TITLES = [
 
 def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

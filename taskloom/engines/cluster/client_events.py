@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from taskloom.engines.cluster.placement import Placement
+from taskloom.engines.cluster.losses import Losses
 from taskloom.engines.cluster.tasks import (
     ABSENT,
     DONE,
@@ -24,7 +24,7 @@ from taskloom.errors import TaskloomError
 NOT_A_FUNCTION = -1  # the code of data
 
 
-class ClientEvents(Placement):
+class ClientEvents(Losses):
     """The events that come from clients."""
 
     def client_joined(self, number: int) -> None:
@@ -39,25 +39,29 @@ class ClientEvents(Placement):
             return
         tasks = list(client.futures.values())
         for id, task in list(client.futures.items()):
-            self._want_no_more(task, number, id)
+            self._want_no_more(task, client, id)
         self.let_go(tasks, "cancel")
-        orphans = [rank for heap in (client.ready, client.roots) for rank in heap if self._is_ready(rank)]
         del self.clients[number]
-        for rank in orphans:
-            self.offer(self.tasks[rank & MASK])
+        for code in client.codes:
+            self.use_no_more(code)
+        for rank in {*client.ready, *client.roots}:
+            if self.is_current(rank, None):
+                self.offer(self.tasks[rank & MASK])
 
     def submit(self, number: int, tasks: Slice, parcels: Sequence[Any]) -> None:
         """A client submits tasks. Those of its names that are known already are not run a second time."""
         client = self.clients[number]
-        known = self.tasks
+        known, users = self.tasks, self.users
         for code, parcel in tasks.functions.items():
             self.functions[code] = parcels[parcel]
+            users[code] = 1
+            client.codes.add(code)
         for id, parcel in tasks.data.items():
             data = known[id] = Task(id, f"data-{id & ((1 << SHIFT) - 1)}", NOT_A_FUNCTION, (), (), None)
             data.state, data.parcel, data.nbytes = DONE, parcels[parcel], parcels[parcel].nbytes
         options, named = tasks.options, tasks.named
-        ready: list[Task] = []
-        wanted = set(tasks.wanted) if named else None
+        new: list[Task] = []
+        met: list[tuple[int, int, Task]] = []
         broken: list[Task] = []
         for id, key, code, args, plain in zip(
             range(tasks.first, tasks.first + len(tasks.keys)),
@@ -70,89 +74,101 @@ class ClientEvents(Placement):
             if named:
                 other = self.names.get(key)
                 if other is not None:
-                    self._meet(client, other, id, code, id in wanted)  # type: ignore[operator]
+                    known[id] = other
+                    met.append((id, code, other))
                     continue
-                if code == NOT_A_FUNCTION:  # it was to be known
-                    self.tell(number, "cancelled", [id], "the cluster knows no such key")
-                    continue
+            if code < 0:  # a future of what should be known
+                self.tell(number, "cancelled", [id], f"The cluster knows no task with the key {describe(key)}.")
+                continue
             task = known[id] = Task(id, key, code, args, plain, options)
+            new.append(task)
+            users[code] += 1
             if named:
                 task.named = True
                 self.names[key] = task
             if args:
-                sources = [arg for arg in args if arg >= 0]
-                if sources:
-                    self._link(task, sources, broken)
-            if not task.open and task.state is WAITING:
-                ready.append(task)
+                self._link(task, args, broken)
         for id in tasks.wanted:
-            task = known.get(id)  # type: ignore[assignment]
-            if task is not None and id not in client.futures:
-                self._want(task, client, id)
-                if tasks.bring and task.askers is None:
-                    task.askers = [number]
+            if id not in known:
+                continue
+            self._want(known[id], client, id)
+            if tasks.bring:
+                self.gather(number, (id,))
+        for id, code, task in met:
+            self._meet(client, task, id, code)
         for task in broken:
-            self.fail(task, task.error)
-        for task in ready:
             if task.state is WAITING:
+                self.fail(task, task.error)
+        useless = [task for task in new if not (task.wanted or task.dependents)]
+        if useless or tasks.data:  # data may have belonged to tasks that were known
+            self.let_go([*useless, *(known[id] for id in tasks.data)])
+        for task in new:
+            if not task.open and task.state is WAITING:
                 self.offer(task)
-        if tasks.data:  # some may have belonged to tasks that were known
-            self.let_go([known[id] for id in tasks.data if id in known])
 
-    def _link(self, task: Task, sources: list[int], broken: list[Task]) -> None:
+    def _link(self, task: Task, args: tuple[int, ...], broken: list[Task]) -> None:
         """Connect a task with its inputs."""
-        known = self.tasks
-        try:
-            if len(sources) == 1:
-                inputs: tuple[Task, ...] = (known[sources[0]],)
-            else:
-                inputs = tuple(dict.fromkeys([known[source] for source in sources]))
-        except KeyError:
-            inputs = tuple(dict.fromkeys([known[source] for source in sources if source in known]))
-            task.error = self.pack_error(_unknown_input(task))
-            broken.append(task)
-        task.inputs = inputs
-        id = task.id
-        for dep in inputs:
+        known, id = self.tasks, task.id
+        inputs: list[Task] = []
+        real: dict[int, int] | None = None  # ids of inputs that are known by another client's
+        for arg in args:
+            if arg < 0:
+                continue
+            dep = known.get(arg)
+            if dep is None:
+                task.error = self.pack_error(_unknown_input(task))
+                broken.append(task)
+                continue
+            if dep.id != arg:
+                real = real or {}
+                real[arg] = dep.id
             users = dep.dependents
             if users is None:
                 dep.dependents = {id: task}
+            elif id in users:  # it is taken twice
+                continue
             else:
                 users[id] = task
+            inputs.append(dep)
+            dep.heirs += 1
             state = dep.state
             if state is not DONE:
                 task.open += 1
-                if state is SENT:  # it may be sent ahead
+                if state is SENT:
                     if task.home is None:
-                        task.home, task.local = dep.worker, 0
+                        task.home = dep.worker
                     if task.home is dep.worker:
                         task.local += 1
                 elif state is ERRED:
                     task.error = dep.error
                     broken.append(task)
-        if not {dep.id for dep in inputs}.issubset(sources):  # known by another client's id
-            real = {source: known[source].id for source in sources if source in known}
-            task.args = tuple([real.get(arg, arg) for arg in task.args])
+        task.inputs = tuple(inputs)
+        if real is not None:
+            task.args = tuple([real.get(arg, arg) for arg in args])
+        if task.local == task.open > 0:
+            self.consider_ahead(task)
 
-    def _meet(self, client: ClientState, task: Task, id: int, code: int, wanted: bool) -> None:
-        """A client submits under a name that is known, or only asks for the result."""
-        self.tasks[id] = task
-        if code not in (task.code, NOT_A_FUNCTION) and not self._same_function(code, task.code):
+    def _meet(self, client: ClientState, task: Task, id: int, code: int) -> None:
+        """A client has submitted under a name that was known."""
+        if code >= 0 and code != task.code and not self._same_function(code, task.code):
             text = (
                 f"Key {describe(task.key)} is in use for a task with another function. You get the result of that one; "
                 "give another key, or release the futures of that one first."
             )
             self.tell(client.number, "said", text, task.key)
-        if wanted:
-            self._want(task, client, id)
-            if task.state is DONE:
-                self._tell_done(client.number, task, id)
-            elif task.state is ERRED:
-                self.tell(client.number, "erred", id, task.error, -1, 0.0, 0.0, 1, [id])
+        if id not in client.futures:
+            del self.tasks[id]
+        elif task.state is DONE:
+            self._tell_done(client.number, task, id)
+        elif task.state is ERRED:
+            self.tell(client.number, "erred", id, task.error, -1, 0.0, 0.0, 1, [id])
 
     def _same_function(self, code: int, other: int) -> bool:
         one, two = self.functions.get(code), self.functions.get(other)
-        return one is not None and two is not None and one.payload == two.payload
+        if one is None or two is None:
+            return False
+        payload = getattr(one, "payload", None)
+        return one.value() is two.value() if payload is None else payload == two.payload
 
     def _tell_done(self, client: int, task: Task, id: int) -> None:
         values = {} if task.value is ABSENT else {id: task.value}
@@ -161,29 +177,31 @@ class ClientEvents(Placement):
     def _want(self, task: Task, client: ClientState, id: int) -> None:
         if task.wanted is None:
             task.wanted = {}
-        task.wanted[client.number] = id
+        task.wanted[id] = client.number
         client.futures[id] = task
 
-    def _want_no_more(self, task: Task, number: int, id: int) -> None:
+    def _want_no_more(self, task: Task, client: ClientState, id: int) -> None:
         """A client has no future of a task any more by this id."""
-        self.clients[number].futures.pop(id, None)
+        client.futures.pop(id, None)
         if id != task.id:
             self.tasks.pop(id, None)
-        if task.wanted and task.wanted.get(number) == id:
-            del task.wanted[number]
-            if not task.wanted:
-                task.wanted = None
+        if task.wanted:
+            task.wanted.pop(id, None)
 
     def release(self, number: int, ids: Iterable[int]) -> None:
-        """A client has no future of these any more."""
-        futures = self.clients[number].futures
+        """A client has no future of these any more, or, of functions, will not use them for further tasks."""
+        client = self.clients[number]
+        futures, codes = client.futures, client.codes
         tasks = []
         for id in ids:
             task = futures.get(id)
             if task is not None:
-                self._want_no_more(task, number, id)
+                self._want_no_more(task, client, id)
                 if not (task.wanted or task.dependents):
                     tasks.append(task)
+            elif id in codes:
+                codes.remove(id)
+                self.use_no_more(id)
         if tasks:
             self.let_go(tasks)
 
@@ -199,10 +217,10 @@ class ClientEvents(Placement):
                     todo.append(user)
         told: dict[int, list[int]] = {}
         for task in hit:
-            for client, id in list((task.wanted or {}).items()):
+            for id, client in list((task.wanted or {}).items()):
                 if force or client == number:
                     told.setdefault(client, []).append(id)
-                    self._want_no_more(task, client, id)
+                    self._want_no_more(task, self.clients[client], id)
         for client, cancelled in told.items():
             self.tell(client, "cancelled", cancelled, "" if client == number else "Another client has cancelled it.")
         if force:
@@ -221,18 +239,20 @@ class ClientEvents(Placement):
                     todo.append(other)
         told: dict[int, list[int]] = {}
         for task in again:
-            task.state, task.error, task.blamed = WAITING, None, None
+            task.state, task.blamed = WAITING, None
             task.raised = task.attempts = task.open = task.local = 0
             task.home = None
-            for client, id in (task.wanted or {}).items():
+            for id, client in (task.wanted or {}).items():
                 told.setdefault(client, []).append(id)
-        for client, pending in told.items():
-            self.tell(client, "again", pending)
+        self.tell_futures(told, "again")
         for task in again:
             task.open = sum([dep.state is not DONE for dep in task.inputs])
         for task in again:
-            if not task.has_function:
-                self.fail(task, self.pack_error(self._gone(task)))
+            if task.state is not WAITING:
+                continue
+            error, task.error = task.error, None
+            if not task.has_function or {arg for arg in task.args if arg >= 0} != {dep.id for dep in task.inputs}:
+                self.fail(task, error)  # there is nothing that could be run
             elif not task.open:
                 self.offer(task)
 
@@ -245,19 +265,21 @@ class ClientEvents(Placement):
             elif task.state is ERRED:
                 self.tell(number, "no_data", id, task.error)
             else:
-                task.askers = [*(task.askers or ()), number]
+                if task.askers is None:
+                    task.askers = []
+                task.askers.append((number, id))
                 if task.state is DONE:
                     self._bring(task)
 
     def _bring(self, task: Task) -> None:
         """Have a result brought to the clients that asked for it. What is small they have, or get in a message."""
         if task.value is not ABSENT:
-            for client in task.askers or ():
-                self._tell_done(client, task, (task.wanted or {}).get(client, task.id))
+            for client, id in task.askers or ():
+                self._tell_done(client, task, id)
             task.askers = None
         elif task.parcel is not None:
-            for client in task.askers or ():
-                self.tell(client, "data", (task.wanted or {}).get(client, task.id), parcels=(task.parcel,))
+            for client, id in task.askers or ():
+                self.tell(client, "data", id, parcels=(task.parcel,))
             task.askers = None
         else:
             self.fetch(task)

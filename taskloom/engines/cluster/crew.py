@@ -52,7 +52,8 @@ class Crew:
         self.size = 0
         self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
         self.reported: dict[int, int] = {}
-        self.idle_deaths = 0
+        self._idle_deaths = 0
+        self._gave_up = False
         self._started = 0
         self._new: list[int] = []
         self._files: dict[int, tuple[int, str]] = {}
@@ -76,9 +77,14 @@ class Crew:
         except Exception as error:
             raise ConfigError(f"A worker could not be started: {error}") from error
 
+    @property
+    def is_short(self) -> bool:
+        """Whether workers are missing that are to be started."""
+        return len(self.workers) < self.size and not self._gave_up
+
     def replace(self) -> None:
-        """Start those that are missing."""
-        if len(self.workers) < self.size:
+        """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
+        if self.is_short:
             keeper.do(self._start)
 
     def _start(self) -> None:
@@ -149,10 +155,21 @@ class Crew:
         before, self._oom_kills = self._oom_kills, kills()
         return self._oom_kills > before and worker.fate() == f"was killed by {signal.SIGKILL.name}"
 
-    def dies_at_once(self) -> bool:
-        """Whether workers end again and again before they have done anything."""
-        self.idle_deaths += 1
-        return self.idle_deaths > DIES_AT_ONCE * max(1, self.size)
+    def has_died_idle(self) -> bool:
+        """A worker has ended outside of any task, or not even begun: returns whether no more are started for that."""
+        self._idle_deaths += 1
+        self._gave_up = self._idle_deaths > DIES_AT_ONCE * max(1, self.size)
+        return self._gave_up
+
+    def has_done_something(self) -> None:
+        """A worker has run tasks."""
+        self._idle_deaths = 0
+
+    def try_again(self) -> None:
+        """Let workers be started although they ended again and again: each of them once."""
+        if self._gave_up:
+            self._gave_up = False
+            self._idle_deaths -= max(1, self.size)
 
     def close(self) -> None:
         """End all."""

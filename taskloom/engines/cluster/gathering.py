@@ -9,6 +9,8 @@ from taskloom.engines.cluster.reply import Reply
 from taskloom.engines.cluster.session import Session
 from taskloom.engines.cluster.state import ELSEWHERE, State
 from taskloom.engines.processes_errors import result_stays
+from taskloom.errors import TaskloomError
+from taskloom.graph import Key
 
 ROUNDS = 20  # times that results may get lost on their way before that is an error
 
@@ -94,5 +96,14 @@ async def _fetch(session: Session, wanted: dict[int, State], values: dict[int, A
             if state.status != "finished":  # its end came in between: that is the outcome
                 complete = False
             elif errors == "raise":
-                raise session.connection.unpack_error(fetch.failures[id])
+                raise not_brought(state.key, session.connection.unpack_error(fetch.failures[id]))
     return complete
+
+
+def not_brought(key: Key, error: BaseException) -> BaseException:
+    """What is raised for a result that did not come: pickling it has raised an error, or ours says why."""
+    if isinstance(error, TaskloomError):
+        return error
+    stays = result_stays(key, error)
+    stays.__cause__ = error
+    return stays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappop
 
 from taskloom.engines.cluster.tasks import (
     ABSENT,
@@ -12,6 +12,8 @@ from taskloom.engines.cluster.tasks import (
     SENT,
     TRANSIT,
     WAITING,
+    ClientState,
+    Heap,
     Requirement,
     Task,
     WorkerState,
@@ -35,17 +37,30 @@ class Placement(Transitions):
     def assign(self) -> None:
         """Give work to those who can take it."""
         open_for_work = [worker for worker in self.workers.values() if not worker.leaving and not worker.giving_back]
-        for few in (True, False):
-            for worker in sorted(open_for_work, key=WorkerState.given):
-                while self._has_room(worker, few):
-                    task = self._take(worker)
-                    if task is None:
-                        break
-                    self._dispatch(task, worker)
+        if self._anything_waits():
+            self._hand_out(open_for_work)
         if len(self.workers) > 1:
-            idle = [worker for worker in open_for_work if not worker.given()]
+            idle = sum([not worker.given() for worker in open_for_work])
             if idle:
-                self._take_from_the_busiest(len(idle), WORTH_A_STEAL)
+                self._take_from_the_busiest(idle, WORTH_A_STEAL)
+
+    def _hand_out(self, workers: list[WorkerState]) -> None:
+        for few in (True, False):
+            for worker in sorted(workers, key=WorkerState.given):
+                while self._has_room(worker, few) and (task := self._take(worker)) is not None:
+                    self.dispatch(task, worker)
+                if not self._anything_waits():
+                    return
+
+    def _anything_waits(self) -> bool:
+        """Whether there is anything that could be sent."""
+        for client in self.clients.values():
+            if client.roots or client.ready:
+                return True
+        for worker in self.workers.values():
+            if worker.own or worker.ahead:
+                return True
+        return bool(self.special)
 
     def share(self) -> None:
         """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
@@ -65,70 +80,63 @@ class Placement(Transitions):
 
     def _take(self, worker: WorkerState) -> Task | None:
         """A task for a worker, or None: of all that it could do, the one that comes first."""
-        best: list[int] | None = None
-        for heap, check in ((worker.own, self._is_ready), (worker.ahead, worker)):
-            if heap:
-                self._clean(heap, check)
-                if heap and (best is None or heap[0] < best[0]):
-                    best = heap
+        best: Heap | None = None
+        for heap in (worker.own, worker.ahead):
+            if heap and self._has_current(heap) and (best is None or heap[0] < best[0]):
+                best = heap
         if self.special:
             best = self._better_special(worker, best)
-        ready = self._next_ready(worker)
-        if ready is not None and (best is None or ready[0] < best[0]):
-            best = ready
+        if best is None or len(self.clients) == 1:
+            ready = self._next_ready(worker)
+            if ready is not None and (best is None or ready[0] < best[0]):
+                best = ready
+        else:  # ranks of different clients do not compare: they take turns with what is to run just here
+            self.turn += 1
+            if self.turn & 1:
+                best = self._next_ready(worker) or best
         if best is None:
             return self._from_others(worker)
         return self.tasks[heappop(best) & MASK]
 
-    def _is_ready(self, rank: int) -> bool:
-        task = self.tasks.get(rank & MASK)
-        return task is not None and task.state is READY
-
-    def _clean(self, heap: list[int], check: object) -> None:
-        """Take off the top what has changed since it was put there."""
-        tasks = self.tasks
-        if check.__class__ is WorkerState:
-            while heap:
-                task = tasks.get(heap[0] & MASK)
-                if task is not None and task.state is WAITING and task.home is check and task.local == task.open > 0:
-                    return
-                heappop(heap)
-            return
+    def _has_current(self, heap: Heap) -> bool:
+        """Take off the top what has changed since it was put there; whether anything is left."""
+        tasks, home = self.tasks, heap.home
         while heap:
             task = tasks.get(heap[0] & MASK)
-            if task is not None and task.state is READY:
-                return
+            if task is not None:
+                if home is None:
+                    if task.state is READY:
+                        return True
+                elif task.home is home and task.state is WAITING and task.local == task.open:
+                    return True
             heappop(heap)
+        return False
 
-    def _next_ready(self, worker: WorkerState) -> list[int] | None:
+    def _next_ready(self, worker: WorkerState) -> Heap | None:
         """The heap with the next ready task, of the client whose turn it is."""
-        clients = self.clients
-        room = worker.held < worker.memory_limit
-        if len(clients) > 1:
-            order = list(clients.values())
-            start = self.turn % len(order)
-            order = order[start:] + order[:start]
-        else:
-            order = list(clients.values())
-        for client in order:
-            best = None
-            for heap in (client.ready, client.roots):
-                if heap and (room or heap is client.ready or not self._anything_runs()):
-                    self._clean(heap, None)
-                    if heap and (best is None or heap[0] < best[0]):
-                        best = heap
+        may_begin = worker.held < worker.memory_limit or not self._anything_runs()
+        for client in self.clients.values():
+            ready, roots = client.ready, client.roots
+            best = ready if ready and self._has_current(ready) else None
+            if may_begin and roots and self._has_current(roots) and (best is None or roots[0] < best[0]):
+                best = roots
             if best is not None:
-                self.turn += 1
+                if len(self.clients) > 1:
+                    self._goes_last(client)
                 return best
         return None
 
-    def _anything_runs(self) -> bool:
-        return any(worker.given() for worker in self.workers.values())
+    def _goes_last(self, client: ClientState) -> None:
+        """The turn of a client is over."""
+        del self.clients[client.number]
+        self.clients[client.number] = client
 
-    def _better_special(self, worker: WorkerState, best: list[int] | None) -> list[int] | None:
+    def _anything_runs(self) -> bool:
+        return any(worker.given() > worker.blocked for worker in self.workers.values())
+
+    def _better_special(self, worker: WorkerState, best: Heap | None) -> Heap | None:
         for requirement, heap in list(self.special.items()):
-            self._clean(heap, None)
-            if not heap:
+            if not self._has_current(heap):
                 del self.special[requirement]
             elif self._may_take(worker, requirement) and (best is None or heap[0] < best[0]):
                 best = heap
@@ -147,23 +155,26 @@ class Placement(Transitions):
         """What should run on another worker, for its data are there, but would wait longer than it takes to move."""
         if worker.given():
             return None
-        for other in sorted(self.workers.values(), key=_load, reverse=True):
-            if other is not worker and other.own:
-                self._clean(other.own, None)
-                if other.own and other.given() >= other.threads:
-                    return self.tasks[heappop(other.own) & MASK]
-        return None
+        best: WorkerState | None = None
+        for other in self.workers.values():
+            waits = other.own and other is not worker and other.given() >= other.threads
+            if waits and self._has_current(other.own) and (best is None or other.load > best.load):
+                best = other
+        return None if best is None else self.tasks[heappop(best.own) & MASK]
 
     def _take_from_the_busiest(self, idle: int, worth: float) -> None:
         """Have the worker with most to do give back what it has not begun, all but its share."""
         best: WorkerState | None = None
+        most = 0
         for worker in self.workers.values():
-            movable = len(worker.outstanding) > worker.threads and not worker.giving_back and worker.load > worth
-            if movable and (best is None or worker.load > best.load):
-                best = worker
+            if worker.giving_back or worker.leaving or not worker.eager or worker.load <= worth:
+                continue
+            queued = len(worker.outstanding) + len(worker.strays) - worker.threads - worker.blocked
+            if queued > 0 and worker.outstanding and (best is None or worker.load > best.load):
+                best, most = worker, queued
         if best is None:
             return
-        count = max(1, (len(best.outstanding) - best.threads) * idle // (idle + 1))
+        count = max(1, most * idle // (idle + 1))
         tail = [task for task in list(best.outstanding.values())[-count:] if task.options.workers is None]
         if tail:
             best.giving_back = True
@@ -171,7 +182,7 @@ class Placement(Transitions):
 
     # -- sending --------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, task: Task, worker: WorkerState) -> None:
+    def dispatch(self, task: Task, worker: WorkerState) -> None:
         """Send a task to a worker, or first for those of its inputs that are elsewhere."""
         number = worker.number
         lacking: list[Task] | None = None
@@ -208,7 +219,7 @@ class Placement(Transitions):
     def hold(self, task: Task, worker: WorkerState) -> None:
         """Note that a worker has, or is about to have, a result."""
         task.holders += (worker.number,)
-        worker.has.add(task)
+        worker.has[task] = None
         if task.nbytes:
             worker.held += task.nbytes
             worker.peak = max(worker.peak, worker.held)
@@ -225,6 +236,9 @@ class Placement(Transitions):
         task.state = SENT
         worker.outstanding[task.id] = task
         worker.batch.append(task)
+        worker.eager = True
+        if worker.strays:
+            worker.strays.discard(task.id)
         if task.dependents:
             for user in task.dependents.values():
                 home = user.home
@@ -233,9 +247,11 @@ class Placement(Transitions):
                     user.local = 0
                 if home is worker:
                     user.local += 1
-                    if user.local == user.open and user.state is WAITING and user.options.requirement is None:
-                        heappush(worker.ahead, user.rank)
+                    if user.local == user.open:
+                        self.consider_ahead(user)
 
-
-def _load(worker: WorkerState) -> float:
-    return worker.load
+    def consider_ahead(self, task: Task) -> None:
+        """All its open inputs are in the queue of one worker: it may be sent there before they are done."""
+        home = task.home
+        if home is not None and task.state is WAITING and task.options.requirement is None:
+            self.push(home.ahead, task)

@@ -10,7 +10,7 @@ from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.compile import PlanDraft
 from taskloom.engines.cluster.future import Future
-from taskloom.engines.cluster.gathering import bring
+from taskloom.engines.cluster.gathering import bring, not_brought
 from taskloom.engines.cluster.hearing import Arrival
 from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.reply import Reply, block, waiting
@@ -60,14 +60,14 @@ class PlanRun:
     def refuse(self, id: int, packed: Any) -> None:
         """A result cannot be brought."""
         if id in self.waiting:
-            self.culprit = id - self.first
-            self._end(Failed(packed, self.session.connection.unpack_error))
+            task = id - self.first
+            key, unpack = self.plan.keys[task], self.session.connection.unpack_error
+            self._end(Failed(packed, lambda packed: not_brought(key, unpack(packed))), task)
 
     def failed(self, id: int, failure: Failed, ids: Iterable[int]) -> None:
         """A task has failed, and with it others."""
         if self.first <= id < self.beyond:
-            self.culprit = id - self.first
-            self._end(failure)
+            self._end(failure, id - self.first)
         elif not self.waiting.isdisjoint(ids):  # an input from elsewhere
             self._end(failure)
 
@@ -85,9 +85,9 @@ class PlanRun:
         if not self.waiting:
             self.over.resolve()
 
-    def _end(self, error: BaseException | Failed) -> None:
+    def _end(self, error: BaseException | Failed, culprit: int = -1) -> None:
         if self.error is None:
-            self.error = error
+            self.error, self.culprit = error, culprit
             self.over.resolve()
 
     # -- in the thread that called --------------------------------------------------------------------------------

@@ -76,8 +76,6 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
-            if self._given_up:
-                self._flush()
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -96,6 +94,8 @@ class Session(Hearing):
             if named:
                 self.records.submitted(first, draft.keys, draft.function_names, draft.args)
             self.connection.send("submit", slice, parcels=parcels)
+            if self._given_up:  # while that is on its way
+                self._flush()
         return made
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:

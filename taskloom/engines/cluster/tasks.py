@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,9 +11,11 @@ from taskloom.graph import Key
 SHIFT = 40  # a client makes up ids: its own number, and below this bit a count
 MASK = (1 << 53) - 1  # the bits of an id within a rank
 
+LEAST_LIMIT = 4096  # entries of a heap up to which it is not looked through
+
 ABSENT: Final = object()  # where there is no value
 
-# What becomes of a task. Released is one that was done and whose result nobody needs: it can be computed again.
+# What becomes of a task. The result of a released one nobody needs, but it may have to be computed again for its heirs.
 WAITING = "waiting"  # for inputs
 READY = "ready"
 TRANSIT = "in transit"  # a worker was chosen, to which inputs are on their way
@@ -112,7 +115,8 @@ class Task:
     rank : tasks with lower ones go first.
     inputs : the tasks whose results it takes, each once.
     dependents : the tasks that are to take its result, by id; None while there are none.
-    wanted : the clients that have a future of it, and the id that each of them knows it by; None for nobody.
+    heirs : how many tasks that may have to be computed, or computed again, take its result.
+    wanted : the futures of it: the ids that clients know it by, and the numbers of those; None where there are none.
     open : how many inputs are not done.
     home : the worker that has its open inputs in its queue, as far as they have been sent; `local`: how many those are.
     worker : the worker to which it was sent.
@@ -120,7 +124,9 @@ class Task:
     holders : the numbers of the workers that have its result.
     value : the result itself, if it is small.
     parcel : the packed value of a constant.
-    takers : tasks in transit that wait for its result, and `askers`, clients.
+    stays : whether the result is known not to be able to travel.
+    takers : tasks in transit that wait for its result.
+    askers : clients that wait for its result, and the ids by which they know it.
     error : the packed exception that it has ended with, its own or that of the task `blamed`.
     """
 
@@ -134,6 +140,7 @@ class Task:
         "error",
         "estimate",
         "fetching",
+        "heirs",
         "holders",
         "home",
         "id",
@@ -150,6 +157,7 @@ class Task:
         "raised",
         "rank",
         "state",
+        "stays",
         "takers",
         "value",
         "wanted",
@@ -169,6 +177,7 @@ class Task:
         self.state = WAITING
         self.inputs: tuple[Task, ...] = ()
         self.dependents: dict[int, Task] | None = None
+        self.heirs = 0
         self.wanted: dict[int, int] | None = None
         self.open = 0
         self.home: WorkerState | None = None
@@ -179,9 +188,10 @@ class Task:
         self.value: Any = ABSENT
         self.parcel: Any = None
         self.nbytes = 0.0
+        self.stays = False
         self.fetching = -1  # the worker that was asked for the result
         self.takers: list[Task] | None = None
-        self.askers: list[int] | None = None
+        self.askers: list[tuple[int, int]] | None = None
         self.missing = 0  # how many inputs of one in transit have not come
         self.attempts = 0  # that ended with the worker's death
         self.raised = 0  # ... and with an exception
@@ -198,6 +208,26 @@ class Task:
         return self.code >= 0
 
 
+class Heap(list[int]):
+    """Ranks of tasks, the lowest first. What has become of a task since is seen to when it comes to the top, or when
+    there are more than `limit`.
+
+    `home` is the worker that has the open inputs of all of them; None for tasks that are ready.
+    """
+
+    __slots__ = ("home", "limit")
+
+    def __init__(self, home: WorkerState | None = None) -> None:
+        super().__init__()
+        self.home = home
+        self.limit = LEAST_LIMIT
+
+    def keep(self, ranks: Iterable[int]) -> None:
+        """Have only these."""
+        self[:] = sorted(ranks)
+        self.limit = max(LEAST_LIMIT, 2 * len(self))
+
+
 class WorkerState:
     """A worker.
 
@@ -209,8 +239,11 @@ class WorkerState:
     load : the seconds that all of these are expected to take.
     own : ranks of tasks that are ready and should run here, for their data are.
     ahead : ranks of tasks whose open inputs are all in its queue.
-    has : the tasks whose results it holds.
-    batch, values, packed, dropped, asks : what is to be told to it.
+    has : the tasks whose results it holds, in an order that does not depend on chance.
+    moving : when it is leaving, the tasks whose results may have to go elsewhere.
+    eager : whether it may have tasks that it has not begun: not if it was asked for some and had none.
+    batch, values, packed, dropped, dropped_codes, asks : what is to be told to it. It drops what it has to before it
+        takes in what comes in the same message.
     """
 
     def __init__(
@@ -228,19 +261,22 @@ class WorkerState:
         self.transit: dict[int, Task] = {}
         self.load = 0.0
         self.blocked = 0  # tasks that have freed their slots
-        self.own: list[int] = []
-        self.ahead: list[int] = []
-        self.has: set[Task] = set()
+        self.own = Heap()
+        self.ahead = Heap(self)
+        self.has: dict[Task, None] = {}
         self.functions: set[int] = set()
         self.held = 0.0
         self.peak = 0.0
         self.giving_back = False  # it was asked to, and has not answered
+        self.eager = False
         self.leaving = False  # nothing more is sent there
+        self.moving: list[Task] = []
         self.batch: list[Task] = []
         self.values: dict[int, Any] = {}
         self.packed: dict[int, Any] = {}
         self.dropped: list[int] = []
         self.dropped_bytes = 0.0
+        self.dropped_codes: list[int] = []
         self.asks: list[tuple[Any, ...]] = []
 
     def __repr__(self) -> str:
@@ -262,10 +298,18 @@ class WorkerState:
 
 
 class ClientState:
-    """A client: the futures that it has, by id, and the ranks of its tasks that are ready, with inputs and without."""
+    """A client.
+
+    Attributes
+    ----------
+    futures : the tasks that it has futures of, by id.
+    codes : those of the functions that it has sent and may use again.
+    ready, roots : the ranks of its tasks that are ready, with inputs and without.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.futures: dict[int, Task] = {}
-        self.ready: list[int] = []
-        self.roots: list[int] = []
+        self.codes: set[int] = set()
+        self.ready = Heap()
+        self.roots = Heap()

@@ -11,6 +11,7 @@ from taskloom.engines.cluster.tasks import (
     DONE,
     ERRED,
     FORGOTTEN,
+    MASK,
     READY,
     RELEASED,
     SENT,
@@ -18,10 +19,12 @@ from taskloom.engines.cluster.tasks import (
     TRANSIT,
     WAITING,
     ClientState,
+    Heap,
     Requirement,
     Task,
     WorkerState,
 )
+from taskloom.errors import TaskloomError
 from taskloom.graph import Key
 
 WORTH_A_MOVE = 65_536  # bytes: smaller inputs are no reason to prefer a worker
@@ -39,8 +42,14 @@ class Transitions:
         submitted under one name has an id for each.
     names : tasks by the keys that all clients share.
     special : the ranks of ready tasks that not every worker may run, by what they require.
+    functions : parcels by code.
+    users : by code, how many tasks may have to be run (again) with this function; one more as long as the client that
+        has sent it may use it again.
+    seconds : that tasks take, by the code of their function.
     letters : what is to be told to clients.
     orders : what else is to be done: ("expire", id) in a while, ("stop", worker, id), ("end", worker).
+    forced : ids of cancelled tasks whose worker may be ended at any price.
+    used_up : parcels to be closed when the messages have gone out.
     """
 
     def __init__(self, pack_error: Callable[[BaseException], Any]) -> None:
@@ -49,18 +58,40 @@ class Transitions:
         self.names: dict[Key, Task] = {}
         self.workers: dict[int, WorkerState] = {}
         self.clients: dict[int, ClientState] = {}
-        self.special: dict[Requirement, list[int]] = {}
-        self.functions: dict[int, Any] = {}  # parcels by code
+        self.special: dict[Requirement, Heap] = {}
+        self.functions: dict[int, Any] = {}
+        self.users: dict[int, int] = {}
+        self.seconds: dict[int, float] = {}
         self.letters: list[Letter] = []
         self.orders: list[tuple[Any, ...]] = []
-        self.seconds: dict[int, float] = {}  # that tasks take, by the code of their function
         self.turn = 0  # of the clients
-        self.forced: set[int] = set()  # ids of those whose worker may be ended at any price
-        self.used_up: list[Any] = []  # parcels to be closed when the messages have gone out
+        self.forced: set[int] = set()
+        self.used_up: list[Any] = []
 
     def tell(self, client: int, kind: str, *fields: Any, parcels: tuple[Any, ...] = ()) -> None:
         if client in self.clients:
             self.letters.append((client, kind, fields, parcels))
+
+    def tell_futures(self, futures: dict[int, list[int]], kind: str, *fields: Any) -> None:
+        """Tell each client about its own ids."""
+        for client, ids in futures.items():
+            self.tell(client, kind, ids, *fields)
+
+    # -- heaps ----------------------------------------------------------------------------------------------------
+
+    def push(self, heap: Heap, task: Task) -> None:
+        heappush(heap, task.rank)
+        if len(heap) > heap.limit:
+            heap.keep({rank for rank in heap if self.is_current(rank, heap.home)})
+
+    def is_current(self, rank: int, home: WorkerState | None) -> bool:
+        """Whether an entry of a heap still holds."""
+        task = self.tasks.get(rank & MASK)
+        if task is None:
+            return False
+        if home is None:
+            return task.state is READY
+        return task.state is WAITING and task.home is home and task.local == task.open > 0
 
     # -- forward --------------------------------------------------------------------------------------------------
 
@@ -69,24 +100,24 @@ class Transitions:
         task.state = READY
         requirement = task.options.requirement
         if requirement is not None:
-            heappush(self.special.setdefault(requirement, []), task.rank)
+            heap = self.special.get(requirement)
+            if heap is None:
+                heap = self.special[requirement] = Heap()
+            self.push(heap, task)
             if not self.can_be_met(requirement):
                 self.orders.append(("expire", task.id))
             return
         if task.inputs:
             home = self._home_of(task)
-            if home is not None:
-                heappush(home.own, task.rank)
-                return
-        client = self.client_of(task)
-        heappush(client.ready if task.inputs else client.roots, task.rank)
+            self.push(self.client_of(task).ready if home is None else home.own, task)
+        else:
+            self.push(self.client_of(task).roots, task)
 
     def client_of(self, task: Task) -> ClientState:
         """The client whose turn it is when the task runs: who submitted it, or else somebody who wants it."""
-        number = task.id >> SHIFT
-        client = self.clients.get(number)
+        client = self.clients.get(task.id >> SHIFT)
         if client is None:
-            for number in task.wanted or ():
+            for number in (task.wanted or {}).values():
                 return self.clients[number]
             client = next(iter(self.clients.values()))
         return client
@@ -111,7 +142,7 @@ class Transitions:
         candidates = [self.workers[number] for number in held if not self.workers[number].leaving]
         others = [worker for worker in self.workers.values() if worker.number not in held and not worker.leaving]
         if others:
-            candidates.append(min(others, key=_load))
+            candidates.append(min(others, key=load_of))
         if not candidates:
             return None
         return min(candidates, key=lambda worker: worker.load + (total - held.get(worker.number, 0.0)) / SPEED)
@@ -123,19 +154,22 @@ class Transitions:
         worker = task.worker
         if worker is None:
             return
-        if task.state == SENT:
+        if task.state is SENT:
             worker.outstanding.pop(task.id, None)
+            if worker.batch and task in worker.batch:
+                worker.batch.remove(task)
             for user in (task.dependents or {}).values():
                 if user.home is worker:
                     user.local -= 1
                     if user.local <= 0:
                         user.home, user.local = None, 0
-        elif task.state == TRANSIT:
+        elif task.state is TRANSIT:
             worker.transit.pop(task.id, None)
             for dep in task.inputs:
                 if dep.takers and task in dep.takers:
                     dep.takers.remove(task)
-        worker.load = max(0.0, worker.load - task.estimate)
+        given = worker.outstanding or worker.transit
+        worker.load = max(0.0, worker.load - task.estimate) if given else 0.0
         for name, amount in task.options.resources:
             worker.free[name] += amount
         task.worker = None
@@ -143,10 +177,20 @@ class Transitions:
     def put_back(self, task: Task) -> None:
         """Let it be taken anew."""
         self.withdraw(task)
-        if task.open:
-            task.state = WAITING
-        else:
+        task.state = WAITING
+        if not task.open:
             self.offer(task)
+
+    def recall(self, task: Task, how: str) -> None:
+        """Nobody needs it to run any more: have it back, or stopped, if it was sent to a worker."""
+        worker = task.worker
+        was_sent = worker is not None and task.state is SENT and task not in worker.batch
+        self.withdraw(task)
+        if worker is not None and was_sent:
+            worker.strays.add(task.id)
+            worker.asks.append((how, [task.id]))
+            if how == "cancel":
+                self.orders.append(("stop", worker.number, task.id))
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -160,44 +204,75 @@ class Transitions:
             task = todo.pop()
             if task.wanted or task.dependents or task.state in (RELEASED, FORGOTTEN):
                 continue
-            if task.state == DONE:
+            if task.state is DONE:
                 self.drop(task)
                 continue
-            state, worker = task.state, task.worker
-            self.withdraw(task)
-            if state == SENT and worker is not None:
-                worker.strays.add(task.id)
-                worker.asks.append((how, [task.id]))
-                if how == "cancel":
-                    self.orders.append(("stop", worker.number, task.id))
-            task.state = FORGOTTEN
+            self.recall(task, how)
             task.open = 0
-            self._unlist(task)
             for dep in task.inputs:
                 if dep.dependents:
                     dep.dependents.pop(task.id, None)
             todo += task.inputs
+            self._put_away(task)
 
     def drop(self, task: Task) -> None:
         """Nobody needs its result any more."""
+        id = task.id
         for number in task.holders:
             worker = self.workers[number]
-            worker.dropped.append(task.id)
-            worker.dropped_bytes += task.nbytes
-            worker.has.discard(task)
+            if worker.packed.pop(id, None) is None and worker.values.pop(id, ABSENT) is ABSENT:
+                worker.dropped.append(id)
+                worker.dropped_bytes += task.nbytes
+            worker.has.pop(task, None)
             worker.held -= task.nbytes
         task.holders = ()
-        task.state = RELEASED
         task.value = ABSENT
-        if task.parcel is not None:
-            self.used_up.append(task.parcel)
-            task.parcel = None
-        self._unlist(task)
+        self._put_away(task)
 
-    def _unlist(self, task: Task) -> None:
+    def _put_away(self, task: Task) -> None:
+        """Note that its result is not needed; forget it altogether if it never can be again."""
+        task.state = RELEASED
         self.tasks.pop(task.id, None)
         if task.named and self.names.get(task.key) is task:
             del self.names[task.key]
+        if task.askers:
+            self.disappoint(task, self.pack_error(TaskloomError("The result was released, or cancelled.")))
+        if not task.heirs:
+            self._forget(task)
+
+    def _forget(self, task: Task) -> None:
+        """It never has to be computed again; nor perhaps have those that it was computed from."""
+        users = self.users
+        todo = [task]
+        while todo:
+            task = todo.pop()
+            task.state = FORGOTTEN
+            if task.has_function:
+                users[task.code] -= 1
+                if not users[task.code]:
+                    self._give_up(task.code)
+            elif task.parcel is not None:
+                self.used_up.append(task.parcel)
+                task.parcel = None
+            for dep in task.inputs:
+                dep.heirs -= 1
+                if not dep.heirs and dep.state is RELEASED:
+                    todo.append(dep)
+
+    def use_no_more(self, code: int) -> None:
+        """A client will not use this function for further tasks."""
+        self.users[code] -= 1
+        if not self.users[code]:
+            self._give_up(code)
+
+    def _give_up(self, code: int) -> None:
+        del self.users[code]
+        self.seconds.pop(code, None)
+        self.used_up.append(self.functions.pop(code))
+        for worker in self.workers.values():
+            if code in worker.functions:
+                worker.functions.remove(code)
+                worker.dropped_codes.append(code)
 
     # -- errors ---------------------------------------------------------------------------------------------------
 
@@ -206,109 +281,33 @@ class Transitions:
     ) -> None:
         """A task has failed for good, and with it all that build on it."""
         todo = [culprit]
-        hit: dict[int, list[int]] = {}
+        hit: dict[int, list[int]] = {culprit.id >> SHIFT: []}
+        failed: list[Task] = []
         while todo:
             task = todo.pop()
             if task.state in (ERRED, DONE, RELEASED, FORGOTTEN) and task is not culprit:
                 continue
-            state, holder = task.state, task.worker
-            self.withdraw(task)
-            if state == SENT and holder is not None:
-                holder.strays.add(task.id)
-                holder.asks.append(("take_back", [task.id]))
+            self.recall(task, "take_back")
             task.state = ERRED
             task.error = error
             task.blamed = culprit
-            for client, id in (task.wanted or {}).items():
+            for id, client in (task.wanted or {}).items():
                 hit.setdefault(client, []).append(id)
             todo += (task.dependents or {}).values()
-            self._disappoint(task)
-        hit.setdefault(culprit.id >> SHIFT, [])
+            failed.append(task)
         for client, ids in hit.items():
-            id = (culprit.wanted or {}).get(client, culprit.id)
-            self.tell(client, "erred", id, error, worker, start, stop, attempt, ids)
+            known = next((id for id, number in (culprit.wanted or {}).items() if number == client), culprit.id)
+            self.tell(client, "erred", known, error, worker, start, stop, attempt, ids)
+        for task in failed:
+            self.disappoint(task, error)
 
-    def _disappoint(self, task: Task) -> None:
+    def disappoint(self, task: Task, error: Any) -> None:
         """Tell those who wait for its result that it will not come."""
-        for client in task.askers or ():
-            self.tell(client, "no_data", (task.wanted or {}).get(client, task.id), task.error)
+        for client, id in task.askers or ():
+            self.tell(client, "no_data", id, error)
         task.askers = None
         task.takers = None
 
-    # -- losses ---------------------------------------------------------------------------------------------------
 
-    def lose(self, tasks: Iterable[Task]) -> None:
-        """Results are gone that were there: have those that somebody needs computed again."""
-        again: dict[int, list[int]] = {}
-        for task in tasks:
-            if task.state != DONE or task.holders or task.value is not ABSENT or task.parcel is not None:
-                continue
-            if not (task.wanted or task.dependents):
-                self.drop(task)
-                continue
-            for client, id in (task.wanted or {}).items():
-                again.setdefault(client, []).append(id)
-            self.revive(task)
-        for client, ids in again.items():
-            self.tell(client, "again", ids)
-
-    def revive(self, lost: Task) -> None:
-        """Compute again what is not there any more, and what that needs in turn."""
-        todo = [lost]
-        revived: list[Task] = []
-        while todo:
-            task = todo.pop()
-            if task.state not in (DONE, RELEASED) or (task.state == DONE and task is not lost):
-                continue
-            task.nbytes = 0.0
-            if not task.has_function:
-                task.state = DONE
-                self.tasks[task.id] = task
-                revived.append(task)
-                continue
-            for user in (task.dependents or {}).values():
-                if task.state == DONE and user.state not in (DONE, RELEASED, FORGOTTEN, ERRED):
-                    self._wait_again(user)
-            task.state = WAITING
-            task.fetching = -1
-            task.home, task.local, task.open = None, 0, 0
-            self.tasks[task.id] = task
-            if task.named:
-                self.names.setdefault(task.key, task)
-            revived.append(task)
-            todo += [dep for dep in task.inputs if dep.state == RELEASED]
-        self._relink(revived)
-
-    def _wait_again(self, user: Task) -> None:
-        """An input of a task is gone that was there. Where the task was sent the input is too, or it will be missed."""
-        if user.state in (TRANSIT, READY):
-            self.withdraw(user)
-            user.state = WAITING
-        user.open += 1
-
-    def _relink(self, revived: list[Task]) -> None:
-        for task in revived:
-            for dep in task.inputs:
-                if dep.dependents is None:
-                    dep.dependents = {}
-                dep.dependents[task.id] = task
-                if dep.state != DONE:
-                    task.open += 1
-        for task in revived:
-            if not task.has_function:
-                self.fail(task, self.pack_error(self._gone(task)))
-        for task in revived:
-            if task.state != WAITING:
-                continue
-            failed = next((dep for dep in task.inputs if dep.state == ERRED), None)
-            if failed is not None:
-                self.fail(task, failed.error)
-            elif not task.open:
-                self.offer(task)
-
-    def _gone(self, task: Task) -> BaseException:
-        raise NotImplementedError
-
-
-def _load(worker: WorkerState) -> float:
+def load_of(worker: WorkerState) -> float:
     return worker.load

@@ -50,6 +50,11 @@ def unpack_error(packed: bytes, origin: str = "a task") -> BaseException:
     return error
 
 
+def told(packed: Any) -> BaseException:
+    """What stands for a packed exception where it is not unpacked, which may run code of its class."""
+    return Unpicklable(*pickle.loads(packed)[2]) if isinstance(packed, bytes) else packed
+
+
 def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
     cls = type(error)
     notes = getattr(error, "__notes__", None)
