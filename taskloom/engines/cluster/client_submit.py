@@ -10,7 +10,7 @@ from typing import Any
 
 from taskloom.engines.cluster.call_key import call_token
 from taskloom.engines.cluster.client_info import ClusterInfo
-from taskloom.engines.cluster.compile import Draft, Packing
+from taskloom.engines.cluster.compile import Draft
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.options import options_of
 from taskloom.engines.cluster.scattering import scatter
@@ -71,13 +71,13 @@ class Submitting(ClusterInfo):
         if workers is not None or resources is not None or retries or priority or allow_other_workers:
             options = options_of(priority, retries, workers, allow_other_workers, resources)
         session = self._session
-        function = Packing(session).function(func if key is None else key, func)
+        function = session.function(func if key is None else key, func)
         chosen = key is not None
         if key is None:
             token = call_token(function, args, kwargs) if pure else self._new_token()
             key = f"{function.name}-{token}"
         while True:
-            state = session.share(key) if pure or chosen else None
+            state = session.share(key) if key in session.names else None
             if state is not None:
                 if chosen and state.code != function.code:
                     self._warn_of_reuse(key)
@@ -143,7 +143,7 @@ class Submitting(ClusterInfo):
     ) -> list[Future]:
         session = self._session
         draft = Draft(session)
-        function = draft.function(prefix or func, func)
+        function = session.function(prefix or func, func)
         prefix = prefix or function.name
         keys: list[Key] = []
         made: dict[Key, Future | None] = {}
@@ -155,7 +155,7 @@ class Submitting(ClusterInfo):
             keys.append(key)
             if key in made:
                 continue
-            state = session.share(key) if pure or names is not None else None
+            state = session.share(key) if key in session.names else None
             if state is not None:
                 made[key] = self._future(state)
                 continue

@@ -9,13 +9,14 @@ from typing import Any
 
 from taskloom.engines.cluster.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.compile import Draft, PlanDraft
-from taskloom.engines.cluster.functions import Functions
+from taskloom.engines.cluster.functions import Function, Functions
 from taskloom.engines.cluster.hearing import Fetch, Hearing
 from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.records import Records
 from taskloom.engines.cluster.reply import Reply
 from taskloom.engines.cluster.state import ELSEWHERE, State
 from taskloom.engines.cluster.tasks import SHIFT, Options, Slice
+from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
 
@@ -56,6 +57,19 @@ class Session(Hearing):
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
+
+    def function(self, key: Key, function: Any) -> Function:
+        """The number of a function, for a task of this key.
+
+        Raises
+        ------
+        SerializationError
+            It cannot be pickled.
+        """
+        try:
+            return self.functions.find(function)
+        except Exception as error:
+            raise function_stays(key, function, error) from error
 
     # -- submitting -----------------------------------------------------------------------------------------------
 
