@@ -179,6 +179,12 @@ class Crew:
         keeper.catch_up()
         keeper.do(self._close)
 
+    def let_go(self) -> None:
+        """Leave them to another process. Their files are closed already."""
+        self.workers.clear()
+        self._files.clear()
+        self._launcher = None
+
     def _close(self) -> None:
         for worker in list(self.workers.values()):
             worker.kill()
