@@ -77,12 +77,11 @@ class ClientEvents(Losses):
                     known[id] = other
                     met.append((id, code, other))
                     continue
+            if code < 0:  # a future of what should be known
+                self.tell(number, "cancelled", [id], f"The cluster knows no task with the key {describe(key)}.")
+                continue
             task = known[id] = Task(id, key, code, args, plain, options)
             new.append(task)
-            if code < 0:
-                task.error = self.pack_error(_unknown_key(task))
-                broken.append(task)
-                continue
             users[code] += 1
             if named:
                 task.named = True
@@ -90,6 +89,8 @@ class ClientEvents(Losses):
             if args:
                 self._link(task, args, broken)
         for id in tasks.wanted:
+            if id not in known:
+                continue
             self._want(known[id], client, id)
             if tasks.bring:
                 self.gather(number, (id,))
@@ -316,10 +317,4 @@ def _unknown_input(task: Task) -> TaskloomError:
     return TaskloomError(
         f"Task {describe(task.key)} takes a result that the cluster does not hold: its future was released or "
         "cancelled, or it belongs to another cluster."
-    )
-
-
-def _unknown_key(task: Task) -> TaskloomError:
-    return TaskloomError(
-        f"The cluster knows no task with the key {describe(task.key)}: all its futures were released or cancelled."
     )

@@ -35,14 +35,6 @@ class Packing:
         self._held: list[Any] = []  # so that identities last
         self._used: dict[int, Function] = {}  # functions, by code
 
-    def function(self, key: Key, function: Any) -> Function:
-        try:
-            found = self.functions.find(function)
-        except Exception as error:
-            raise function_stays(key, function, error) from error
-        self._used[found.code] = found
-        return found
-
     def shaped(self, key: Key, function: Any, names: Sequence[str], places: Sequence[int], count: int) -> Function:
         """A function that is called with names, or with arguments that are put together there."""
         try:
@@ -164,7 +156,7 @@ class Draft(Packing):
 
     def drop(self, names: Mapping[Key, State]) -> None:
         """Leave out the calls of which there are futures already."""
-        if not any((state := names.get(key)) is not None and state.is_usable for key in self.keys):
+        if names.keys().isdisjoint(self.keys):
             return
         kept = [i for i, key in enumerate(self.keys) if (state := names.get(key)) is None or not state.is_usable]
         columns: list[list[Any]] = [self.keys, self.codes, self.bases, self.args, self.plains, self.function_names]
@@ -211,7 +203,9 @@ class PlanDraft(Packing):
         for task, function in enumerate(plan.functions):
             found = known.get(id(function))
             if found is None:
-                found = known[id(function)] = self.function(plan.keys[task], function).code
+                used = self.session.function(plan.keys[task], function)
+                self._used[used.code] = used
+                found = known[id(function)] = used.code
             codes.append(found)
         args: list[tuple[int, ...]] = []
         plains: list[tuple[Any, ...]] = []

@@ -114,6 +114,7 @@ class Coordinator:
         """Have the coordinator's thread call a function, after all that it was given before."""
         self._calls.append((function, args))
         if self._asleep:
+            self._asleep = False  # whoever comes next need not wake it, too
             self._waker.wake()
 
     def close(self) -> None:
@@ -175,7 +176,12 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or self.crew.is_short or any(worker.dropped for worker in workers):
+        if (
+            self._timers
+            or self.stops
+            or self.crew.is_short
+            or any(worker.dropped or worker.dropped_codes for worker in workers)
+        ):
             return LAST_LOOK
         return None
 
@@ -198,7 +204,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if worker.dropped and not worker.outstanding:
+                if (worker.dropped or worker.dropped_codes) and not worker.outstanding:
                     worker.dropped_bytes = LARGE
         if self.crew.is_short:
             self._staff()
@@ -349,8 +355,10 @@ class Coordinator:
             self.questions.ask(number, question, what, args, parcels)
         elif kind == "close":
             self.clients.leave(number)
-        else:
+        elif kind in ("release", "cancel", "retry", "gather"):
             getattr(self.scheduler, kind)(number, *fields)
+        else:
+            raise ValueError(f"There is no message {kind!r}.")
 
     # -- what goes out --------------------------------------------------------------------------------------------
 
@@ -375,7 +383,7 @@ class Coordinator:
             self._bury(number, expected=True)
 
     def _close_all(self) -> None:
-        self.clients.close()
-        self.crew.close()
         if self._listener is not None:
             self._listener.close()
+        self.clients.close()
+        self.crew.close()

@@ -11,13 +11,14 @@ from typing import Any
 from taskloom.engines.cluster.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.compile import Draft, PlanDraft
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
-from taskloom.engines.cluster.functions import Functions
+from taskloom.engines.cluster.functions import Function, Functions
 from taskloom.engines.cluster.hearing import Fetch, Hearing
 from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.records import Records
 from taskloom.engines.cluster.reply import Reply
 from taskloom.engines.cluster.state import ELSEWHERE, State
 from taskloom.engines.cluster.tasks import SHIFT, Options, Slice
+from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
 
@@ -60,6 +61,19 @@ class Session(Hearing):
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
 
+    def function(self, key: Key, function: Any) -> Function:
+        """The number of a function, for a task of this key.
+
+        Raises
+        ------
+        SerializationError
+            It cannot be pickled.
+        """
+        try:
+            return self.functions.find(function)
+        except Exception as error:
+            raise function_stays(key, function, error) from error
+
     # -- submitting -----------------------------------------------------------------------------------------------
 
     def allocate(self, n: int) -> int:
@@ -79,8 +93,6 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
-            if self._given_up:
-                self._flush()
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -99,6 +111,8 @@ class Session(Hearing):
             if named:
                 self.records.submitted(first, draft.keys, draft.function_names, draft.args)
             self.connection.send("submit", slice, parcels=parcels)
+            if self._given_up:  # while that is on its way
+                self._flush()
         return made
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:
@@ -200,8 +214,11 @@ class Session(Hearing):
                     del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
+        self.records.released(ids)
+        forgotten = self.functions.forgotten
+        while forgotten:
+            ids.append(forgotten.pop())
         if ids and not self.gone:
-            self.records.released(ids)
             self.connection.send("release", ids)
 
     # -- asking ---------------------------------------------------------------------------------------------------
