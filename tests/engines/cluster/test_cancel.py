@@ -17,8 +17,11 @@ def spin(name):
         sum(range(1000))
 def deaf(name, seconds=60):
     import hashlib
+    begin = time.perf_counter()
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 100_000)
+    rounds = int(100_000 * seconds / (time.perf_counter() - begin))
     once(name)
-    hashlib.pbkdf2_hmac("sha256", b"x", b"y", int(seconds * 1e6))  # without the lock of the interpreter, deaf to signals
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", min(rounds, 2**31 - 1))  # without the interpreter's lock, deaf to signals
 def holding(name):
     import collections, itertools
     once(name)
@@ -38,7 +41,9 @@ def worker_pids():
 
 #: Name: threads, program.
 CANCELS = {
-    "busy-loop": (ONE_THREAD, """
+    "busy-loop": (
+        ONE_THREAD,
+        """
 before = pids()
 for i in range(3):
     futures = client.map(spin, [f"{i}a", f"{i}b"])
@@ -49,8 +54,11 @@ for i in range(3):
     assert other.result(timeout=2) == i
     until(lambda: not running())
 assert pids() == before
-"""),
-    "busy-loops-on-two-threads": (TWO_THREADS, """
+""",
+    ),
+    "busy-loops-on-two-threads": (
+        TWO_THREADS,
+        """
 before = pids()
 for i in range(3):
     names = [f"{i}{letter}" for letter in "abcd"]
@@ -61,8 +69,11 @@ for i in range(3):
     until(lambda: not running())
     assert time.monotonic() - begin < 1.0
 assert pids() == before
-"""),
-    "one-of-two-threads": (TWO_THREADS, """
+""",
+    ),
+    "one-of-two-threads": (
+        TWO_THREADS,
+        """
 futures = client.map(spin, "abcd")
 goes_on = client.map(begun, ["e", "f"])
 until(lambda: all(map(written, "abcd")))
@@ -72,8 +83,11 @@ once("e-end"), once("f-end")
 assert client.gather(goes_on) == ["e", "f"]
 client.cancel(futures)
 until(lambda: not running())
-"""),
-    "sleep": (TWO_THREADS, """
+""",
+    ),
+    "sleep": (
+        TWO_THREADS,
+        """
 def sleeps(name):
     once(name)
     time.sleep(60)
@@ -84,8 +98,11 @@ begin = time.monotonic()
 client.cancel(futures)
 until(lambda: not running())
 assert time.monotonic() - begin < 3  # in the main thread at once; in another one its worker is replaced
-"""),
-    "stubborn": (ONE_THREAD, """
+""",
+    ),
+    "stubborn": (
+        ONE_THREAD,
+        """
 def stubborn(name):
     once(name)
     while True:
@@ -98,8 +115,11 @@ before = pids()
 future = client.submit(stubborn, "a")
 until(lambda: written("a"))
 stops_within(3.0, future)  # the signal that comes just when it deals with another one, or a new worker
-"""),
-    "deaf": (ONE_THREAD, """
+""",
+    ),
+    "deaf": (
+        ONE_THREAD,
+        """
 before = pids()
 kept = client.map(lambda i: [i], range(6))
 wait(kept)
@@ -110,15 +130,21 @@ stops_within(3.0, future)
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
 assert client.gather(kept) == [[i] for i in range(6)]  # some of them computed again
 assert client.gather(queued) == list(range(10))
-"""),
-    "deaf-with-the-lock": (ONE_THREAD, """
+""",
+    ),
+    "deaf-with-the-lock": (
+        ONE_THREAD,
+        """
 before = pids()
 future = client.submit(holding, "a")
 until(lambda: written("a"))
 stops_within(3.0, future)
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
-"""),
-    "deaf-beside-scattered-data": (ONE_THREAD, """
+""",
+    ),
+    "deaf-beside-scattered-data": (
+        ONE_THREAD,
+        """
 import warnings
 data = client.scatter([[1], [2], [3]], broadcast=False)
 worker = next(iter(client.who_has([data[0]]).values()))[0]
@@ -134,8 +160,11 @@ assert "does not answer" in str(caught[0].message) and "force" in str(caught[0].
 assert future.status == "cancelled"
 assert client.gather(data) == [[1], [2], [3]] and pids() == before
 assert queued.result() == 7 and pids() == before
-"""),
-    "forced-beside-scattered-data": (ONE_THREAD, """
+""",
+    ),
+    "forced-beside-scattered-data": (
+        ONE_THREAD,
+        """
 data = client.scatter([[1], [2], [3]])
 before = pids()
 holder = client.who_has(data[:1])
@@ -146,8 +175,11 @@ until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
 lost = [one for one in data if one.status == "error"]
 assert lost
 raised(taskloom.TaskloomError, lost[0].result, "scatter")
-"""),
-    "deaf-beside-a-running-task": (TWO_THREADS, """
+""",
+    ),
+    "deaf-beside-a-running-task": (
+        TWO_THREADS,
+        """
 import warnings
 client.cluster.scale(1)
 until(lambda: len(client.cluster.workers) == 1)
@@ -161,8 +193,11 @@ with warnings.catch_warnings(record=True) as caught:
 assert "does not answer" in str(caught[0].message), caught[0]
 once("b-end")
 assert other.result() == "b" and pids() == before
-"""),
-    "threads": (IN_PROCESS, """
+""",
+    ),
+    "threads": (
+        IN_PROCESS,
+        """
 import warnings
 future = client.submit(spin, "a")
 until(lambda: written("a"))
@@ -175,8 +210,11 @@ with warnings.catch_warnings(record=True) as caught:
     until(lambda: caught)
 assert "threads" in str(caught[0].message), caught[0]
 assert client.submit(abs, -3).result(timeout=5) == 3
-"""),
-    "hanging-pickle-of-a-result": (ONE_THREAD, """
+""",
+    ),
+    "hanging-pickle-of-a-result": (
+        ONE_THREAD,
+        """
 class Bad:
     def __reduce__(self):
         once("entered")
@@ -193,8 +231,11 @@ raised(KeyboardInterrupt, future.result)
 assert client.gather(client.map(abs, range(20))) == list(range(20))
 del future
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
-"""),
-    "hanging-pickle-of-an-exception": (ONE_THREAD, """
+""",
+    ),
+    "hanging-pickle-of-an-exception": (
+        ONE_THREAD,
+        """
 class Bad(Exception):
     def __reduce__(self):
         once("entered")
@@ -207,8 +248,11 @@ future = client.submit(task)
 until(lambda: written("entered"))
 future.cancel()
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
-"""),
-    "hanging-unpickling-of-an-argument": (ONE_THREAD, """
+""",
+    ),
+    "hanging-unpickling-of-an-argument": (
+        ONE_THREAD,
+        """
 class Bad:
     def __reduce__(self):
         return (lambda: once("entered") and time.sleep(60)), ()
@@ -217,8 +261,11 @@ future = client.submit(id, Bad())
 until(lambda: written("entered"))
 stops_within(1.0, future)
 assert pids() == before
-"""),
-    "dependents": (ONE_THREAD, """
+""",
+    ),
+    "dependents": (
+        ONE_THREAD,
+        """
 first = client.submit(spin, "a")
 second = client.submit(lambda x: x, first)
 third = client.submit(lambda x: x, second)
@@ -227,8 +274,11 @@ client.cancel(first)
 until(lambda: third.status == "cancelled" and second.status == "cancelled")
 raised(taskloom.distributed.FutureCancelledError, third.result)
 until(lambda: not running())
-"""),
-    "cancelled-and-submitted-again": (ONE_THREAD, """
+""",
+    ),
+    "cancelled-and-submitted-again": (
+        ONE_THREAD,
+        """
 for i in range(20):
     future = client.submit(begun, "a")
     client.cancel(future)
@@ -239,8 +289,11 @@ for i in range(20):
     client.cancel(again)
 once("a-end")
 assert client.submit(begun, "a").result(timeout=10) == "a"
-"""),
-    "key-of-another-function": (ONE_THREAD, """
+""",
+    ),
+    "key-of-another-function": (
+        ONE_THREAD,
+        """
 import warnings
 mine = client.submit(abs, -1, key="mine")
 with warnings.catch_warnings(record=True) as caught:
@@ -253,8 +306,11 @@ with Client(client.cluster, set_as_default=False) as another, warnings.catch_war
     assert another.submit(len, [1, 2], key="mine").result() == 1
     until(lambda: caught)
     assert "'mine'" in str(caught[0].message) and "another function" in str(caught[0].message)
-"""),
-    "restrictions-that-nobody-can-meet": (ONE_THREAD, """
+""",
+    ),
+    "restrictions-that-nobody-can-meet": (
+        ONE_THREAD,
+        """
 with taskloom.config.set(distributed={"no_workers_timeout": 0.3}):
     begin = time.monotonic()
     named = client.submit(abs, -1, workers="nobody", key="named")
@@ -265,7 +321,8 @@ with taskloom.config.set(distributed={"no_workers_timeout": 0.3}):
     raised(taskloom.TaskloomError, lambda: client.get({"x": (abs, -1)}, "x", workers="nobody"), "'x'", "nobody")
     assert 0.2 < time.monotonic() - begin < 5
     assert client.submit(abs, -2, workers="nobody", allow_other_workers=True).result() == 2
-"""),
+""",
+    ),
 }
 
 
