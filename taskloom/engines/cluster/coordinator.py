@@ -114,8 +114,12 @@ class Coordinator:
         """Have the coordinator's thread call a function, after all that it was given before."""
         self._calls.append((function, args))
         if self._asleep:
-            self._asleep = False  # whoever comes next need not wake it, too
-            self._waker.wake()
+            try:
+                self._asleep = False  # whoever comes next need not wake it, too
+                self._waker.wake()
+            except BaseException:  # an interrupt: nobody else would do it
+                self._waker.wake()
+                raise
 
     def close(self) -> None:
         """End all workers. Clients hear that the cluster is gone."""

@@ -20,12 +20,16 @@ def deaf(name, seconds=60):
     begin = time.perf_counter()
     hashlib.pbkdf2_hmac("sha256", b"x", b"y", 100_000)
     rounds = int(100_000 * seconds / (time.perf_counter() - begin))
-    once(name)
-    hashlib.pbkdf2_hmac("sha256", b"x", b"y", min(rounds, 2**31 - 1))  # without the interpreter's lock, deaf to signals
+    try:
+        once(name)
+    finally:  # whoever cancels it may be quick
+        hashlib.pbkdf2_hmac("sha256", b"x", b"y", min(rounds, 2**31 - 1))  # without the lock, deaf to signals
 def holding(name):
     import collections, itertools
-    once(name)
-    collections.deque(itertools.repeat(0), maxlen=0)  # with it
+    try:
+        once(name)
+    finally:
+        collections.deque(itertools.repeat(0), maxlen=0)  # with it
 def stops_within(seconds, future, **options):
     begin = time.monotonic()
     future.cancel(**options)
