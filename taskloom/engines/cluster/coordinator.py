@@ -110,8 +110,11 @@ class Coordinator:
         """Have the coordinator's thread call a function, after all that it was given before."""
         self._calls.append((function, args))
         if self._asleep:
-            self._asleep = False  # whoever comes next need not wake it, too
-            self._waker.wake()
+            try:
+                self._asleep = False  # whoever comes next need not wake it, too
+                self._waker.ring()  # here or not at all: no interrupt may come in between
+            except OSError:
+                pass
 
     def close(self) -> None:
         """End all workers. Clients hear that the cluster is gone."""
@@ -163,7 +166,7 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or any(worker.dropped for worker in workers):
+        if self._timers or self.stops or any(worker.dropped or worker.dropped_codes for worker in workers):
             return LAST_LOOK
         return None
 
@@ -186,7 +189,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if worker.dropped and not worker.outstanding:
+                if worker.dropped or worker.dropped_codes:
                     worker.dropped_bytes = LARGE
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
