@@ -41,8 +41,8 @@ def result_stays(key: object, error: BaseException) -> SerializationError:
 def input_stays(key: object, input_key: object, error: BaseException) -> SerializationError:
     """The error for a task that runs nowhere, as an input cannot be pickled and others are elsewhere."""
     stays = SerializationError(
-        f"Task {describe(key)} cannot run: the result of {describe(input_key)}, which it takes, cannot be pickled, so it "
-        f"cannot leave its worker process, and other inputs are not there: {error}"
+        f"Task {describe(key)} cannot run: the result of {describe(input_key)}, which it takes, cannot be pickled, so "
+        f"it cannot leave its worker process, and other inputs are not there: {error}"
     )
     stays.__cause__ = error
     return stays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -105,4 +106,13 @@ def close_all() -> None:
         client._close_now()
 
 
+def _leave_to_parent() -> None:
+    """A fork has clients of its own."""
+    for client in _open:
+        client.leave_to_parent()
+    _open.clear()
+
+
 atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

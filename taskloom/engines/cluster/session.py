@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -263,6 +264,11 @@ class Session(Hearing):
             self.connection.send("close")
         self._end("cancelled", why)
         self.connection.close()
+
+    def leave_to_parent(self) -> None:
+        """In a fork: whoever uses it is told so."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self.gone = "it belongs to the process that this one was forked from"
 
     def _end(self, status: Any, why: str) -> None:
         for state in list(self.states.values()):
