@@ -101,11 +101,15 @@ class Packing:
             if function.parcel is not None:
                 slice.functions[code] = len(parcels)
                 parcels.append(function.parcel)
-                function.parcel = None
         for number, parcel in self.data.items():
             slice.data[number] = len(parcels)
             parcels.append(parcel)
         return parcels
+
+    def is_sent(self) -> None:
+        """Note that its functions need not be sent again. Were this done before, an interrupt could keep them here."""
+        for function in self._used.values():
+            function.parcel = None
 
 
 class Draft(Packing):

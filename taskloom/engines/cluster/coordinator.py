@@ -85,6 +85,8 @@ class Coordinator:
                 directory = PrivateDirectory()
                 self._listener = Listener(directory, self._adopt)
                 self.crew.address, self.crew.secret = directory.address, directory.secret
+            else:
+                self.crew.address = f"inproc://{name}"
             self.crew.grow(n_workers)
         except BaseException:
             self._close_all()
@@ -97,7 +99,7 @@ class Coordinator:
 
     @property
     def address(self) -> str | None:
-        """Where clients in other processes connect."""
+        """Where clients connect."""
         return self.crew.address
 
     def connect(self, hear: Hear) -> LocalConnection:
