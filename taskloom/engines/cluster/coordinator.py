@@ -18,6 +18,7 @@ from taskloom.engines.cluster.address import PrivateDirectory
 from taskloom.engines.cluster.clients import Clients
 from taskloom.engines.cluster.connection import LocalConnection
 from taskloom.engines.cluster.crew import Crew
+from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.listener import Listener
 from taskloom.engines.cluster.post import LARGE, Post, tell
 from taskloom.engines.cluster.questions import Questions
@@ -90,6 +91,7 @@ class Coordinator:
             raise
         self._thread = threading.Thread(target=self._run, name="taskloom-coordinator", daemon=True)
         self._thread.start()
+        give_up_in_forks(self)
 
     # -- for other threads ----------------------------------------------------------------------------------------
 
@@ -120,6 +122,13 @@ class Coordinator:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def let_go(self) -> None:
+        """Leave the workers to the process that this one is a fork of."""
+        self.closed = True
+        self._why = WHY
+        self._waker = Waker()
+        self.crew.let_go()
+
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -139,6 +148,8 @@ class Coordinator:
                 self._do_calls()  # of those who have connected just now
             for client in self.clients.values():
                 tell(client, "gone", (self._why,), ())
+            with contextlib.suppress(Exception):
+                self.scheduler.close()
             self._close_all()
 
     def _do_calls(self) -> None:
@@ -163,7 +174,12 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or self.crew.is_short or any(worker.dropped for worker in workers):
+        if (
+            self._timers
+            or self.stops
+            or self.crew.is_short
+            or any(worker.dropped or worker.dropped_codes for worker in workers)
+        ):
             return LAST_LOOK
         return None
 
@@ -186,7 +202,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if worker.dropped and not worker.outstanding:
+                if (worker.dropped or worker.dropped_codes) and not worker.outstanding:
                     worker.dropped_bytes = LARGE
         if self.crew.is_short:
             self._staff()
@@ -324,6 +340,8 @@ class Coordinator:
     def on_message(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         """A client has something done."""
         if number not in self.scheduler.clients:
+            for parcel in parcels:
+                parcel.close()
             return
         if kind == "submit":
             self.crew.try_again()

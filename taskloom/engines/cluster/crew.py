@@ -22,6 +22,7 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.said import manner, pack_manner
 from taskloom.errors import ConfigError
 
+MANY_FILES = 65_536
 DIES_AT_ONCE = 5  # workers in a row, for each there should be, that end before they have done anything
 
 
@@ -58,6 +59,8 @@ class Crew:
         self._new: list[int] = []
         self._files: dict[int, tuple[int, str]] = {}
         self._oom_kills = kills()
+        if processes:
+            _allow_many_files()
         self._launcher = LAUNCHERS[config.get("multiprocessing.context")]() if processes else None
         self.pack: Any = Parcel.of if processes else Loose.of
         self.pack_error: Any = pack_error if processes else _same
@@ -176,6 +179,12 @@ class Crew:
         keeper.catch_up()
         keeper.do(self._close)
 
+    def let_go(self) -> None:
+        """Leave them to another process. Their files are closed already."""
+        self.workers.clear()
+        self._files.clear()
+        self._launcher = None
+
     def _close(self) -> None:
         for worker in list(self.workers.values()):
             worker.kill()
@@ -185,6 +194,17 @@ class Crew:
         self._files.clear()
         if self._launcher is not None:
             self._launcher.close()
+
+
+def _allow_many_files() -> None:
+    """Each large constant of a task that is not done is an open file: have room for as many as this user may have."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
+        most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _same(error: BaseException) -> BaseException:

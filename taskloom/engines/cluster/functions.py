@@ -28,9 +28,10 @@ class Function:
     parcel : the pickled function, until it has been sent.
     name : what views call it.
     token : its part in the keys of pure calls, once somebody has asked for it.
+    forgotten : takes the code when nothing here will use it again.
     """
 
-    __slots__ = ("_looks", "code", "function", "name", "parcel", "payload", "token")
+    __slots__ = ("_looks", "code", "forgotten", "function", "name", "parcel", "payload", "token")
 
     def __init__(self, function: Any, code: int, parcel: Any, looks: Sequence[Look] | None) -> None:
         self.function = function  # held, so that its identity is not given to another one
@@ -39,7 +40,12 @@ class Function:
         self.payload = getattr(parcel, "payload", None)
         self.name = function_name(function)
         self.token: bytes | None = None
+        self.forgotten: list[int] | None = None
         self._looks = looks
+
+    def __del__(self) -> None:
+        if self.parcel is None and self.forgotten is not None:
+            self.forgotten.append(self.code)
 
     @property
     def is_lasting(self) -> bool:
@@ -74,6 +80,7 @@ class Functions:
         self._number = number
         self._by_reference = by_reference
         self._known: dict[Any, Function] = {}
+        self.forgotten: list[int] = []  # codes that were sent, and will not be used again
 
     def find(self, function: Any) -> Function:
         """The code of a function; raises what pickling it raises.
@@ -104,6 +111,7 @@ class Functions:
         self._known.pop(key, None)
         made = self._known[key] = Function(function, self._number(), parcel, looks)
         made.name = function_name(named)
+        made.forgotten = self.forgotten
         if len(self._known) > MOST:
             self._known.pop(next(iter(self._known)))
         return made

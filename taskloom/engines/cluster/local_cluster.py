@@ -16,6 +16,7 @@ import psutil
 
 from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client_views import Served
+from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.hearing import WorkerInfo
 from taskloom.engines.cluster.html import cluster_html, cluster_text
 from taskloom.engines.cpus import usable_cpus
@@ -110,6 +111,7 @@ class LocalCluster:
         self.status = "running"
         _clusters[self.scheduler_address] = self
         atexit.register(self._close_now)
+        give_up_in_forks(self)
 
     @property
     def scheduler_address(self) -> str:
@@ -160,6 +162,12 @@ class LocalCluster:
             self._served.close()
             self._coordinator.close()
         self.status = "closed"
+
+    def let_go(self) -> None:
+        """Be closed, in a fork: the workers are its parent's."""
+        self.status = "closed"
+        atexit.unregister(self._close_now)
+        _clusters.pop(self.scheduler_address, None)
 
     def _check(self) -> None:
         if self.status != "running":

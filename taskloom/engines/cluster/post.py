@@ -36,8 +36,8 @@ class Post:
             if worker.batch or worker.packed or worker.values:
                 self._send_tasks(worker)
             elif worker.dropped_bytes >= LARGE:
-                self._crew.workers[worker.number].ask("drop", worker.dropped)
-                worker.dropped, worker.dropped_bytes = [], 0.0
+                self._crew.workers[worker.number].ask("drop", worker.dropped, worker.dropped_codes)
+                worker.dropped, worker.dropped_codes, worker.dropped_bytes = [], [], 0.0
             if worker.asks:
                 self._send_asks(worker)
         letters, scheduler.letters = scheduler.letters, []

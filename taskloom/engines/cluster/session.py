@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 from taskloom.engines.cluster.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.compile import Draft, PlanDraft
+from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.functions import Function, Functions
 from taskloom.engines.cluster.hearing import Fetch, Hearing
 from taskloom.engines.cluster.options import from_here
@@ -54,6 +56,7 @@ class Session(Hearing):
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
+        give_up_in_forks(self)
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -211,8 +214,11 @@ class Session(Hearing):
                     del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
+        self.records.released(ids)
+        forgotten = self.functions.forgotten
+        while forgotten:
+            ids.append(forgotten.pop())
         if ids and not self.gone:
-            self.records.released(ids)
             self.connection.send("release", ids)
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -277,6 +283,14 @@ class Session(Hearing):
             self.connection.send("close")
         self._end("cancelled", why)
         self.connection.close()
+
+    def let_go(self) -> None:
+        """Have nothing to do with the cluster any more: it is reached from another process."""
+        self._lock, self._fetching = Lock(), Lock()
+        self.records = Records("distributed", self.connection)
+        if not self.gone:
+            self.gone = WHY
+            self._end("lost", WHY)
 
     def _end(self, status: Any, why: str) -> None:
         for state in list(self.states.values()):

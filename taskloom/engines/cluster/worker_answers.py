@@ -45,8 +45,8 @@ class Answers:
                 del fields, parcels
         self._worker.end()
 
-    def _drop(self, ids: list[int], parcels: object) -> None:
-        self._worker.store.drop(ids)
+    def _drop(self, ids: list[int], codes: list[int], parcels: object) -> None:
+        self._worker.store.drop(ids, codes)
 
     def _take_back(self, ids: list[int], parcels: object) -> None:
         found = self._worker.queue.withdraw(ids)

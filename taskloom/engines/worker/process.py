@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -229,3 +230,16 @@ class WorkerProcess(LinkedProcess):
             while (message := self.receive()) is not None:
                 for parcel in message[2]:
                     parcel.close()
+
+
+def _abandon_in_child() -> None:
+    """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
+    for worker in list(living):
+        worker.abandon()
+        child: Any = getattr(worker, "process", None)
+        if isinstance(child, subprocess.Popen):
+            child.returncode = 0  # it is no child of this process, which would be warned that it goes on
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)

@@ -252,7 +252,7 @@ def test_results_go_when_they_are_dropped(begin: Begin, tmp_path: Path) -> None:
     wire.send([(made, Tracked, str(gone)), (used, _use, Ref(made))])
     wire.results([used])
     assert not gone.exists()
-    wire.worker.ask("drop", [made])
+    wire.worker.ask("drop", [made], [])
     wire.hear(gone.exists)
     wire.worker.ask("fetch", made)
     assert wire.said("gone", made)
