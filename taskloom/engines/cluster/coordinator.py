@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import threading
 import traceback
@@ -85,6 +86,8 @@ class Coordinator:
                 directory = PrivateDirectory()
                 self._listener = Listener(directory, self._adopt)
                 self.crew.address, self.crew.secret = directory.address, directory.secret
+            else:
+                self.crew.address = f"inproc://{name}/{os.getpid()}-{id(self):x}"
             self.crew.grow(n_workers)
         except BaseException:
             self._close_all()
@@ -97,7 +100,7 @@ class Coordinator:
 
     @property
     def address(self) -> str | None:
-        """Where clients in other processes connect."""
+        """Where clients connect: also in other processes, unless the workers are threads of this one."""
         return self.crew.address
 
     def connect(self, hear: Hear) -> LocalConnection:

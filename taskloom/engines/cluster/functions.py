@@ -59,6 +59,11 @@ class Function:
             return False
         return all(names.get(name, _ABSENT) is found for names, name, found in looks)
 
+    def changed(self) -> None:
+        """Something that it refers to has changed: so have the keys of its calls, and it may change again."""
+        self.token = None
+        self._looks = None
+
 
 class Functions:
     """The functions that a client has sent, by identity.
@@ -89,8 +94,12 @@ class Functions:
         then it is pickled anew, and has a new code unless the outcome is the same.
         """
         known = self._known.get(id(function))
-        if known is not None and known.stays():
-            return known
+        if known is not None:
+            if known.stays():
+                return known
+            if self._by_reference:
+                known.changed()
+                return known
         return self._learn(id(function), function, function)
 
     def find_shaped(self, function: Any, shape: Shape) -> Function:
@@ -103,8 +112,8 @@ class Functions:
     def _learn(self, key: Any, function: Any, named: Any) -> Function:
         parcel = self._pack(function)
         looks: Sequence[Look] | None = ()
-        if not self._by_reference and function is named:
-            looks = looks_of(function, parcel.payload)
+        if function is named:
+            looks = looks_of(function, _pickled(function) if self._by_reference else parcel.payload)
         known = self._known.get(key)
         if known is not None and known.payload is not None and known.payload == parcel.payload and parcel.file < 0:
             return known
@@ -115,6 +124,14 @@ class Functions:
         if len(self._known) > MOST:
             self._known.pop(next(iter(self._known)))
         return made
+
+
+def _pickled(function: Any) -> bytes:
+    """How a function that need not be pickled would be."""
+    try:
+        return dumps(function)
+    except Exception:
+        return _BY_VALUE
 
 
 def looks_of(function: Any, payload: bytes) -> Sequence[Look] | None:

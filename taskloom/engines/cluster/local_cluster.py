@@ -118,7 +118,7 @@ class LocalCluster:
         """What `Client` takes, also in another process of the same user."""
         if self._coordinator is None:
             return ""
-        return self._coordinator.address or f"inproc://{self.name}"
+        return str(self._coordinator.address)
 
     @property
     def workers(self) -> dict[int, WorkerInfo]:
