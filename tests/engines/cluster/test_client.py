@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -606,3 +607,36 @@ def test_what_happens_when_the_cluster_is_gone() -> None:
         client.gather(futures)
     assert {future.status for future in futures} == {"lost"}
     client.close()
+
+
+def test_what_closures_refer_to_is_not_kept_for_ever(cluster: LocalCluster, client: Client) -> None:
+    """Of functions that are pickled each time only a few are remembered."""
+    if not cluster.processes:
+        pytest.skip("nothing is pickled between threads")
+
+    class Large:
+        pass
+
+    alive = weakref.WeakSet()
+
+    def closure() -> Callable[[], int]:
+        large = Large()
+        alive.add(large)
+        return lambda: 1 if large else 0
+
+    for _ in range(100):
+        assert client.submit(closure(), pure=False).result() == 1
+    gc.collect()
+    assert len(alive) < 50
+
+
+def test_functions_that_are_not_used_any_more_are_dropped(cluster: LocalCluster, client: Client) -> None:
+    if not cluster.processes:
+        pytest.skip("a cluster of threads remembers more of them, as they cost nothing")
+    scheduler = cluster._coordinator.scheduler
+    before = len(scheduler.functions)
+    for number in range(100):
+        state = [number]
+        client.submit(lambda state=state: state, pure=False).result()
+    client.submit(inc, 1).result()
+    until(lambda: len(scheduler.functions) < before + 50)
