@@ -137,12 +137,14 @@ class Coordinator:
     def _run(self) -> None:
         try:
             self._staff()
+            busy = True
             while not self.closed:
                 self._do_calls()
                 self._send_all()
+                self._look_round(busy)
                 found = self._wait()
+                busy = bool(found or self._calls)
                 self._take_in(found)
-                self._look_round(bool(found or self._calls))
         except BaseException:
             self._why = f"The coordinator of the cluster failed:\n{traceback.format_exc()}"
         finally:
@@ -226,10 +228,11 @@ class Coordinator:
                 self.clients.hear(file, self.on_message)
                 continue
             number, what = watched
-            if what == "work":
-                self._hear_out(number)
+            if what == "work":  # if there are more, the next poll shows it
+                self._hear_next(number)
             elif what == "end":
-                self._hear_out(number)
+                while self._hear_next(number):
+                    pass
                 self._bury(number)
             else:
                 self._copy_output(number)
@@ -238,20 +241,20 @@ class Coordinator:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def _hear_out(self, number: int) -> None:
-        """Take in the messages of a worker that are there."""
+    def _hear_next(self, number: int) -> bool:
+        """Take in the next message of a worker; returns whether there was one."""
         process = self.crew.workers[number]
-        while True:
-            try:
-                message = process.receive()
-            except OSError:
-                return
-            except Exception:  # such as a warning or log record that nobody here can unpickle
-                _log.exception("What %s said was lost", process.name)
-                continue
-            if message is None:
-                return
-            self._hear_worker(number, *message)
+        try:
+            message = process.receive()
+        except OSError:
+            return False
+        except Exception:  # such as a warning or log record that nobody here can unpickle
+            _log.exception("What %s said was lost", process.name)
+            return True
+        if message is None:
+            return False
+        self._hear_worker(number, *message)
+        return True
 
     def _copy_output(self, number: int) -> None:
         process = self.crew.workers[number]
