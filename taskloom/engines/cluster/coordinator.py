@@ -140,8 +140,8 @@ class Coordinator:
             busy = True
             while not self.closed:
                 self._do_calls()
-                self._send_all()
                 self._look_round(busy)
+                self._send_all()  # after all that may have something to tell: the wait may be without end
                 found = self._wait()
                 busy = bool(found or self._calls)
                 self._take_in(found)
