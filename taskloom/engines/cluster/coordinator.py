@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import threading
 import traceback
@@ -86,7 +87,7 @@ class Coordinator:
                 self._listener = Listener(directory, self._adopt)
                 self.crew.address, self.crew.secret = directory.address, directory.secret
             else:
-                self.crew.address = f"inproc://{name}"
+                self.crew.address = f"inproc://{name}/{os.getpid()}-{id(self):x}"
             self.crew.grow(n_workers)
         except BaseException:
             self._close_all()
@@ -99,7 +100,7 @@ class Coordinator:
 
     @property
     def address(self) -> str | None:
-        """Where clients connect."""
+        """Where clients connect: also in other processes, unless the workers are threads of this one."""
         return self.crew.address
 
     def connect(self, hear: Hear) -> LocalConnection:
@@ -142,8 +143,8 @@ class Coordinator:
             busy = True
             while not self.closed:
                 self._do_calls()
-                self._send_all()
                 self._look_round(busy)
+                self._send_all()  # after all that may have something to tell: the wait may be without end
                 found = self._wait()
                 busy = bool(found or self._calls)
                 self._take_in(found)
