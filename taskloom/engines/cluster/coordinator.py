@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import threading
 import traceback
@@ -86,7 +87,7 @@ class Coordinator:
                 self._listener = Listener(directory, self._adopt)
                 self.crew.address, self.crew.secret = directory.address, directory.secret
             else:
-                self.crew.address = f"inproc://{name}"
+                self.crew.address = f"inproc://{name}/{os.getpid()}-{id(self):x}"
             self.crew.grow(n_workers)
         except BaseException:
             self._close_all()
@@ -99,7 +100,7 @@ class Coordinator:
 
     @property
     def address(self) -> str | None:
-        """Where clients connect."""
+        """Where clients connect: also in other processes, unless the workers are threads of this one."""
         return self.crew.address
 
     def connect(self, hear: Hear) -> LocalConnection:
@@ -116,10 +117,9 @@ class Coordinator:
         if self._asleep:
             try:
                 self._asleep = False  # whoever comes next need not wake it, too
-                self._waker.wake()
-            except BaseException:  # an interrupt: nobody else would do it
-                self._waker.wake()
-                raise
+                self._waker.ring()  # here or not at all: no interrupt may come in between
+            except OSError:
+                pass
 
     def close(self) -> None:
         """End all workers. Clients hear that the cluster is gone."""
@@ -140,12 +140,14 @@ class Coordinator:
     def _run(self) -> None:
         try:
             self._staff()
+            busy = True
             while not self.closed:
                 self._do_calls()
-                self._send_all()
+                self._look_round(busy)
+                self._send_all()  # after all that may have something to tell: the wait may be without end
                 found = self._wait()
+                busy = bool(found or self._calls)
                 self._take_in(found)
-                self._look_round(bool(found or self._calls))
         except BaseException:
             self._why = f"The coordinator of the cluster failed:\n{traceback.format_exc()}"
         finally:
@@ -208,7 +210,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if (worker.dropped or worker.dropped_codes) and not worker.outstanding:
+                if worker.dropped or worker.dropped_codes:
                     worker.dropped_bytes = LARGE
         if self.crew.is_short:
             self._staff()
@@ -229,10 +231,11 @@ class Coordinator:
                 self.clients.hear(file, self.on_message)
                 continue
             number, what = watched
-            if what == "work":
-                self._hear_out(number)
+            if what == "work":  # if there are more, the next poll shows it
+                self._hear_next(number)
             elif what == "end":
-                self._hear_out(number)
+                while self._hear_next(number):
+                    pass
                 self._bury(number)
             else:
                 self._copy_output(number)
@@ -241,20 +244,20 @@ class Coordinator:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def _hear_out(self, number: int) -> None:
-        """Take in the messages of a worker that are there."""
+    def _hear_next(self, number: int) -> bool:
+        """Take in the next message of a worker; returns whether there was one."""
         process = self.crew.workers[number]
-        while True:
-            try:
-                message = process.receive()
-            except OSError:
-                return
-            except Exception:  # such as a warning or log record that nobody here can unpickle
-                _log.exception("What %s said was lost", process.name)
-                continue
-            if message is None:
-                return
-            self._hear_worker(number, *message)
+        try:
+            message = process.receive()
+        except OSError:
+            return False
+        except Exception:  # such as a warning or log record that nobody here can unpickle
+            _log.exception("What %s said was lost", process.name)
+            return True
+        if message is None:
+            return False
+        self._hear_worker(number, *message)
+        return True
 
     def _copy_output(self, number: int) -> None:
         process = self.crew.workers[number]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.html import future_html
 from taskloom.engines.cluster.options import seconds_of
 from taskloom.engines.cluster.reply import Reply, block, in_loop, waiting
 from taskloom.engines.cluster.state import ELSEWHERE, State, Status
@@ -201,10 +201,7 @@ class Future:
         return f"<Future: {self.status}{kind}, key: {short_key(self.key)}>"
 
     def _repr_html_(self) -> str:
-        parts = [f"<b>status</b> {self.status}", f"<b>key</b> <code>{escape(short_key(self.key))}</code>"]
-        if self.type is not None:
-            parts.insert(1, f"<b>type</b> <code>{escape(self.type.__name__)}</code>")
-        return f'<div class="taskloom-future"><b>Future</b> {" · ".join(parts)}</div>'
+        return future_html(self)
 
 
 def _unpickled(key: Key, address: str | None) -> Future:
