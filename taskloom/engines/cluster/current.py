@@ -6,12 +6,14 @@ import atexit
 import os
 import sys
 from contextvars import ContextVar
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client import Client
 
 _open: list[Client] = []  # the newest last
+_opening = Lock()
 chosen: ContextVar[Client | None] = ContextVar("chosen", default=None)
 
 
@@ -92,12 +94,13 @@ def _task_here() -> Any:
 
 def _of_worker(worker: Any) -> Client:
     """The client for code inside of a worker's tasks: one per process."""
-    from taskloom.engines.cluster.client import Client
+    with _opening:  # several tasks may want one, and modules that they would have to load by halves
+        from taskloom.engines.cluster.client import Client
 
-    for client in reversed(_open):
-        if client._address() == worker.address and not client.asynchronous:
-            return client
-    return Client(worker.address, set_as_default=False)
+        for client in reversed(_open):
+            if client._address() == worker.address and not client.asynchronous:
+                return client
+        return Client(worker.address, set_as_default=False)
 
 
 def close_all() -> None:

@@ -27,6 +27,7 @@ class QueueChannel:
         self.questions: SimpleQueue[Message | None] = SimpleQueue()
         self.answers: deque[Message] = deque()
         self.waker = Waker()
+        self.rung = False
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     def wait_for_work(self) -> None:
@@ -56,7 +57,8 @@ class QueueChannel:
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         self.answers.append((kind, fields, parcels))
-        if len(self.answers) == 1:  # else somebody has woken the coordinator for those before
+        if not self.rung:  # else the coordinator has not yet looked at what it was woken for
+            self.rung = True
             self.waker.wake()
 
     def pack(self, value: Any) -> Loose:
@@ -115,6 +117,7 @@ class ClusterThreads:
         answers = self._channel.answers
         if not answers:
             self._channel.waker.clear()
+            self._channel.rung = False  # before the last look: whoever comes later wakes
             if not answers:
                 return None
         return answers.popleft()
