@@ -87,9 +87,7 @@ def client(shell: InteractiveShell) -> Iterator[Client]:
 def test_a_graph_in_a_terminal(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str) -> None:
     assert shell.run_cell_magic("graph", "", cell) == 3
     out, deadline = "", monotonic() + PATIENCE
-    while (
-        not out and monotonic() < deadline
-    ):  # futures end theirs when nothing new has come for a while
+    while not out and monotonic() < deadline:  # futures end theirs when nothing new has come for a while
         out = capsys.readouterr().out
         sleep(0.01)
     assert re.fullmatch(r"Graph of 4/4 tasks · finished · .*distributed\n", out)
