@@ -39,9 +39,12 @@ class _Inputs:
 
     def _slot_of(self, value: Any) -> int | None:
         if not isinstance(value, Delayed):
-            if not is_collection(value):
+            if is_collection(value):
+                value = _finished(value)
+            elif hasattr(value.__class__, "__taskloom_input__"):  # a future, which an engine knows what to do with
+                value = Delayed(value.key, {value.key: value})
+            else:
                 return None
-            value = _finished(value)
         self.found.append(value)
         return len(self.found) - 1
 

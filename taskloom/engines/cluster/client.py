@@ -18,6 +18,7 @@ from taskloom.engines.cluster.client_submit import Submitting
 from taskloom.engines.cluster.client_views import ClusterViews, Served
 from taskloom.engines.cluster.compile import Packing
 from taskloom.engines.cluster.engine import DistributedEngine
+from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.gathering import bring, settled
 from taskloom.engines.cluster.html import client_html, client_text
@@ -101,6 +102,7 @@ class Client(ClusterViews, Submitting):
             raise
         self.status = "running"
         current.opened(self)
+        give_up_in_forks(self)
         if self.is_default:
             self._setting = config.Assignment({"scheduler": self}, source="an open client")
 
@@ -170,13 +172,6 @@ class Client(ClusterViews, Submitting):
     def is_idle(self) -> bool:
         """Whether no graph runs, and there are no futures."""
         return not self._session.runs and not self._session.states
-
-    def leave_to_parent(self) -> None:
-        """In a fork, which has its objects, but neither the threads nor the sockets that they need."""
-        self.status = "closed"
-        if self.cluster is not None:
-            self.cluster.status = "closed"
-        self._session.leave_to_parent()
 
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""
@@ -318,6 +313,14 @@ class Client(ClusterViews, Submitting):
             self.cluster.close()
 
     shutdown = close
+
+    def let_go(self) -> None:
+        """Be closed, in a fork: the cluster is its parent's."""
+        self.status = "closed"
+        if self._setting is not None:
+            self._setting.undo()
+            self._setting = None
+        current.closed(self)
 
     def _address(self) -> str | None:
         return self.cluster.scheduler_address if self.cluster is not None else str(self._given)

@@ -53,9 +53,10 @@ class ClientEvents(Losses):
         client = self.clients[number]
         known, users = self.tasks, self.users
         for code, parcel in tasks.functions.items():
-            self.functions[code] = parcels[parcel]
-            users[code] = 1
-            client.codes.add(code)
+            if code not in users:  # it may come twice, if the client was interrupted
+                self.functions[code] = parcels[parcel]
+                users[code] = 1
+                client.codes.add(code)
         for id, parcel in tasks.data.items():
             data = known[id] = Task(id, f"data-{id & ((1 << SHIFT) - 1)}", NOT_A_FUNCTION, (), (), None)
             data.state, data.parcel, data.nbytes = DONE, parcels[parcel], parcels[parcel].nbytes
@@ -77,12 +78,11 @@ class ClientEvents(Losses):
                     known[id] = other
                     met.append((id, code, other))
                     continue
+            if code < 0:  # a future of what should be known
+                self.tell(number, "cancelled", [id], f"The cluster knows no task with the key {describe(key)}.")
+                continue
             task = known[id] = Task(id, key, code, args, plain, options)
             new.append(task)
-            if code < 0:
-                task.error = self.pack_error(_unknown_key(task))
-                broken.append(task)
-                continue
             users[code] += 1
             if named:
                 task.named = True
@@ -90,6 +90,8 @@ class ClientEvents(Losses):
             if args:
                 self._link(task, args, broken)
         for id in tasks.wanted:
+            if id not in known:
+                continue
             self._want(known[id], client, id)
             if tasks.bring:
                 self.gather(number, (id,))
@@ -316,10 +318,4 @@ def _unknown_input(task: Task) -> TaskloomError:
     return TaskloomError(
         f"Task {describe(task.key)} takes a result that the cluster does not hold: its future was released or "
         "cancelled, or it belongs to another cluster."
-    )
-
-
-def _unknown_key(task: Task) -> TaskloomError:
-    return TaskloomError(
-        f"The cluster knows no task with the key {describe(task.key)}: all its futures were released or cancelled."
     )

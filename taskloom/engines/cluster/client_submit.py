@@ -10,7 +10,7 @@ from typing import Any
 
 from taskloom.engines.cluster.call_key import call_token
 from taskloom.engines.cluster.client_info import ClusterInfo
-from taskloom.engines.cluster.compile import Draft, Packing
+from taskloom.engines.cluster.compile import Draft
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.options import options_of
 from taskloom.engines.cluster.scattering import scatter
@@ -63,19 +63,21 @@ class Submitting(ClusterInfo):
         SerializationError
             The function or an argument cannot be pickled.
         """
+        if kwargs:
+            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
         options = None
         if workers is not None or resources is not None or retries or priority or allow_other_workers:
             options = options_of(priority, retries, workers, allow_other_workers, resources)
         session = self._session
-        function = Packing(session).function(func if key is None else key, func)
+        function = session.function(func if key is None else key, func)
         chosen = key is not None
         if key is None:
             token = call_token(function, args, kwargs) if pure else self._new_token()
             key = f"{function.name}-{token}"
         while True:
-            state = session.share(key) if pure or chosen else None
+            state = session.share(key) if key in session.names else None
             if state is not None:
                 if chosen and state.code != function.code:
                     self._warn_of_reuse(key)
@@ -109,6 +111,8 @@ class Submitting(ClusterInfo):
         kwargs : arguments that all calls have.
         workers, retries, resources, priority, allow_other_workers, pure : as for `submit`.
         """
+        if kwargs:
+            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
         if not iterables:
@@ -139,7 +143,7 @@ class Submitting(ClusterInfo):
     ) -> list[Future]:
         session = self._session
         draft = Draft(session)
-        function = draft.function(prefix or func, func)
+        function = session.function(prefix or func, func)
         prefix = prefix or function.name
         keys: list[Key] = []
         made: dict[Key, Future | None] = {}
@@ -151,14 +155,15 @@ class Submitting(ClusterInfo):
             keys.append(key)
             if key in made:
                 continue
-            state = session.share(key) if pure or names is not None else None
+            state = session.share(key) if key in session.names else None
             if state is not None:
                 made[key] = self._future(state)
                 continue
             made[key] = None
             draft.add(key, function, args, kwargs)
-        for state in session.submit(draft, options):
-            made[state.key] = self._future(state)
+        states = session.submit(draft, options)
+        with session.given_up_if_interrupted(states):
+            made.update([(state.key, self._future(state)) for state in states])
         return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
 
     def _new_token(self) -> str:
@@ -186,6 +191,11 @@ class Submitting(ClusterInfo):
         hash : False: equal data are not taken for the same.
         """
         return self._do(scatter(self, data, workers, broadcast, hash))
+
+
+def _refuse_actors(kwargs: Mapping[str, Any]) -> None:
+    if "actor" in kwargs or "actors" in kwargs:
+        raise TypeError("There are no actors, unlike in dask.distributed: keep state in a future, and pass it on.")
 
 
 def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import select
+import traceback
 from collections.abc import Callable
 
 from taskloom.engines.cluster.connection import LocalConnection
@@ -46,8 +47,13 @@ class Clients(dict[int, LocalConnection | RemoteClient]):
         if file not in self._remote:
             return False
         number, client = self._remote[file]
-        while (message := client.receive()) is not None:
-            on_message(number, *message)
+        while number in self and (message := client.receive()) is not None:
+            try:
+                on_message(number, *message)
+            except Exception:  # it has sent nonsense, which is its own concern
+                why = traceback.format_exc(limit=-1)
+                client.send("gone", f"The cluster could not make sense of a message of this client: {why}")
+                self.leave(number)
         if client.gone:
             self.leave(number)
         return True

@@ -36,14 +36,6 @@ class Packing:
         self._held: list[Any] = []  # so that identities last
         self._used: dict[int, Function] = {}  # functions, by code
 
-    def function(self, key: Key, function: Any) -> Function:
-        try:
-            found = self.functions.find(function)
-        except Exception as error:
-            raise function_stays(key, function, error) from error
-        self._used[found.code] = found
-        return found
-
     def shaped(self, key: Key, function: Any, names: Sequence[str], places: Sequence[int], count: int) -> Function:
         """A function that is called with names, or with arguments that are put together there."""
         try:
@@ -109,11 +101,15 @@ class Packing:
             if function.parcel is not None:
                 slice.functions[code] = len(parcels)
                 parcels.append(function.parcel)
-                function.parcel = None
         for number, parcel in self.data.items():
             slice.data[number] = len(parcels)
             parcels.append(parcel)
         return parcels
+
+    def is_sent(self) -> None:
+        """Note that its functions need not be sent again. Were this done before, an interrupt could keep them here."""
+        for function in self._used.values():
+            function.parcel = None
 
 
 class Draft(Packing):
@@ -165,7 +161,7 @@ class Draft(Packing):
 
     def drop(self, names: Mapping[Key, State]) -> None:
         """Leave out the calls of which there are futures already."""
-        if not any((state := names.get(key)) is not None and state.is_usable for key in self.keys):
+        if names.keys().isdisjoint(self.keys):
             return
         kept = [i for i, key in enumerate(self.keys) if (state := names.get(key)) is None or not state.is_usable]
         columns: list[list[Any]] = [self.keys, self.codes, self.bases, self.args, self.plains, self.function_names]
@@ -280,7 +276,9 @@ class PlanDraft(Packing):
     def _code(self, key: Key, function: Callable[..., Any], shape: Shape | None = None) -> int:
         """The code of a function, called with values as they are or arranged in some shape."""
         if self._call is None:
-            return (self.function(key, function) if shape is None else self.shaped(key, function, *shape)).code
+            found = self.session.function(key, function) if shape is None else self.shaped(key, function, *shape)
+            self._used[found.code] = found
+            return found.code
         called = partial(self._call, function if shape is None else Shaped(function, shape))
         code: int = self.session.allocate(1)
         self.own_codes.append(code)

@@ -26,7 +26,7 @@ class LocalConnection:
         self, number: int, coordinator: Coordinator, hear: Callable[[str, tuple[Any, ...], Sequence[Any]], None]
     ) -> None:
         self.number = number
-        self._coordinator = coordinator
+        self._coordinator: Coordinator | None = coordinator  # None: it has gone, or the client has
         self._hear = hear
         self.threads = not coordinator.crew.processes
         self.pack = coordinator.crew.pack
@@ -36,19 +36,27 @@ class LocalConnection:
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         """Have the coordinator do something, soon; in the order of the calls."""
         coordinator = self._coordinator
-        coordinator.call(coordinator.on_message, self.number, kind, fields, parcels)
+        if coordinator is not None:
+            coordinator.call(coordinator.on_message, self.number, kind, fields, parcels)
+        else:
+            for parcel in parcels:
+                parcel.close()
 
     def hear(self, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         """Tell the client something; on the coordinator's thread. The parcels that it gets are its own."""
         self._hear(kind, fields, parcels)
+        if kind == "gone":
+            self._coordinator = None
 
     def running(self) -> list[tuple[int, int, float]]:
         """What runs right now: worker, id of the task, and since when."""
-        return self._coordinator.crew.running()
+        coordinator = self._coordinator
+        return [] if coordinator is None else coordinator.crew.running()
 
     def close(self) -> None:
         """Leave the cluster."""
         self.send("close")
+        self._coordinator = None  # records of what was run keep this connection
 
 
 def copy_of(parcel: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import threading
 import traceback
@@ -18,6 +19,7 @@ from taskloom.engines.cluster.address import PrivateDirectory
 from taskloom.engines.cluster.clients import Clients
 from taskloom.engines.cluster.connection import LocalConnection
 from taskloom.engines.cluster.crew import Crew
+from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.listener import Listener
 from taskloom.engines.cluster.post import LARGE, Post, tell
 from taskloom.engines.cluster.questions import Questions
@@ -84,18 +86,21 @@ class Coordinator:
                 directory = PrivateDirectory()
                 self._listener = Listener(directory, self._adopt)
                 self.crew.address, self.crew.secret = directory.address, directory.secret
+            else:
+                self.crew.address = f"inproc://{name}/{os.getpid()}-{id(self):x}"
             self.crew.grow(n_workers)
         except BaseException:
             self._close_all()
             raise
         self._thread = threading.Thread(target=self._run, name="taskloom-coordinator", daemon=True)
         self._thread.start()
+        give_up_in_forks(self)
 
     # -- for other threads ----------------------------------------------------------------------------------------
 
     @property
     def address(self) -> str | None:
-        """Where clients in other processes connect."""
+        """Where clients connect: also in other processes, unless the workers are threads of this one."""
         return self.crew.address
 
     def connect(self, hear: Hear) -> LocalConnection:
@@ -123,17 +128,26 @@ class Coordinator:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def let_go(self) -> None:
+        """Leave the workers to the process that this one is a fork of."""
+        self.closed = True
+        self._why = WHY
+        self._waker = Waker()
+        self.crew.let_go()
+
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            self._watch_crew()
+            self._staff()
+            busy = True
             while not self.closed:
                 self._do_calls()
-                self._send_all()
+                self._look_round(busy)
+                self._send_all()  # after all that may have something to tell: the wait may be without end
                 found = self._wait()
+                busy = bool(found or self._calls)
                 self._take_in(found)
-                self._look_round(bool(found or self._calls))
         except BaseException:
             self._why = f"The coordinator of the cluster failed:\n{traceback.format_exc()}"
         finally:
@@ -142,6 +156,8 @@ class Coordinator:
                 self._do_calls()  # of those who have connected just now
             for client in self.clients.values():
                 tell(client, "gone", (self._why,), ())
+            with contextlib.suppress(Exception):
+                self.scheduler.close()
             self._close_all()
 
     def _do_calls(self) -> None:
@@ -166,7 +182,12 @@ class Coordinator:
             return self._look
         if self.crew.any_waiting() or self.clients.any_waiting():
             return self._look
-        if self._timers or self.stops or any(worker.dropped or worker.dropped_codes for worker in workers):
+        if (
+            self._timers
+            or self.stops
+            or self.crew.is_short
+            or any(worker.dropped or worker.dropped_codes for worker in workers)
+        ):
             return LAST_LOOK
         return None
 
@@ -191,6 +212,8 @@ class Coordinator:
             for worker in self.scheduler.workers.values():
                 if worker.dropped or worker.dropped_codes:
                     worker.dropped_bytes = LARGE
+        if self.crew.is_short:
+            self._staff()
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
@@ -208,10 +231,11 @@ class Coordinator:
                 self.clients.hear(file, self.on_message)
                 continue
             number, what = watched
-            if what == "work":
-                self._hear_out(number)
+            if what == "work":  # if there are more, the next poll shows it
+                self._hear_next(number)
             elif what == "end":
-                self._hear_out(number)
+                while self._hear_next(number):
+                    pass
                 self._bury(number)
             else:
                 self._copy_output(number)
@@ -220,20 +244,20 @@ class Coordinator:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def _hear_out(self, number: int) -> None:
-        """Take in the messages of a worker that are there."""
+    def _hear_next(self, number: int) -> bool:
+        """Take in the next message of a worker; returns whether there was one."""
         process = self.crew.workers[number]
-        while True:
-            try:
-                message = process.receive()
-            except OSError:
-                return
-            except Exception:  # such as a warning or log record that nobody here can unpickle
-                _log.exception("What %s said was lost", process.name)
-                continue
-            if message is None:
-                return
-            self._hear_worker(number, *message)
+        try:
+            message = process.receive()
+        except OSError:
+            return False
+        except Exception:  # such as a warning or log record that nobody here can unpickle
+            _log.exception("What %s said was lost", process.name)
+            return True
+        if message is None:
+            return False
+        self._hear_worker(number, *message)
+        return True
 
     def _copy_output(self, number: int) -> None:
         process = self.crew.workers[number]
@@ -249,7 +273,7 @@ class Coordinator:
                 parcel.close()
         elif kind == "done":
             self.crew.reported[number] = self.crew.reported.get(number, 0) + len(fields[0])
-            self.crew.idle_deaths = 0
+            self.crew.has_done_something()
             scheduler.done(number, *fields)
         elif kind in ("data", "no_data", "gone"):
             self.stops.has_come(number, fields[0])
@@ -278,15 +302,21 @@ class Coordinator:
         self.questions.lost(number)
         self.stops.forget(number)
         self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
-        if not running and not expected and self.crew.dies_at_once():
-            self.scheduler.no_worker_lives(end.fate, end.last_lines)
-        else:
-            self.crew.replace()
-            self._watch_crew()
+        if not running and not expected:
+            self._died_idle(end.fate, end.last_lines)
+        self._staff()
 
-    def _watch_crew(self) -> None:
-        """Let the scheduler know of workers that were started, and watch their files."""
+    def _died_idle(self, fate: str, last_lines: Sequence[str] = ()) -> None:
+        if self.crew.has_died_idle() and not self.scheduler.workers:
+            self.scheduler.no_worker_lives(fate, last_lines)
+
+    def _staff(self) -> None:
+        """Have the workers that are missing, and watch them."""
         crew = self.crew
+        try:
+            crew.replace()
+        except Exception as error:  # such as for want of memory, or of open files
+            self._died_idle(f"could not be started ({error})")
         for number in crew.newcomers():
             for file in crew.files(number):
                 self._poll.register(file, select.POLLIN)
@@ -300,8 +330,8 @@ class Coordinator:
         self.crew.size = n
         for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
             self.scheduler.retire(number)
-        self.crew.replace()
-        self._watch_crew()
+        self.crew.try_again()
+        self._staff()
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""
@@ -319,8 +349,11 @@ class Coordinator:
     def on_message(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         """A client has something done."""
         if number not in self.scheduler.clients:
+            for parcel in parcels:
+                parcel.close()
             return
         if kind == "submit":
+            self.crew.try_again()
             self.scheduler.submit(number, fields[0], parcels)
         elif kind == "scatter":
             self.scheduler.scatter(number, fields[0], parcels, *fields[1:])
@@ -329,8 +362,10 @@ class Coordinator:
             self.questions.ask(number, question, what, args, parcels)
         elif kind == "close":
             self.clients.leave(number)
-        else:
+        elif kind in ("release", "cancel", "retry", "gather"):
             getattr(self.scheduler, kind)(number, *fields)
+        else:
+            raise ValueError(f"There is no message {kind!r}.")
 
     # -- what goes out --------------------------------------------------------------------------------------------
 
@@ -355,7 +390,7 @@ class Coordinator:
             self._bury(number, expected=True)
 
     def _close_all(self) -> None:
-        self.clients.close()
-        self.crew.close()
         if self._listener is not None:
             self._listener.close()
+        self.clients.close()
+        self.crew.close()

@@ -22,6 +22,7 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.said import manner, pack_manner
 from taskloom.errors import ConfigError
 
+MANY_FILES = 65_536
 DIES_AT_ONCE = 5  # workers in a row, for each there should be, that end before they have done anything
 
 
@@ -52,11 +53,14 @@ class Crew:
         self.size = 0
         self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
         self.reported: dict[int, int] = {}
-        self.idle_deaths = 0
+        self._idle_deaths = 0
+        self._gave_up = False
         self._started = 0
         self._new: list[int] = []
         self._files: dict[int, tuple[int, str]] = {}
         self._oom_kills = kills()
+        if processes:
+            _allow_many_files()
         self._launcher = LAUNCHERS[config.get("multiprocessing.context")]() if processes else None
         self.pack: Any = Parcel.of if processes else Loose.of
         self.pack_error: Any = pack_error if processes else _same
@@ -76,9 +80,14 @@ class Crew:
         except Exception as error:
             raise ConfigError(f"A worker could not be started: {error}") from error
 
+    @property
+    def is_short(self) -> bool:
+        """Whether workers are missing that are to be started."""
+        return len(self.workers) < self.size and not self._gave_up
+
     def replace(self) -> None:
-        """Start those that are missing."""
-        if len(self.workers) < self.size:
+        """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
+        if self.is_short:
             keeper.do(self._start)
 
     def _start(self) -> None:
@@ -149,15 +158,32 @@ class Crew:
         before, self._oom_kills = self._oom_kills, kills()
         return self._oom_kills > before and worker.fate() == f"was killed by {signal.SIGKILL.name}"
 
-    def dies_at_once(self) -> bool:
-        """Whether workers end again and again before they have done anything."""
-        self.idle_deaths += 1
-        return self.idle_deaths > DIES_AT_ONCE * max(1, self.size)
+    def has_died_idle(self) -> bool:
+        """A worker has ended outside of any task, or not even begun: returns whether no more are started for that."""
+        self._idle_deaths += 1
+        self._gave_up = self._idle_deaths > DIES_AT_ONCE * max(1, self.size)
+        return self._gave_up
+
+    def has_done_something(self) -> None:
+        """A worker has run tasks."""
+        self._idle_deaths = 0
+
+    def try_again(self) -> None:
+        """Let workers be started although they ended again and again: each of them once."""
+        if self._gave_up:
+            self._gave_up = False
+            self._idle_deaths -= max(1, self.size)
 
     def close(self) -> None:
         """End all."""
         keeper.catch_up()
         keeper.do(self._close)
+
+    def let_go(self) -> None:
+        """Leave them to another process. Their files are closed already."""
+        self.workers.clear()
+        self._files.clear()
+        self._launcher = None
 
     def _close(self) -> None:
         for worker in list(self.workers.values()):
@@ -168,6 +194,17 @@ class Crew:
         self._files.clear()
         if self._launcher is not None:
             self._launcher.close()
+
+
+def _allow_many_files() -> None:
+    """Each large constant of a task that is not done is an open file: have room for as many as this user may have."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
+        most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _same(error: BaseException) -> BaseException:

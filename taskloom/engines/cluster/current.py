@@ -106,13 +106,6 @@ def close_all() -> None:
         client._close_now()
 
 
-def _leave_to_parent() -> None:
-    """A fork has clients of its own."""
-    for client in _open:
-        client.leave_to_parent()
-    _open.clear()
-
-
 atexit.register(close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=lambda: _open.clear())  # a fork has clients of its own

@@ -12,6 +12,7 @@ from taskloom.engines.worker.parcel import PLAIN, dumps
 from taskloom.graph import function_name
 
 MOST = 1_000  # functions that are remembered
+FEW = 32  # ... of those that are pickled each time: what they refer to may be large
 _ABSENT: Any = object()
 _BY_VALUE = b"cloudpickle"  # what the pickle of a function mentions that does not go by its name
 
@@ -28,9 +29,10 @@ class Function:
     parcel : the pickled function, until it has been sent.
     name : what views call it.
     token : its part in the keys of pure calls, once somebody has asked for it.
+    forgotten : takes the code when nothing here will use it again.
     """
 
-    __slots__ = ("_looks", "code", "function", "name", "parcel", "payload", "token")
+    __slots__ = ("_looks", "code", "forgotten", "function", "name", "parcel", "payload", "token")
 
     def __init__(self, function: Any, code: int, parcel: Any, looks: Sequence[Look] | None) -> None:
         self.function = function  # held, so that its identity is not given to another one
@@ -39,7 +41,12 @@ class Function:
         self.payload = getattr(parcel, "payload", None)
         self.name = function_name(function)
         self.token: bytes | None = None
+        self.forgotten: list[int] | None = None
         self._looks = looks
+
+    def __del__(self) -> None:
+        if self.parcel is None and self.forgotten is not None:
+            self.forgotten.append(self.code)
 
     @property
     def is_lasting(self) -> bool:
@@ -52,6 +59,11 @@ class Function:
         if looks is None:
             return False
         return all(names.get(name, _ABSENT) is found for names, name, found in looks)
+
+    def changed(self) -> None:
+        """Something that it refers to has changed: so have the keys of its calls, and it may change again."""
+        self.token = None
+        self._looks = None
 
 
 class Functions:
@@ -74,6 +86,8 @@ class Functions:
         self._number = number
         self._by_reference = by_reference
         self._known: dict[Any, Function] = {}
+        self._fleeting: dict[Any, Function] = {}  # of which nobody can tell whether they stay what they are
+        self.forgotten: list[int] = []  # codes that were sent, and will not be used again
 
     def find(self, function: Any) -> Function:
         """The code of a function; raises what pickling it raises.
@@ -82,31 +96,52 @@ class Functions:
         then it is pickled anew, and has a new code unless the outcome is the same.
         """
         known = self._known.get(id(function))
-        if known is not None and known.stays():
-            return known
-        return self._learn(id(function), function, function)
+        if known is not None:
+            if known.stays():
+                return known
+            if self._by_reference:
+                known.changed()
+                return known
+        return self._learn(function)
 
     def find_shaped(self, function: Any, shape: Shape) -> Function:
         """The code of a function that is called with values arranged in some shape."""
         base = self.find(function)
         key = (base.code, shape)
-        known = self._known.get(key)
-        return known if known is not None else self._learn(key, Shaped(function, shape), function)
+        known = self._known.get(key) or self._fleeting.get(key)
+        if known is not None:
+            return known
+        shaped = Shaped(function, shape)
+        return self._remember(key, shaped, function, self._pack(shaped), () if base.is_lasting else None)
 
-    def _learn(self, key: Any, function: Any, named: Any) -> Function:
+    def _learn(self, function: Any) -> Function:
         parcel = self._pack(function)
-        looks: Sequence[Look] | None = ()
-        if not self._by_reference and function is named:
-            looks = looks_of(function, parcel.payload)
-        known = self._known.get(key)
+        known = self._fleeting.get(id(function))
         if known is not None and known.payload is not None and known.payload == parcel.payload and parcel.file < 0:
             return known
-        self._known.pop(key, None)
-        made = self._known[key] = Function(function, self._number(), parcel, looks)
+        looks = looks_of(function, _pickled(function) if self._by_reference else parcel.payload)
+        return self._remember(id(function), function, function, parcel, looks)
+
+    def _remember(self, key: Any, function: Any, named: Any, parcel: Any, looks: Sequence[Look] | None) -> Function:
+        made = Function(function, self._number(), parcel, looks)
         made.name = function_name(named)
-        if len(self._known) > MOST:
-            self._known.pop(next(iter(self._known)))
+        made.forgotten = self.forgotten
+        for functions in (self._known, self._fleeting):
+            functions.pop(key, None)
+        lasting = looks is not None or self._by_reference
+        functions, most = (self._known, MOST) if lasting else (self._fleeting, FEW)
+        functions[key] = made
+        if len(functions) > most:
+            functions.pop(next(iter(functions)))
         return made
+
+
+def _pickled(function: Any) -> bytes:
+    """How a function that need not be pickled would be."""
+    try:
+        return dumps(function)
+    except Exception:
+        return _BY_VALUE
 
 
 def looks_of(function: Any, payload: bytes) -> Sequence[Look] | None:

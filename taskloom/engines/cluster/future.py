@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.html import future_html
+from taskloom.engines.cluster.options import seconds_of
 from taskloom.engines.cluster.reply import Reply, block, in_loop, waiting
 from taskloom.engines.cluster.state import ELSEWHERE, State, Status
 from taskloom.errors import SerializationError
@@ -35,6 +36,9 @@ class Future:
     """
 
     __slots__ = ("__weakref__", "_client", "_held", "_state")
+
+    #: A collection takes it for an input, which the engine puts in, and not for a value.
+    __taskloom_input__ = True
 
     _client: Client
     _state: State
@@ -103,8 +107,9 @@ class Future:
             What the task raised, as itself.
         """
         __tracebackhide__ = True
+        seconds = None if timeout is None else seconds_of(timeout)
         if self._client.asynchronous:
-            return self._client._do(self._result(), timeout)
+            return self._client._do(self._result(), seconds)
         state = self._state
         if state.status == "pending":
             reply = Reply()
@@ -114,7 +119,7 @@ class Future:
                     reply.wait()
         if state.value is not ELSEWHERE and state.status == "finished":
             return state.value
-        return block(self._result(), timeout)
+        return block(self._result(), seconds)
 
     async def _result(self) -> Any:
         __tracebackhide__ = True
@@ -123,7 +128,7 @@ class Future:
 
     def exception(self, timeout: Any = None) -> Any:
         """Wait for the outcome: what the task raised, or None where it has a result."""
-        return self._client._do(self._error(), timeout)
+        return self._client._do(self._error(), seconds_of(timeout))
 
     async def _error(self) -> BaseException | None:
         await self._client._settled([self._state])
@@ -131,7 +136,7 @@ class Future:
 
     def traceback(self, timeout: Any = None) -> Any:
         """Wait for the outcome: the traceback of what the task raised, or None where it has a result."""
-        return self._client._do(self._trace(), timeout)
+        return self._client._do(self._trace(), seconds_of(timeout))
 
     async def _trace(self) -> TracebackType | None:
         error = await self._error()
@@ -196,10 +201,7 @@ class Future:
         return f"<Future: {self.status}{kind}, key: {short_key(self.key)}>"
 
     def _repr_html_(self) -> str:
-        parts = [f"<b>status</b> {self.status}", f"<b>key</b> <code>{escape(short_key(self.key))}</code>"]
-        if self.type is not None:
-            parts.insert(1, f"<b>type</b> <code>{escape(self.type.__name__)}</code>")
-        return f'<div class="taskloom-future"><b>Future</b> {" · ".join(parts)}</div>'
+        return future_html(self)
 
 
 def _unpickled(key: Key, address: str | None) -> Future:

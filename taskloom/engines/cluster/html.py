@@ -6,9 +6,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.sizes import size_text
+from taskloom.graph import short_key
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client import Client
+    from taskloom.engines.cluster.future import Future
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
@@ -39,8 +41,7 @@ def client_html(client: Client) -> str:
     """A client as a card, with its cluster's workers."""
     if client.status != "running":
         return _card("Client", [("status", client.status)], ())
-    rows = [("cluster", client._address()), ("workers", len(client._session.workers))]
-    return _card("Client", rows, client._session.workers.values())
+    return _card("Client", [("cluster", client._address())], client._session.workers.values())
 
 
 def cluster_html(cluster: LocalCluster) -> str:
@@ -49,19 +50,28 @@ def cluster_html(cluster: LocalCluster) -> str:
     return _card("LocalCluster", rows, cluster.workers.values())
 
 
+def future_html(future: Future) -> str:
+    """A future as a card."""
+    rows = [("status", future.status), ("key", short_key(future.key))]
+    if future.type is not None:
+        rows.append(("type", future.type.__name__))
+    return _card("Future", rows, ())
+
+
 def _memory(workers: Any) -> str:
     limit = sum([worker.memory_limit for worker in workers if worker.memory_limit])
     return f", memory={size_text(limit)}" if 0 < limit < float("inf") else ""
 
 
 _STYLE = """
-.taskloom-card { font-family: system-ui, sans-serif; font-size: 13px; line-height: 1.5; max-width: 44em; }
-.taskloom-card dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1em; margin: 0.3em 0; }
-.taskloom-card dt { opacity: 0.7; }
-.taskloom-card dd { margin: 0; overflow-wrap: anywhere; }
-.taskloom-card table { border-collapse: collapse; margin: 0.3em 0; }
-.taskloom-card th, .taskloom-card td { text-align: right; padding: 0.1em 0.8em; }
-.taskloom-card th:first-child, .taskloom-card td:first-child { text-align: left; padding-left: 0; }
+.taskloom-cluster-card { font-family: system-ui, sans-serif; font-size: 13px; line-height: 1.5; max-width: 44em; }
+.taskloom-cluster-card dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1em; margin: 0.3em 0; }
+.taskloom-cluster-card dt { opacity: 0.7; }
+.taskloom-cluster-card dd { margin: 0; overflow-wrap: anywhere; }
+.taskloom-cluster-card table { border-collapse: collapse; margin: 0.3em 0; color: inherit; font: inherit; }
+.taskloom-cluster-card thead { opacity: 0.7; }
+.taskloom-cluster-card th, .taskloom-cluster-card td { text-align: right; padding: 0.1em 0.8em; font-weight: inherit; }
+.taskloom-cluster-card th:first-child, .taskloom-cluster-card td:first-child { text-align: left; padding-left: 0; }
 """
 
 
@@ -80,7 +90,7 @@ def _card(title: str, rows: Any, workers: Any) -> str:
             f"{escape(_memory(workers))}</summary><table><thead><tr><th>worker</th><th>threads</th><th>pid</th>"
             f"<th>memory limit</th></tr></thead><tbody>{lines}</tbody></table></details>"
         )
-    return f'<div class="taskloom-card"><style>{_STYLE}</style><b>{title}</b><dl>{facts}</dl>{table}</div>'
+    return f'<div class="taskloom-cluster-card"><style>{_STYLE}</style><b>{title}</b><dl>{facts}</dl>{table}</div>'
 
 
 def _limit(limit: float | None) -> str:

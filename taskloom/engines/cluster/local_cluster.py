@@ -17,6 +17,7 @@ import psutil
 from taskloom import config
 from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client_views import Served
+from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.hearing import WorkerInfo
 from taskloom.engines.cluster.html import cluster_html, cluster_text
 from taskloom.engines.cpus import usable_cpus
@@ -112,13 +113,14 @@ class LocalCluster:
         self.status = "running"
         _clusters[self.scheduler_address] = self
         atexit.register(self._close_now)
+        give_up_in_forks(self)
 
     @property
     def scheduler_address(self) -> str:
         """What `Client` takes, also in another process of the same user."""
         if self._coordinator is None:
             return ""
-        return self._coordinator.address or f"inproc://{self.name}"
+        return str(self._coordinator.address)
 
     @property
     def workers(self) -> dict[int, WorkerInfo]:
@@ -162,6 +164,12 @@ class LocalCluster:
             self._served.close()
             self._coordinator.close()
         self.status = "closed"
+
+    def let_go(self) -> None:
+        """Be closed, in a fork: the workers are its parent's."""
+        self.status = "closed"
+        atexit.unregister(self._close_now)
+        _clusters.pop(self.scheduler_address, None)
 
     def _check(self) -> None:
         if self.status != "running":

@@ -12,6 +12,7 @@ from taskloom.engines.cluster.tasks import (
     FORGOTTEN,
     READY,
     RELEASED,
+    SHIFT,
     TRANSIT,
     WAITING,
     Task,
@@ -38,7 +39,6 @@ class Losses(Placement):
     def lose(self, tasks: Iterable[Task]) -> None:
         """Have those of these results computed again that nobody holds and somebody needs."""
         lost = []
-        again: dict[int, list[int]] = {}
         for task in tasks:
             if task.state is not DONE or task.holders or task.value is not ABSENT or task.parcel is not None:
                 continue
@@ -46,11 +46,17 @@ class Losses(Placement):
                 self.drop(task)
                 continue
             lost.append(task)
-            for id, client in (task.wanted or {}).items():
-                again.setdefault(client, []).append(id)
-        self.tell_futures(again, "again")
+        self._tell_again(lost)
         for task in lost:
             self._revive(task)
+
+    def _tell_again(self, tasks: Iterable[Task]) -> None:
+        """Let those who have futures of them know, and those who have submitted them and count what is done."""
+        again: dict[int, list[int]] = {}
+        for task in tasks:
+            for id, client in {**(task.wanted or {}), task.id: task.id >> SHIFT}.items():
+                again.setdefault(client, []).append(id)
+        self.tell_futures(again, "again")
 
     def _revive(self, lost: Task) -> None:
         """Compute again what is not there any more, and what that needs in turn."""
@@ -75,6 +81,7 @@ class Losses(Placement):
                 self.names.setdefault(task.key, task)
             revived.append(task)
             todo += [dep for dep in task.inputs if dep.state is RELEASED]
+        self._tell_again([task for task in revived if task is not lost and task.has_function])
         self._relink(revived)
 
     def _wait_again(self, user: Task) -> None:

@@ -38,14 +38,19 @@ class Placement(Transitions):
         """Give work to those who can take it."""
         open_for_work = [worker for worker in self.workers.values() if not worker.leaving and not worker.giving_back]
         if self._anything_waits():
-            for few in (True, False):
-                for worker in sorted(open_for_work, key=WorkerState.given):
-                    while self._has_room(worker, few) and (task := self._take(worker)) is not None:
-                        self.dispatch(task, worker)
+            self._hand_out(open_for_work)
         if len(self.workers) > 1:
             idle = sum([not worker.given() for worker in open_for_work])
             if idle:
                 self._take_from_the_busiest(idle, WORTH_A_STEAL)
+
+    def _hand_out(self, workers: list[WorkerState]) -> None:
+        for few in (True, False):
+            for worker in sorted(workers, key=WorkerState.given):
+                while self._has_room(worker, few) and (task := self._take(worker)) is not None:
+                    self.dispatch(task, worker)
+                if not self._anything_waits():
+                    return
 
     def _anything_waits(self) -> bool:
         """Whether there is anything that could be sent."""

@@ -25,9 +25,16 @@ def progress(*futures: Any, notebook: bool | None = None) -> None:
     """
     found = futures_of(futures)
     if notebook is None:
-        notebook = "ipykernel" in sys.modules and not sys.stdout.isatty()
+        notebook = _is_notebook()
     if found and not notebook:
         _watch(found)
+
+
+def _is_notebook() -> bool:
+    """Whether cells show what happens here, without importing anything for it."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    return hasattr(shell, "kernel")
 
 
 def _watch(futures: list[Future]) -> None:

@@ -169,6 +169,13 @@ class Scheduler(WorkerEvents):
             if task.state is READY:
                 self.fail(task, error)
 
+    def close(self) -> None:
+        """Have nothing more, and no open files."""
+        for number in list(self.clients):
+            self.client_left(number)
+        for parcel in self.used_up:
+            parcel.close()
+
     def may_end(self, number: int, running: Iterable[int] = (), force: bool = False) -> bool:
         """Whether a worker could be replaced without harm to anything but what was cancelled: it runs nothing else, and
         all that it holds is elsewhere too, or can be computed again."""

@@ -7,6 +7,7 @@ lives as long as its process.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -75,3 +76,6 @@ class _Job:
 
 
 keeper = Keeper()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: keeper.__init__())  # type: ignore[misc]  # the thread stays in the parent

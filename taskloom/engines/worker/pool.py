@@ -18,7 +18,7 @@ from taskloom.engines.worker.launch import LAUNCHERS, Launcher, Spawn
 from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.process import WorkerProcess, living
+from taskloom.engines.worker.process import WorkerProcess
 from taskloom.engines.worker.said import Manner, manner, pack_manner
 from taskloom.engines.worker.turns import Turns
 from taskloom.engines.worker.waker import Waker
@@ -254,13 +254,5 @@ pool = WorkerPool()
 atexit.register(pool.close)
 
 
-def _forget_in_child() -> None:
-    """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
-    for worker in list(living):
-        worker.abandon()
-    keeper.__init__()  # type: ignore[misc]
-    pool.forget()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    os.register_at_fork(after_in_child=pool.forget)  # the workers are the parent's

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -41,34 +42,38 @@ class LinkedProcess:
         self.name = name
         self.end = -1  # what can be read once it has ended
         self.manner = b""  # how it has been told to warn and log
-        self.work, theirs = link_pair()
-        self.data, their_data = link_pair()
-        self.work.sock.setblocking(False)
-        self.data.sock.setblocking(False)
-        page, page_file = self.page_type.create()
-        self._page = page
-        self.page = page.words
         self.waiting: deque[tuple[Link, bytes, list[int]]] = deque()  # messages that its sockets do not take yet
         self._last_words = ""
-        out, their_out = os.pipe()
-        err, their_err = os.pipe()
-        self.output = {out: "stdout", err: "stderr"}
-        for file in self.output:
-            os.set_blocking(file, False)
-        files = Files(theirs.fileno(), their_data.fileno(), page_file, their_out, their_err)
-        living.add(self)
-        try:
-            self.process = launcher.start(files, self.module)
-        except BaseException:
-            self.abandon()
-            raise
-        finally:
-            theirs.close()
-            their_data.close()
-            for file in (page_file, their_out, their_err):
-                os.close(file)
-        self.pid = self.process.pid
-        self.end = end_of(self.pid, self.data.fileno())
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            self.work, work = link_pair()
+            undo.callback(self.work.close)
+            theirs.callback(work.close)
+            self.data, data = link_pair()
+            undo.callback(self.data.close)
+            theirs.callback(data.close)
+            self._page, page = self.page_type.create()
+            undo.callback(self._page.close)
+            theirs.callback(os.close, page)
+            self.page = self._page.words
+            self.output: dict[int, str] = {}
+            printed = []
+            for name in ("stdout", "stderr"):
+                here, there = os.pipe()
+                undo.callback(os.close, here)
+                theirs.callback(os.close, there)
+                os.set_blocking(here, False)
+                self.output[here] = name
+                printed.append(there)
+            self.work.sock.setblocking(False)
+            self.data.sock.setblocking(False)
+            living.add(self)  # now: the new process may be a fork, which gives up what is the parent's
+            undo.callback(living.discard, self)
+            self.process = launcher.start(Files(work.fileno(), data.fileno(), page, *printed), self.module)
+            self.pid = self.process.pid
+            undo.callback(self.process.wait)
+            undo.callback(self.kill)
+            self.end = end_of(self.pid, self.data.fileno())
+            undo.pop_all()
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message of work; it waits here while the worker's socket is full."""
@@ -225,3 +230,16 @@ class WorkerProcess(LinkedProcess):
             while (message := self.receive()) is not None:
                 for parcel in message[2]:
                     parcel.close()
+
+
+def _abandon_in_child() -> None:
+    """The workers are the parent's. Whoever keeps an end of their links keeps others from seeing that they are gone."""
+    for worker in list(living):
+        worker.abandon()
+        child: Any = getattr(worker, "process", None)
+        if isinstance(child, subprocess.Popen):
+            child.returncode = 0  # it is no child of this process, which would be warned that it goes on
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)

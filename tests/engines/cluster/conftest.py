@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from .simulation import Client, Cluster
+
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -17,3 +19,13 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Client:
+    return cluster.add_client()

@@ -1,6 +1,6 @@
-"""What the programs begin with in which something goes wrong in a cluster. Each is a process of its own, with a limit."""
+"""What the programs begin with in which something goes wrong in a cluster, each in a process of its own."""
 
-from ..cases import check_child
+from tests.engines.cases import check_child
 
 #: `client` has two workers of one thread. `check()` sees whether it is as good as new, and whether closing leaves
 #: anything behind.

@@ -337,6 +337,18 @@ os.environ["PYTHONPATH"] = before
 assert client.submit(abs, -4).result(timeout=15) == 4
 until(lambda: len(pids()) == 2)
 """,
+    "start-fails-for-want-of-files": """
+import resource
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+client.submit(abs, -1).result()
+workers = pids()
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, before[1]))
+for pid in workers:
+    os.kill(pid, signal.SIGKILL)
+until(lambda: not client.cluster.workers)
+time.sleep(0.1)
+resource.setrlimit(resource.RLIMIT_NOFILE, before)
+""",
 }
 
 
@@ -353,13 +365,13 @@ def task(i):
         {DEATHS[death]}
     return [i]
 with contextlib.redirect_stderr(io.StringIO()):
-    futures = client.map(task, range(30))
-    assert client.submit(lambda lists: sum(map(sum, lists)), futures).result() == 435
     dsk = {{("x", i): (task, i) for i in range(30)}}
     dsk["sum"] = (lambda *lists: sum(map(sum, lists)), *dsk)
-    os.unlink(os.path.join(place, "died"))
     assert client.get(dsk, "sum") == 435
-assert sorted(taskloom.last_run().done) == list(range(31))
+    assert sorted(taskloom.last_run().done) == list(range(31)), taskloom.last_run().done
+    os.unlink(os.path.join(place, "died"))
+    futures = client.map(task, range(30))
+    assert client.submit(lambda lists: sum(map(sum, lists)), futures).result() == 435
 check()
 """)
 

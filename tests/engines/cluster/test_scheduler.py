@@ -1,41 +1,14 @@
 """The scheduler, event by event, with simulated workers and clients."""
 
-import pytest
+from taskloom.engines.cluster.tasks import READY, SENT, TRANSIT, WAITING, Options
+from taskloom.errors import TaskloomError
 
-from taskloom.engines.cluster.tasks import ERRED, READY, SENT, TRANSIT, WAITING, Options
-from taskloom.errors import TaskloomError, WorkerDied
-
-from .simulation import LARGE, Boom, Client, Cluster, Function, Stays, check
-
-SMALL = Function("small")
-BIG = Function("large")
-RAISES = Function("raises", raises=float("inf"))
-RAISES_ONCE = Function("raises-once", raises=1)
-STAYS = Function("stays", stays=True)
-
-
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> Client:
-    return cluster.add_client()
+from .simulation import BIG, LARGE, RAISES, SMALL, Boom, Client, Cluster, finish, task
 
 
 def batch(cluster: Cluster, number: int) -> list[object]:
     """The keys of what a worker is to be sent, in order."""
     return [task.key for task in cluster.scheduler.workers[number].batch]
-
-
-def task(cluster: Cluster, id: int):  # type: ignore[no-untyped-def]
-    return cluster.scheduler.tasks[id]
-
-
-def finish(cluster: Cluster) -> None:
-    cluster.run()
-    check(cluster.scheduler)
 
 
 # -- order and place --------------------------------------------------------------------------------------------------
@@ -212,217 +185,6 @@ def test_share_gives_away_what_is_believed_to_be_short(cluster: Cluster, client:
     assert len(cluster.workers[0].questions) == 1
 
 
-# -- failures ---------------------------------------------------------------------------------------------------------
-
-
-def test_an_exception_reaches_all_that_build_on_it(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    a, b, c = cluster.submit(client, [("a", RAISES, []), ("b", SMALL, [0]), ("c", SMALL, [1])])
-    finish(cluster)
-    assert [client.status[id] for id in (a, b, c)] == ["error"] * 3
-    (erred,) = [fields for kind, *fields in client.heard if kind == "erred"]
-    assert erred[0] == a
-    assert sorted(erred[6]) == [a, b, c]
-    assert erred[5] == 1  # attempt
-
-
-def test_retries(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    (once,) = cluster.submit(client, [("once", RAISES_ONCE, [])], retries=1)
-    (always,) = cluster.submit(client, [("always", RAISES, [])], retries=2)
-    finish(cluster)
-    assert client.status[once] == "finished"
-    assert client.status[always] == "error"
-    assert cluster.raised[always] == 3
-
-
-def test_retry_runs_what_failed_and_what_failed_because_of_it(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    a, b = cluster.submit(client, [("a", RAISES_ONCE, []), ("b", SMALL, [0])])
-    finish(cluster)
-    cluster.scheduler.retry(client.number, [b])
-    finish(cluster)
-    assert client.status == {a: "finished", b: "finished"}
-
-
-def test_what_takes_an_unknown_result_fails_and_cannot_be_retried(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    (id,) = cluster.submit(client, [("a", SMALL, [999_999])])
-    finish(cluster)
-    assert "future was released" in str(client.errors[id])
-    cluster.scheduler.retry(client.number, [id])
-    finish(cluster)
-    assert client.status[id] == "error"
-
-
-def test_what_is_built_on_a_failure_fails(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    (a,) = cluster.submit(client, [("a", RAISES, [])])
-    finish(cluster)
-    (b,) = cluster.submit(client, [("b", SMALL, [a, a])])
-    assert task(cluster, b).state == ERRED
-    finish(cluster)
-    assert isinstance(client.errors[b], Boom)
-
-
-def test_a_task_that_kills_its_workers_is_given_up(cluster: Cluster, client: Client) -> None:
-    (id,) = cluster.submit(client, [("killer", SMALL, [])], deaths=1)
-    for _ in range(2):
-        number = cluster.add_worker()
-        cluster.flush()
-        cluster.kill(number, [id])
-    cluster.flush()
-    assert isinstance(client.errors[id], WorkerDied)
-    assert "2 times" in str(client.errors[id])
-
-
-def test_an_expected_end_counts_for_nothing(cluster: Cluster, client: Client) -> None:
-    (id,) = cluster.submit(client, [("a", SMALL, [])], deaths=0)
-    number = cluster.add_worker()
-    cluster.flush()
-    cluster.kill(number, [id], expected=True)
-    cluster.add_worker()
-    finish(cluster)
-    assert client.status[id] == "finished"
-
-
-def test_what_runs_out_of_memory_is_not_tried_again(cluster: Cluster, client: Client) -> None:
-    number = cluster.add_worker()
-    (id,) = cluster.submit(client, [("a", SMALL, [])])
-    cluster.flush()
-    cluster.kill(number, [id], out_of_memory=True)
-    cluster.flush()
-    assert "ran out of memory" in str(client.errors[id])
-
-
-def test_a_result_whose_pickling_kills_workers_is_given_up(cluster: Cluster, client: Client) -> None:
-    (id,) = cluster.submit(client, [("a", BIG, [])], deaths=1)
-    for _ in range(2):
-        number = cluster.add_worker()
-        finish(cluster)
-        cluster.kill(number, [id])
-    cluster.flush()
-    assert isinstance(client.errors[id], WorkerDied)
-
-
-def test_no_worker_lives(cluster: Cluster, client: Client) -> None:
-    a, b = cluster.submit(client, [("a", SMALL, []), ("b", SMALL, [0])])
-    cluster.scheduler.no_worker_lives("was killed by SIGSEGV", [])
-    cluster.flush()
-    assert isinstance(client.errors[a], WorkerDied)
-    assert isinstance(client.errors[b], WorkerDied)
-
-
-# -- losses -----------------------------------------------------------------------------------------------------------
-
-
-def test_lost_results_are_computed_again_with_what_they_need(cluster: Cluster, client: Client) -> None:
-    number = cluster.add_worker()
-    *_, last = cluster.submit(client, [("a", BIG, ["x"]), ("b", BIG, [0, -1]), ("c", BIG, [1])], [2], constants=["k"])
-    finish(cluster)
-    assert set(cluster.scheduler.tasks) == {last}  # a and b are released
-    cluster.kill(number, [])
-    cluster.flush()
-    assert client.status[last] == "pending"
-    cluster.add_worker()
-    cluster.gather(client, [last])
-    finish(cluster)
-    assert client.brought[last] == ("large", ("large", ("large", "x"), "k"))
-
-
-def test_small_results_outlive_their_worker(cluster: Cluster, client: Client) -> None:
-    number = cluster.add_worker()
-    (id,) = cluster.submit(client, [("a", SMALL, [])])
-    finish(cluster)
-    cluster.kill(number, [])
-    cluster.flush()
-    assert client.status[id] == "finished"
-
-
-def test_lost_data_fail_what_needs_them_and_are_named(cluster: Cluster, client: Client) -> None:
-    number = cluster.add_worker()
-    (data,) = cluster.scatter(client, {"my data": ("large", 0)})
-    (user,) = cluster.submit(client, [("user", SMALL, [data])], workers=frozenset({"nobody"}))
-    finish_without_timers(cluster)
-    cluster.kill(number, [])
-    cluster.flush()
-    assert client.status == {data: "error", user: "error"}
-    assert "'my data' are gone with worker 'worker-0'" in str(client.errors[user])
-
-
-def finish_without_timers(cluster: Cluster) -> None:
-    cluster.flush()
-    for worker in cluster.workers.values():
-        while steps := worker.steps():
-            steps[0]()
-
-
-def test_broadcast_data_survive(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    cluster.add_worker()
-    (data,) = cluster.scatter(client, {"data": ("large", 0)}, broadcast=True)
-    finish(cluster)
-    cluster.kill(0, [])
-    (user,) = cluster.submit(client, [("user", SMALL, [data])])
-    finish(cluster)
-    assert client.status == {data: "finished", user: "finished"}
-
-
-def test_data_wait_for_the_first_worker(cluster: Cluster, client: Client) -> None:
-    (data,) = cluster.scatter(client, {"data": ("large", 0)})
-    (user,) = cluster.submit(client, [("user", SMALL, [data])])
-    cluster.add_worker()
-    finish(cluster)
-    assert client.brought[user] == ("small", ("large", 0))
-
-
-def test_gone_is_computed_again(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    (id,) = cluster.submit(client, [("a", BIG, [])])
-    finish(cluster)
-    cluster.workers[0].store.clear()
-    cluster.gather(client, [id])
-    finish(cluster)
-    assert client.brought[id] == ("large",)
-    assert cluster.ran[id] == 2
-
-
-def test_missing_is_computed_again(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker()
-    (a,) = cluster.submit(client, [("a", BIG, [])])
-    finish(cluster)
-    cluster.workers[0].store.clear()
-    (b,) = cluster.submit(client, [("b", SMALL, [a])])
-    finish(cluster)
-    assert client.brought[b] == ("small", ("large",))
-
-
-def test_what_cannot_travel_is_used_where_it_is(cluster: Cluster, client: Client) -> None:
-    for _ in range(2):
-        cluster.add_worker()
-    (a,) = cluster.submit(client, [("a", STAYS, [])], workers=frozenset({"worker-0"}))
-    finish(cluster)
-    cluster.scheduler.seconds.clear()
-    task(cluster, a).nbytes = 0.0  # nothing draws its users to it
-    cluster.scheduler.workers[0].held = 0.0
-    ids = cluster.submit(client, [(f"b{i}", SMALL, [a]) for i in range(4)])
-    cluster.gather(client, [a])
-    finish(cluster)
-    assert {client.status[id] for id in ids} == {"finished"}
-    assert not client.asked
-
-
-def test_two_that_cannot_travel_do_not_meet(cluster: Cluster, client: Client) -> None:
-    for _ in range(2):
-        cluster.add_worker()
-    (a,) = cluster.submit(client, [("a", STAYS, [])], workers=frozenset({"worker-0"}))
-    (b,) = cluster.submit(client, [("b", STAYS, [])], workers=frozenset({"worker-1"}))
-    finish(cluster)
-    (c,) = cluster.submit(client, [("c", SMALL, [a, b])])
-    finish(cluster)
-    assert isinstance(client.errors[c], Stays)
-
-
 # -- restrictions -----------------------------------------------------------------------------------------------------
 
 
@@ -515,7 +277,8 @@ def test_a_key_is_adopted(cluster: Cluster, client: Client) -> None:
     (unknown,) = cluster.adopt(other, "nothing")
     finish(cluster)
     assert other.status[known] == "finished"
-    assert "knows no task with the key 'nothing'" in str(other.errors[unknown])
+    assert other.status[unknown] == "cancelled"
+    assert ("cancelled", [unknown], "The cluster knows no task with the key 'nothing'.") in other.heard
     assert not other.said
 
 
@@ -704,10 +467,11 @@ def test_heaps_are_cleared_of_what_is_cancelled(cluster: Cluster, client: Client
 def test_may_end(cluster: Cluster, client: Client) -> None:
     cluster.add_worker()
     assert cluster.scheduler.may_end(0)
-    cluster.submit(client, [("a", BIG, [])])
+    (id,) = cluster.submit(client, [("a", BIG, [])])
     cluster.flush()
-    assert not cluster.scheduler.may_end(0)
-    assert cluster.scheduler.may_end(0, force=True)
+    assert cluster.scheduler.may_end(0)  # it has not begun
+    assert not cluster.scheduler.may_end(0, [id])
+    assert cluster.scheduler.may_end(0, [id], force=True)
     finish(cluster)
     assert cluster.scheduler.may_end(0)
     cluster.scatter(client, {"data": ("large", 0)})

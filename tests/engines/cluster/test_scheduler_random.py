@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from taskloom.engines.cluster.tasks import Options
-from taskloom.errors import TaskloomError, WorkerDied
+from taskloom.errors import SerializationError, TaskloomError, WorkerDied
 
-from .simulation import Boom, Client, Cluster, Function, Stays, check
+from .simulation import Boom, Client, Cluster, Function, check
 
 FUNCTIONS = [
     Function("small"),
@@ -291,16 +291,17 @@ class Events(RuleBasedStateMachine):
             assert id in self.may_raise
         elif isinstance(error, WorkerDied):
             assert self.deaths
-        elif isinstance(error, TaskloomError):
+        elif isinstance(error, SerializationError):
+            assert "large-stays" in str(self.truth[id])
+        else:
+            assert isinstance(error, TaskloomError)
             text = str(error)
             if "needs" in text:
                 return
             if "gone with" in text:
                 assert self.deaths or self.cluster.lossy
                 return
-            assert "The cluster knows no task" in text or "takes a result that the cluster does not hold" in text
-        else:
-            assert isinstance(error, Stays)
+            assert "takes a result that the cluster does not hold" in text
 
     def _check_empty(self) -> None:
         cluster, scheduler = self.cluster, self.cluster.scheduler
@@ -328,7 +329,7 @@ class Events(RuleBasedStateMachine):
 
 TestEvents = Events.TestCase
 TestEvents.settings = settings(
-    max_examples=150,
+    max_examples=300,
     stateful_step_count=40,
     deadline=None,
     database=None,

@@ -4,16 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from taskloom.distributed import Client, LocalCluster
 from taskloom.engines.cluster.address import secret_of, socket_of, sweep
+from taskloom.engines.cluster.remote import connect
 from tests.engines.cases import PATIENCE, REPOSITORY, check_child
 from tests.engines.cluster.test_security import as_nobody, as_root
 
@@ -165,3 +168,21 @@ sys.stdin.read()
         while any(client.has_what().values()) and time.monotonic() < deadline:  # what was the other one's is dropped
             time.sleep(0.01)
         assert not any(client.has_what().values())
+
+
+def test_a_client_that_sends_nonsense_is_parted_with_alone() -> None:
+    parted = threading.Event()
+    words: list[str] = []
+
+    def hear(kind: str, fields: tuple[Any, ...], parcels: Any) -> None:
+        if kind == "gone":
+            words.append(fields[0])
+            parted.set()
+
+    with LocalCluster(n_workers=1, threads_per_worker=1) as cluster, Client(cluster) as client:
+        connection = connect(cluster.scheduler_address, hear)
+        connection.send("assign", 1)  # a method of the scheduler's, but no message
+        assert parted.wait(PATIENCE)
+        assert "no message 'assign'" in words[0]
+        assert client.submit(pow, 2, 3).result(PATIENCE) == 8
+        connection.close()

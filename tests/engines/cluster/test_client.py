@@ -1,0 +1,642 @@
+"""What taskloom's own client promises beyond what `test_semantics.py` holds for both libraries."""
+
+import asyncio
+import concurrent.futures
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import taskloom
+from taskloom import config
+from taskloom.distributed import (
+    Client,
+    Future,
+    FutureCancelledError,
+    LocalCluster,
+    as_completed,
+    default_client,
+    fire_and_forget,
+    get_client,
+    get_task_stream,
+    performance_report,
+    progress,
+    wait,
+)
+from taskloom.engines.cluster.local_cluster import nprocesses_nthreads
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=request.param) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file for which tasks wait; it is there at the end of the test in any case."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
+def inc(x: Any) -> Any:
+    return x + 1
+
+
+def fail(x: Any) -> Any:
+    raise ValueError(x)
+
+
+def wait_for(path: str, value: Any = None) -> Any:
+    while not os.path.exists(path):
+        time.sleep(0.002)
+    return value
+
+
+def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come true in time"
+        time.sleep(0.005)
+
+
+# -- functions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_whose_globals_change_is_sent_anew(client: Client) -> None:
+    """As in a notebook, where a cell is run again."""
+    cells: dict[str, Any] = {"__name__": "__main__"}
+    exec("factor = 2\ndef scale(x): return factor * x", cells)
+    assert client.submit(cells["scale"], 10).result() == 20
+    cells["factor"] = 3
+    assert client.submit(cells["scale"], 10).result() == 30
+
+
+def test_a_function_called_by_another_that_changes_is_sent_anew(client: Client) -> None:
+    cells: dict[str, Any] = {"__name__": "__main__"}
+    exec("def inner(x): return x\ndef outer(x): return inner(x)", cells)
+    assert client.submit(cells["outer"], 1).result() == 1
+    exec("def inner(x): return -x", cells)
+    assert client.submit(cells["outer"], 1).result() == -1
+
+
+def test_a_closure_that_changes_is_sent_anew(client: Client) -> None:
+    state = [1]
+    function = lambda: list(state)  # noqa: E731
+    assert client.submit(function, pure=False).result() == [1]
+    state.append(2)
+    assert client.submit(function, pure=False).result() == [1, 2]
+
+
+def test_a_function_is_sent_once(client: Client) -> None:
+    cells: dict[str, Any] = {"__name__": "__main__"}
+    exec("def double(x): return 2 * x", cells)
+    sent = []
+    send = client._session.connection.send
+
+    def counted(kind: str, *fields: Any, parcels: Any = ()) -> None:
+        sent.append(len(parcels))
+        send(kind, *fields, parcels=parcels)
+
+    client._session.connection.send = counted
+    try:
+        assert client.gather([client.submit(cells["double"], i) for i in range(20)]) == list(range(0, 40, 2))
+    finally:
+        client._session.connection.send = send
+    assert sum(sent) == 1
+
+
+def test_a_constant_of_many_calls_is_packed_once(client: Client) -> None:
+    numpy = pytest.importorskip("numpy")
+    big = numpy.ones(1000)
+    packed = []
+    pack = client._session.pack
+    client._session.pack = lambda value: packed.append(value) or pack(value)  # type: ignore[method-assign]
+    futures = client.map(lambda i, array: i * array.sum(), range(5), [big] * 5)
+    assert client.gather(futures) == [0, 1000, 2000, 3000, 4000]
+    assert len([value for value in packed if value is big]) == 1
+
+
+# -- futures -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_future_is_collected_while_the_client_is_locked(client: Client) -> None:
+    """A garbage collection may come at any point: giving a future up takes no lock."""
+    future = client.submit(inc, 1, pure=False)
+    future.result()
+    with client._session._lock:
+        del future
+        gc.collect()
+    until(lambda: not client._session.states)
+
+
+def test_callbacks_are_called_in_the_order_in_which_they_were_added(client: Client) -> None:
+    called: list[int] = []
+    future = client.submit(inc, 1)
+    for number in range(5):
+        future.add_done_callback(lambda _, number=number: called.append(number))  # type: ignore[misc]
+    until(lambda: len(called) == 5)
+    assert called == [0, 1, 2, 3, 4]
+
+
+def test_a_callback_that_raises_hinders_no_other(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    called: list[Future] = []
+    future = client.submit(inc, 1)
+    future.add_done_callback(lambda _: fail("callback"))
+    future.add_done_callback(called.append)
+    until(lambda: called)
+    assert "callback" in caplog.text
+
+
+def test_a_callback_may_wait_for_other_futures(client: Client) -> None:
+    called: list[Any] = []
+    future = client.submit(inc, 1)
+    future.add_done_callback(lambda done: called.append(client.submit(inc, done).result()))
+    until(lambda: called)
+    assert called == [3]
+
+
+def test_a_future_is_awaited_in_any_loop(client: Client) -> None:
+    async def steps() -> list[Any]:
+        return list(await asyncio.gather(*client.map(inc, range(5))))
+
+    assert asyncio.run(steps()) == [1, 2, 3, 4, 5]
+
+
+def test_an_awaited_future_has_a_timeout(client: Client, gate: Path) -> None:
+    async def steps() -> Any:
+        return await asyncio.wait_for(client.submit(wait_for, str(gate), 1), 0.05)  # type: ignore[arg-type]
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(steps())
+
+
+def test_a_mutable_result_is_not_shared_between_calls(cluster: LocalCluster, client: Client) -> None:
+    future = client.submit(list, (1, 2))
+    first = future.result()
+    first.append(3)
+    assert future.result() == ([1, 2] if cluster.processes else [1, 2, 3])
+
+
+def test_a_released_future_is_no_argument(client: Client) -> None:
+    future = client.submit(inc, 1, pure=False)
+    future.release()
+    with pytest.raises(ValueError, match="released"):
+        client.submit(inc, future)
+
+
+def test_an_interrupt_ends_the_wait_and_nothing_else(client: Client, gate: Path) -> None:
+    future = client.submit(wait_for, str(gate), 5)
+    timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    timer.join()
+    assert future.status == "pending"
+    gate.touch()
+    assert future.result() == 5
+
+
+def test_an_interrupted_graph_leaves_futures_alone(client: Client, gate: Path) -> None:
+    kept = client.submit(inc, 1)
+    timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.get({"x": (wait_for, str(gate))}, "x")
+    timer.join()
+    assert taskloom.last_run().status == "cancelled"  # type: ignore[union-attr]
+    gate.touch()
+    assert client.submit(inc, kept).result() == 3
+
+
+def test_an_error_keeps_its_own_traceback_however_often_it_is_raised(client: Client) -> None:
+    future = client.submit(fail, "again")
+    depths = []
+    for _ in range(3):
+        with pytest.raises(ValueError, match="again") as caught:
+            future.result()
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
+
+
+def test_a_hostile_key_is_escaped_and_cut(client: Client) -> None:
+    future = client.submit(inc, 1, key="<script>alert(1)</script>" * 100)
+    assert "<script>" not in future._repr_html_()
+    assert len(repr(future)) < 400
+
+
+def test_a_future_inside_of_an_object_becomes_one_in_the_task(cluster: LocalCluster, client: Client) -> None:
+    """Where it cannot be seen, it is pickled: the task finds a future of the same key."""
+    from functools import partial
+
+    future = client.submit(inc, 1)
+    function = partial(_result_of, future)
+    assert client.submit(function).result(20) == 2
+
+
+def _result_of(future: Any) -> Any:
+    return future.result()
+
+
+def test_many_threads_submit_and_wait(client: Client) -> None:
+    def work(n: int) -> int:
+        return sum(client.submit(inc, i).result() for i in range(n, n + 50))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, [0, 0, 100, 100])) == [1275, 1275, 6275, 6275]
+
+
+def test_futures_are_kept_by_fire_and_forget_until_they_are_done(client: Client, gate: Path, tmp_path: Path) -> None:
+    path = tmp_path / "done"
+    fire_and_forget(client.submit(lambda: (wait_for(str(gate)), path.touch()), pure=False))
+    gc.collect()
+    gate.touch()
+    until(path.exists)
+    until(lambda: not client._session.states)
+
+
+# -- errors at the door ------------------------------------------------------------------------------------------------
+
+
+def test_an_error_names_the_task_whose_argument_stays(cluster: LocalCluster, client: Client) -> None:
+    if not cluster.processes:
+        pytest.skip("nothing is pickled between threads")
+    with pytest.raises(taskloom.SerializationError, match=r"argument of task 'my-key', of type lock"):
+        client.submit(id, threading.Lock(), key="my-key")
+
+
+def test_an_error_names_the_task_whose_function_stays(cluster: LocalCluster, client: Client) -> None:
+    if not cluster.processes:
+        pytest.skip("nothing is pickled between threads")
+    lock = threading.Lock()
+    with pytest.raises(taskloom.SerializationError, match=r"function <lambda> of task"):
+        client.get({"x": (lambda: lock,)}, "x")
+
+
+def test_what_cannot_be_used_is_named(client: Client) -> None:
+    for options, word in (
+        ({"retries": -1}, "retries=-1"),
+        ({"priority": 1.5}, "priority=1.5"),
+        ({"workers": []}, "workers="),
+        ({"resources": {"GPU": "x"}}, "GPU"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            client.submit(inc, 1, **options)  # type: ignore[arg-type]
+
+
+def test_an_unknown_worker_is_named_with_those_there_are(client: Client) -> None:
+    with pytest.raises(ValueError, match=r"no worker 'worker-99'.*worker-0"):
+        client.run(os.getpid, workers=["worker-99"])
+
+
+def test_errors_is_raise_or_skip(client: Client) -> None:
+    with pytest.raises(ValueError, match="errors='drop'"):
+        client.gather([], errors="drop")
+
+
+# -- graphs and records ------------------------------------------------------------------------------------------------
+
+
+def test_a_graph_is_a_run(client: Client) -> None:
+    assert client.get({"a": 1, "b": (inc, "a"), "c": (inc, "b")}, ["b", "c"]) == [2, 3]
+    run = taskloom.last_run()
+    assert run is not None
+    assert (run.engine, run.status, run.n_done) == ("distributed", "finished", 2)
+    assert {worker.name for worker in run.workers} <= {"worker-0", "worker-1"}
+
+
+def test_a_failed_graph_keeps_the_inputs(client: Client) -> None:
+    with pytest.raises(ValueError, match="5"):
+        client.get({"a": (inc, 4), "b": (fail, "a")}, "b")
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    assert run.failure.key == "b"
+    assert run.failure.inputs == (5,)
+    with pytest.raises(ValueError, match="5"):
+        run.failure.replay()
+
+
+def test_a_run_is_cancelled(client: Client, gate: Path) -> None:
+    class Canceller:
+        def run_started(self, run: Any) -> None:
+            threading.Timer(0.2, run.cancel).start()
+
+    with taskloom.subscribe(Canceller()), pytest.raises(KeyboardInterrupt, match="was cancelled"):
+        client.get({"x": (wait_for, str(gate))}, "x")
+
+
+def test_futures_in_a_graph(client: Client) -> None:
+    future = client.submit(inc, 1)
+    graph = {"a": future, "b": (inc, "a"), "c": (sum, [future, "b"]), "d": [future, 1]}
+    assert client.get(graph, ["a", "b", "c", "d"]) == [2, 3, 5, [2, 1]]
+
+
+def test_a_failed_future_in_a_graph(client: Client) -> None:
+    with pytest.raises(ValueError, match="input"):
+        client.get({"a": client.submit(fail, "input"), "b": (inc, "a")}, "b")
+
+
+def test_submitted_futures_are_a_run(client: Client) -> None:
+    client.gather(client.map(inc, range(10)))
+    until(lambda: taskloom.last_run() is not None and taskloom.last_run().n_done == 10)  # type: ignore[union-attr]
+
+
+def test_large_constants_of_a_graph(client: Client) -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(100_000)
+    total = client.get({"a": array, "b": (numpy.sum, "a"), "c": (numpy.max, "a")}, ["b", "c"])
+    assert total == [array.sum(), array.max()]
+
+
+def test_the_default_scheduler_is_the_newest(client: Client) -> None:
+    (pid,) = taskloom.compute(taskloom.delayed(threading.get_native_id)())
+    assert pid != threading.get_native_id()
+    with config.set(scheduler="sync"):
+        (pid,) = taskloom.compute(taskloom.delayed(threading.get_native_id)())
+        assert pid == threading.get_native_id()
+    assert config.get("scheduler") is client
+
+
+def test_a_closed_client_is_no_scheduler(cluster: LocalCluster) -> None:
+    client = Client(cluster)
+    assert config.get("scheduler") is client
+    client.close()
+    assert config.get("scheduler") is not client
+
+
+def test_the_scheduler_argument_takes_a_client(cluster: LocalCluster) -> None:
+    with Client(cluster, set_as_default=False) as client:
+        assert taskloom.delayed(inc)(1).compute(scheduler=client) == 2
+        (value,) = taskloom.persist(taskloom.delayed(inc)(1), scheduler=client)
+        assert value.compute(scheduler=client) == 2
+
+
+def test_persisted_keys_are_not_computed_again(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+
+    def note(x: int) -> int:
+        with open(path, "a") as file:
+            file.write("x")
+        return x
+
+    value = taskloom.delayed(note, pure=True)(1)
+    kept = client.persist(value)
+    wait(kept)
+    assert client.compute(value + 1).result() == 2
+    assert path.read_text() == "x"
+
+
+# -- views -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_task_stream(client: Client) -> None:
+    with get_task_stream(client) as stream:
+        client.get({"x": (inc, 1)}, "x")
+    (row,) = stream.data
+    assert row["key"] == "x"
+    assert row["name"] == "x"
+    assert row["worker"] in ("worker-0", "worker-1")
+    assert row["startstops"][0]["start"] <= row["startstops"][0]["stop"] <= time.time()
+
+
+def test_the_profile(client: Client, tmp_path: Path) -> None:
+    start = time.time()
+    client.get({("sleep", i): (time.sleep, 0.01) for i in range(4)}, [("sleep", i) for i in range(4)])
+    assert client.profile(start=start)["sleep"] >= 0.04
+
+
+def test_a_performance_report(client: Client, tmp_path: Path) -> None:
+    pytest.importorskip("bokeh")
+    with performance_report(tmp_path / "report.html"):
+        client.get({"<b>x": (inc, 1)}, "<b>x")
+        client.gather(client.map(inc, range(3)))
+    text = (tmp_path / "report.html").read_text()
+    assert "worker-" in text
+    assert "<b>x" not in text
+
+
+def test_the_dashboard(client: Client) -> None:
+    pytest.importorskip("bokeh")
+    link = client.dashboard_link
+    assert link is not None
+    assert link.startswith("http")
+    assert client.dashboard_link == link
+
+
+def test_no_dashboard() -> None:
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=False) as client:
+        assert client.dashboard_link is None
+        assert client.cluster is not None
+        assert client.cluster.dashboard_link is None
+
+
+def test_progress_waits_in_a_script(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    futures = client.map(inc, range(3))
+    progress(futures)
+    assert all(future.done() for future in futures)
+    assert capsys.readouterr().out == ""
+
+
+# -- clusters ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cores", "sizes"), [(1, (1, 1)), (4, (4, 1)), (6, (3, 2)), (8, (4, 2)), (32, (8, 4))])
+def test_how_cores_become_workers(cores: int, sizes: tuple[int, int]) -> None:
+    assert nprocesses_nthreads(cores) == sizes
+
+
+@pytest.mark.parametrize("variable", ["TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"])
+def test_threads_per_worker_from_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "3")
+    with LocalCluster(n_workers=1, processes=False) as cluster:
+        until(lambda: cluster.workers)
+        assert [worker.threads for worker in cluster.workers.values()] == [3]
+
+
+def test_a_cluster_is_scaled(client: Client) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False) as cluster, cluster.get_client() as other:
+        cluster.scale(3)
+        other.wait_for_workers(3, timeout=10)
+        assert len(other.nthreads()) == 3
+
+
+def test_a_cluster_is_closed_twice() -> None:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False)
+    client = cluster.get_client()
+    future = client.submit(inc, 1)
+    cluster.close()
+    cluster.close()
+    assert cluster.status == "closed"
+    with pytest.raises(RuntimeError, match="cannot reach"):
+        client.submit(inc, 2)
+    assert future.status in ("finished", "lost")
+    client.close()
+
+
+@pytest.mark.parametrize("option", ["host", "security", "protocol", "worker_class", "nonsense"])
+def test_other_options_of_a_cluster_are_refused(option: str) -> None:
+    with pytest.raises(TypeError, match=option):
+        LocalCluster(**{option: 1})
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_workers": -1}, {"threads_per_worker": 0}, {"memory_limit": "much"}, {"n_workers": 1.5}]
+)
+def test_what_a_cluster_cannot_use_is_named(options: dict[str, Any]) -> None:
+    with pytest.raises(taskloom.ConfigError, match=next(iter(options))):
+        LocalCluster(**options)
+
+
+def test_cluster_options_for_a_cluster_that_is_there(cluster: LocalCluster) -> None:
+    with pytest.raises(TypeError, match="n_workers"):
+        Client(cluster, n_workers=2)
+
+
+def test_resources() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, resources={"GPU": 1}) as cluster,
+        cluster.get_client() as client,
+    ):
+        assert client.submit(inc, 1, resources={"GPU": 1}).result(10) == 2
+
+
+def test_what_no_worker_can_do_fails_visibly(client: Client) -> None:
+    with config.set({"distributed.no_workers_timeout": 0.1}):
+        future = client.submit(inc, 1, resources={"unobtainium": 1})
+        with pytest.raises(taskloom.TaskloomError, match="unobtainium"):
+            future.result(10)
+
+
+def test_a_client_makes_its_own_cluster_and_closes_it() -> None:
+    with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
+        cluster = client.cluster
+        assert client.submit(inc, 1).result() == 2
+    assert cluster is not None
+    assert cluster.status == "closed"
+
+
+def test_an_asynchronous_client_makes_its_own_cluster() -> None:
+    async def steps() -> Any:
+        async with Client(n_workers=1, threads_per_worker=1, processes=False, asynchronous=True) as client:
+            total = 0
+            async for _, result in as_completed(client.map(inc, range(4)), with_results=True):
+                total += result
+            return total, client.cluster
+
+    total, cluster = asyncio.run(steps())
+    assert total == 10
+    assert cluster.status == "closed"
+
+
+def test_a_task_of_a_cluster_has_its_client(client: Client) -> None:
+    assert client.submit(_inner, 5).result(20) == 7
+
+
+def _inner(x: int) -> Any:
+    return get_client().submit(inc, x).result() + 1
+
+
+def test_another_process_joins_by_the_address(cluster: LocalCluster, client: Client) -> None:
+    if not cluster.processes:
+        pytest.skip("a cluster of threads is reached in its process only")
+    future = client.submit(inc, 1, key="for-the-other-process")
+    future.result()
+    program = f"""
+    import operator
+    from taskloom.distributed import Client, Future
+    with Client({cluster.scheduler_address!r}) as client:
+        print(client.submit(operator.add, 1, 2).result(), Future("for-the-other-process", client).result())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["3", "2"], done.stderr
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(taskloom.ConfigError, match=r"dask\.distributed"):
+        Client("tcp://10.0.0.1:8786")
+
+
+def test_no_client_is_open() -> None:
+    with pytest.raises(ValueError, match="No client is open"):
+        default_client()
+
+
+def test_a_process_that_ends_leaves_no_worker_behind(tmp_path: Path) -> None:
+    program = """
+    from taskloom.distributed import Client
+    import os
+    if __name__ == "__main__":
+        client = Client(n_workers=2, threads_per_worker=1)
+        print(*client.run(os.getpid).values())
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(program))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def test_what_happens_when_the_cluster_is_gone() -> None:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1)
+    client = Client(cluster, set_as_default=False)
+    futures = client.map(time.sleep, [60, 61])
+    threading.Timer(0.2, cluster.close).start()
+    with pytest.raises(FutureCancelledError, match="lost"):
+        client.gather(futures)
+    assert {future.status for future in futures} == {"lost"}
+    client.close()
+
+
+def test_what_closures_refer_to_is_not_kept_for_ever(cluster: LocalCluster, client: Client) -> None:
+    """Of functions that are pickled each time only a few are remembered."""
+    if not cluster.processes:
+        pytest.skip("nothing is pickled between threads")
+
+    class Large:
+        pass
+
+    alive = weakref.WeakSet()
+
+    def closure() -> Callable[[], int]:
+        large = Large()
+        alive.add(large)
+        return lambda: 1 if large else 0
+
+    for _ in range(100):
+        assert client.submit(closure(), pure=False).result() == 1
+    gc.collect()
+    assert len(alive) < 50
+
+
+def test_functions_that_are_not_used_any_more_are_dropped(cluster: LocalCluster, client: Client) -> None:
+    if not cluster.processes:
+        pytest.skip("a cluster of threads remembers more of them, as they cost nothing")
+    scheduler = cluster._coordinator.scheduler
+    before = len(scheduler.functions)
+    for number in range(100):
+        state = [number]
+        client.submit(lambda state=state: state, pure=False).result()
+    client.submit(inc, 1).result()
+    until(lambda: len(scheduler.functions) < before + 50)
