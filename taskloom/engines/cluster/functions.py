@@ -35,17 +35,17 @@ class Function:
     __slots__ = ("_looks", "code", "forgotten", "function", "name", "parcel", "payload", "token")
 
     def __init__(self, function: Any, code: int, parcel: Any, looks: Sequence[Look] | None) -> None:
+        self.parcel = parcel
+        self.forgotten: list[int] | None = None
         self.function = function  # held, so that its identity is not given to another one
         self.code = code
-        self.parcel = parcel
         self.payload = getattr(parcel, "payload", None)
         self.name = function_name(function)
         self.token: bytes | None = None
-        self.forgotten: list[int] | None = None
         self._looks = looks
 
     def __del__(self) -> None:
-        if self.parcel is None and self.forgotten is not None:
+        if getattr(self, "parcel", self) is None and self.forgotten is not None:  # else it was never sent
             self.forgotten.append(self.code)
 
     @property

@@ -1,6 +1,8 @@
 """What the programs begin with in which something goes wrong in a cluster, each in a process of its own."""
 
-from tests.engines.cases import check_child
+from tests.engines.cases import check_child, in_child
+
+__all__ = ["PRELUDE", "START", "check_program", "in_child"]
 
 #: `client` has two workers of one thread. `check()` sees whether it is as good as new, and whether closing leaves
 #: anything behind.

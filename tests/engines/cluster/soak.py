@@ -67,6 +67,7 @@ class Trouble(threading.Thread):
         super().__init__(daemon=True)
         self.rng, self.kind, self.client, self.counts = rng, kind, client, counts
         self.futures: list[Future] = []  # that may be cancelled
+        self.killed: set[int] = set()
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -85,7 +86,9 @@ class Trouble(threading.Thread):
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, IndexError):
-            os.kill(self._victim(), signal.SIGKILL)
+            victim = self._victim()
+            os.kill(victim, signal.SIGKILL)
+            self.killed.add(victim)
             self.counts["killed"] += 1
 
     def stop(self) -> None:
@@ -139,6 +142,9 @@ class Soak:
             work(trouble)
             trouble.over.set()
             trouble.join()
+            pids = {worker.pid for worker in self.client.cluster.workers.values()}
+            while trouble.killed & pids:  # what is not noticed yet would be trouble for the next round
+                pids = {worker.pid for worker in self.client.cluster.workers.values()}
         except KeyboardInterrupt:
             assert kind == "interrupt", kind
             self.counts["ended early"] += 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .fault_cases import check_program
+from .fault_cases import check_program, in_child
 
 #: What is done to the process that has the cluster, or to a client of it.
 ENDS = {
@@ -287,3 +287,9 @@ assert client.submit(abs, -5).result(timeout=10) == 5
 check()
 """
     check_program(program, start)
+
+
+@pytest.mark.parametrize("call", ["submit", "map", "scatter", "get", "hold", "lambda"])
+def test_calls_of_a_client_give_their_answers_after_an_interrupt_at_any_moment(place: Path, call: str) -> None:
+    program = "import sys; from tests.engines.cluster.strike_client import main; main(sys.argv[1])"
+    assert in_child(program, call, limit=60).stdout == "fine\n"
