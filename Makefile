@@ -5,6 +5,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?= 600
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench check clean chromium
+.PHONY: help demo test lab bench soak check clean chromium
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -32,6 +33,9 @@ lab: $(VENV)/.installed-demo ## open JupyterLab on the quickstart notebook
 
 bench: $(VENV)/.installed-bench ## measure the overhead per task against other schedulers
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes
+	@$(BIN)/python -m tests.engines.cluster.soak $(SOAK_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .

@@ -373,3 +373,11 @@ def test_a_child_forked_while_a_thread_holds_the_lock_can_set():
     finally:
         release.set()
         thread.join(10)
+
+
+def test_threads_per_worker_has_a_short_variable(monkeypatch):
+    monkeypatch.setenv("TASKLOOM_THREADS_PER_WORKER", "3")
+    config.refresh()
+    assert config.get("distributed.threads_per_worker") == 3
+    monkeypatch.delenv("TASKLOOM_THREADS_PER_WORKER")
+    config.refresh()

@@ -81,6 +81,7 @@ class Tasks:
     @property
     def status(self) -> list[str]:
         run = self._run
+        running = {task for _, task, _ in run.running}
         failed, unfinished, begun, ended = run.failures, run.unfinished, run.start, run.stop
         return [
             "failed"
@@ -90,7 +91,7 @@ class Tasks:
             else "finished"
             if ended[task]
             else "running"
-            if begun[task]
+            if begun[task] or task in running
             else "ready"
             if all(map(ended.__getitem__, dependencies)) and unfinished.isdisjoint(dependencies)
             else "waiting"

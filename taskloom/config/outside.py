@@ -29,6 +29,10 @@ def read_outside() -> Found:
     return found
 
 
+#: Variables that leave out the section.
+_SHORT = {"TASKLOOM_THREADS_PER_WORKER": "TASKLOOM_DISTRIBUTED__THREADS_PER_WORKER"}
+
+
 def _files() -> Iterator[str]:
     """The files that there are, most general first. What TASKLOOM_CONFIG names must exist."""
     places = [
@@ -64,7 +68,8 @@ def _from_variable(variable: str, text: str) -> Found:
 
     word = text.strip().lower()
     text = repr(_WORDS[word]) if word in _WORDS else text
-    return _accepted(collect_env(_PREFIX, {variable: text}), "environment", f"Environment variable {variable}: ")
+    name = _SHORT.get(variable, variable)
+    return _accepted(collect_env(_PREFIX, {name: text}), "environment", f"Environment variable {variable}: ")
 
 
 def _accepted(values: Mapping[str, Any], source: str, where: str) -> Found:

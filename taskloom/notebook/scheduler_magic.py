@@ -96,10 +96,11 @@ def parse(words: list[str]) -> dict[str, Any]:
     {'scheduler': 'threads', 'num_workers': 4}
     """
     values: dict[str, Any] = {}
+    engine = next((word for word in words if "=" not in word), None)
     for word in words:
         option, equals, text = word.partition("=")
         if equals:
-            values[setting_named(option)] = value_of(text)
+            values[setting_named(option, engine)] = value_of(text)
         elif "scheduler" in values:
             raise ConfigError(f"One engine at a time: {values['scheduler']!r} or {word!r}?")
         else:
@@ -111,7 +112,7 @@ def complete(_shell: object, event: Any) -> list[str]:
     """What may stand at the cursor: what follows an equals sign is a word of its own to IPython."""
     typed = event.text_until_cursor.split(" ")
     option, equals, _ = typed[-1].partition("=")
-    options = option_names()
+    options = option_names(typed[1] if len(typed) > 2 else None)
     if equals:
         return list(KEYS[options[option]].choices) if option in options else []
     names = [*ENGINES, AUTO, UNDO] if len(typed) == 2 else []

@@ -26,6 +26,11 @@ _SOURCES = {
 }
 
 
+_AUTOMATIC = {
+    "multiprocessing.memory_limit": "70% of memory",
+    "distributed.memory_limit": "a share of memory each",
+}
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt])(i?)b", re.IGNORECASE)
 
 
@@ -148,21 +153,25 @@ def advice() -> list[Advice]:
     return [Advice(work=work, engine=engine.name, why=why) for engine in known_engines() for work, why in engine.advice]
 
 
-def option_names() -> dict[str, str]:
-    """What may stand before ``=`` in a line, and the setting it means: ``context`` is ``multiprocessing.context``."""
-    names = [name for engine in known_engines() for name in engine.settings]
-    return {name.rpartition(".")[2]: name for name in dict.fromkeys(names)}
+def option_names(engine_name: str | None = None) -> dict[str, str]:
+    """What may stand before ``=`` in a line, and the setting it means: ``context`` is ``multiprocessing.context``.
+
+    What several engines call the same is a setting of the engine that the line names, else of the one in force.
+    """
+    engine = ENGINES.get(engine_name) if engine_name else _engine_of(config.get("scheduler"))
+    engines = [*known_engines(), *([engine] if engine else [])]
+    return {name.rpartition(".")[2]: name for each in engines for name in each.settings}
 
 
-def setting_named(option: str) -> str:
-    """The setting that an option of the line means.
+def setting_named(option: str, engine_name: str | None = None) -> str:
+    """The setting that an option of a line means, in which an engine may be named.
 
     Raises
     ------
     ConfigError
         No engine has it; the message names the nearest.
     """
-    names = option_names()
+    names = option_names(engine_name)
     if option in names:
         return names[option]
     if option in names.values():
@@ -216,9 +225,7 @@ def _field(name: str) -> SettingField:
 
 def _automatic(name: str) -> str:
     """What an empty value means."""
-    if name == "num_workers":
-        return f"{usable_cpus()}, one per core"
-    return "70% of memory" if name == "multiprocessing.memory_limit" else "automatic"
+    return _AUTOMATIC.get(name) or (f"{usable_cpus()}, one per core" if name == "num_workers" else "automatic")
 
 
 def _value_text(name: str, value: Any) -> str:

@@ -31,7 +31,8 @@ class Case:
 
     `open(n)` gives a context whose value is a `get` with `n` workers. `engine` is the name in the run record,
     `in_process` says that tasks share this process's memory, `parallel` that several run at a time, and `own_workers`
-    that they are the engine's own, not a user's pool.
+    that they are the engine's own, not a user's pool. `threads` is how many there may be of ours between runs, and
+    `lag` how many seconds behind the tasks the record of a run may be.
     """
 
     name: str
@@ -40,6 +41,14 @@ class Case:
     in_process: bool = True
     parallel: bool = True
     own_workers: bool = True
+    threads: int = 5
+    lag: float = 0.0
+
+    def catch_up(self, there: Callable[[], object]) -> None:
+        """Wait for something that a run record tells, where it may lag behind."""
+        deadline = monotonic() + (self.lag and PATIENCE)
+        while not there() and monotonic() < deadline:
+            sleep(0.002)
 
 
 def _threads(num_workers: int) -> AbstractContextManager[Get]:
@@ -85,14 +94,18 @@ def _cluster_of_threads(num_workers: int) -> Iterator[Get]:
         yield client.get
 
 
+# A cluster lives longer than a run: it has threads of its own besides its workers (they hand out tasks, answer
+# meanwhile, start processes, give up futures), and its workers report several tasks at a time.
+_CLUSTER: dict[str, Any] = {"engine": "distributed", "threads": 8, "lag": 0.1}
+
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
     Case("threads", _threads, "threads"),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
     Case("processes", processes, "processes", in_process=False),
-    Case("cluster", _cluster, "distributed", in_process=False),
-    Case("cluster-of-threads", _cluster_of_threads, "distributed"),
+    Case("cluster", _cluster, in_process=False, **_CLUSTER),
+    Case("cluster-of-threads", _cluster_of_threads, **_CLUSTER),
     Case("process-executor", _process_executor, "processes", in_process=False, own_workers=False),
 ]
 

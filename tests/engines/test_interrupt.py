@@ -54,7 +54,7 @@ def check(get):
     others = set(threading.enumerate()) - {*ours, threading.main_thread()}
     assert all(thread.daemon for thread in ours)
     if case.own_workers:
-        assert len(ours) <= 5 and not [thread for thread in others if not thread.daemon], threading.enumerate()
+        assert len(ours) <= case.threads and all(thread.daemon for thread in others), threading.enumerate()
     print("fine")
 """
 

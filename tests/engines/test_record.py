@@ -101,6 +101,7 @@ def test_statuses_while_tasks_run(local: Engine) -> None:
     wait_for(started)
     run = last()
     assert run.status == "running"
+    local.case.catch_up(lambda: run.n_done)
     assert dict(zip(run.tasks.key, run.tasks.status, strict=True)) == {
         "x": "finished",
         "y": "running",

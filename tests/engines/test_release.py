@@ -208,4 +208,5 @@ def test_a_finalizer_may_raise(local: Engine, calls: list[Any]) -> None:
 
     dsk = {"a": (Finalizer, fail), "b": (type, "a"), "c": (repr, "b")}
     assert local.get(dsk, "c") == repr(Finalizer)
+    local.case.catch_up(lambda: calls)  # a cluster lets go a little later
     assert calls == ["finalized"]

@@ -180,6 +180,28 @@ def test_the_processes_engine_offers_its_start_method_and_memory(shell: Interact
     assert "context=" in completions(shell, "%scheduler processes con")
 
 
+def test_the_distributed_engine_offers_the_size_of_its_cluster(shell: InteractiveShell) -> None:
+    shell.run_line_magic("scheduler", "cluster n_workers=2 threads_per_worker=3 memory_limit=1GiB")
+    assert config.get("scheduler") == "distributed"
+    fields = {field["label"]: field["value"] for field in Selection().state()["settings"]}
+    assert fields == {"Workers": "2", "Threads per worker": "3", "Memory limit per worker": "1 GiB"}
+    assert config.get("multiprocessing.memory_limit") is None, "an option is the engine's that the line names"
+    shell.run_line_magic("scheduler", "undo")
+    state = Selection().state()
+    assert all(field["value"] == "" for field in state["settings"])
+    assert "distributed" in [engine["name"] for engine in state["engines"]]
+    assert "threads_per_worker=" in completions(shell, "%scheduler cluster thr")
+
+
+def test_an_option_without_an_engine_is_of_the_one_in_force(shell: InteractiveShell) -> None:
+    shell.run_line_magic("scheduler", "distributed")
+    shell.run_line_magic("scheduler", "memory_limit=2GiB")
+    assert config.get("distributed.memory_limit") == 2 * 2**30
+    shell.run_line_magic("scheduler", "processes memory_limit=3GiB")
+    assert config.get("multiprocessing.memory_limit") == 3 * 2**30
+    assert config.get("distributed.memory_limit") == 2 * 2**30
+
+
 def test_undoing_a_size_shows_what_was_before(shell: InteractiveShell) -> None:
     shell.run_line_magic("scheduler", "processes memory_limit=1.5GB")
     assert config.get("multiprocessing.memory_limit") == 1_500_000_000

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import nan
 from threading import Lock
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from taskloom.bus.event_bus import bus
 from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run
 from taskloom.bus.workers import Transfer
-from taskloom.engines.measure import LONG
+from taskloom.engines.measure import LONG, bytes_of
 from taskloom.graph import Key
 
 QUIET = 0.5  # seconds without anything outstanding, and without anything new, after which a record of futures ends
@@ -98,6 +98,7 @@ class Book(ABC):
         ids: Sequence[int],
         rows: Sequence[int],
         times: Sequence[float],
+        values: dict[int, Any],
         sizes: dict[int, float],
         cpu: float,
     ) -> None:
@@ -117,7 +118,8 @@ class Book(ABC):
         if sizes or sum(stops) - sum(starts) > n * LONG:
             for number, row, start, stop in zip(ids, rows, starts, stops, strict=True):
                 if stop - start > LONG:
-                    run.long[row] = (min(cpu, stop - start) if n == 1 else nan, sizes.get(number) or nan)
+                    size = bytes_of(values[number]) if number in values else sizes.get(number) or nan
+                    run.long[row] = (min(cpu, stop - start) if n == 1 else nan, size)
         self.note_done(rows)
 
     def note_done(self, rows: Sequence[int]) -> None:

@@ -163,6 +163,16 @@ class Client(ClusterViews, Submitting):
             return self.hold(dsk, keys, **options)
         return DistributedEngine().get(dsk, keys, callbacks=callbacks, client=self, **options)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has no cluster any more."""
+        return self.status == "closed" or bool(self._session.gone)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no graph runs, and there are no futures."""
+        return not self._session.runs and not self._session.states
+
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""
         from taskloom.engines.cluster.plan_run import run_plan

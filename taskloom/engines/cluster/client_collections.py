@@ -35,8 +35,9 @@ def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
         if states is not None:
             break
     results = plan.results()
-    for state in states:
-        results[state.id - draft.first] = Future._of(client, state)
+    with session.given_up_if_interrupted(states):
+        for state in states:
+            results[state.id - draft.first] = Future._of(client, state)
     for slot in set(plan.requested):
         if slot < 0 and results[slot].__class__ is not Future:
             results[slot] = client.scatter(results[slot])  # a value that stands in the graph as it is

@@ -53,9 +53,10 @@ class ClientEvents(Losses):
         client = self.clients[number]
         known, users = self.tasks, self.users
         for code, parcel in tasks.functions.items():
-            self.functions[code] = parcels[parcel]
-            users[code] = 1
-            client.codes.add(code)
+            if code not in users:  # it may come twice, if the client was interrupted
+                self.functions[code] = parcels[parcel]
+                users[code] = 1
+                client.codes.add(code)
         for id, parcel in tasks.data.items():
             data = known[id] = Task(id, f"data-{id & ((1 << SHIFT) - 1)}", NOT_A_FUNCTION, (), (), None)
             data.state, data.parcel, data.nbytes = DONE, parcels[parcel], parcels[parcel].nbytes

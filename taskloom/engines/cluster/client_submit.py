@@ -161,8 +161,9 @@ class Submitting(ClusterInfo):
                 continue
             made[key] = None
             draft.add(key, function, args, kwargs)
-        for state in session.submit(draft, options):
-            made[state.key] = self._future(state)
+        states = session.submit(draft, options)
+        with session.given_up_if_interrupted(states):
+            made.update([(state.key, self._future(state)) for state in states])
         return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
 
     def _new_token(self) -> str:

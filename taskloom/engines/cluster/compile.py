@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from taskloom.containers import extract
-from taskloom.engines.cluster.functions import Function, Functions
+from taskloom.engines.cluster.functions import Function, Functions, Shape, Shaped
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.state import State
 from taskloom.engines.cluster.tasks import Options, Slice
@@ -100,11 +101,15 @@ class Packing:
             if function.parcel is not None:
                 slice.functions[code] = len(parcels)
                 parcels.append(function.parcel)
-                function.parcel = None
         for number, parcel in self.data.items():
             slice.data[number] = len(parcels)
             parcels.append(parcel)
         return parcels
+
+    def is_sent(self) -> None:
+        """Note that its functions need not be sent again. Were this done before, an interrupt could keep them here."""
+        for function in self._used.values():
+            function.parcel = None
 
 
 class Draft(Packing):
@@ -177,15 +182,19 @@ class PlanDraft(Packing):
     ----------
     session : of the client that submits it.
     plan : compiled graph; `Future` objects among its constants stand for their results.
+    call : calls functions with arguments, where those of the plan should not be called directly.
 
     Attributes
     ----------
     first : the id of its first task.
+    own_codes : the codes of functions that nobody else uses.
     """
 
-    def __init__(self, session: Any, plan: Plan) -> None:
+    def __init__(self, session: Any, plan: Plan, call: Callable[..., Any] | None = None) -> None:
         super().__init__(session)
         self.plan = plan
+        self.own_codes: list[int] = []
+        self._call = call
         self.first: int = session.allocate(len(plan))
         self._constants: list[Any] = []  # per constant: a tuple with it where it is plain, its id, or its template
 
@@ -203,9 +212,7 @@ class PlanDraft(Packing):
         for task, function in enumerate(plan.functions):
             found = known.get(id(function))
             if found is None:
-                used = self.session.function(plan.keys[task], function)
-                self._used[used.code] = used
-                found = known[id(function)] = used.code
+                found = known[id(function)] = self._code(plan.keys[task], function)
             codes.append(found)
         args: list[tuple[int, ...]] = []
         plains: list[tuple[Any, ...]] = []
@@ -261,10 +268,22 @@ class PlanDraft(Packing):
                 numbers.append(constant(fillings))
         if places:
             function = plan.functions[task]
-            codes[task] = self.shaped(plan.keys[task], function, (), places, len(fillings)).code
+            codes[task] = self._code(plan.keys[task], function, ((), tuple(places), len(fillings)))
             numbers += fillings
         args.append(tuple(numbers))
         plains.append(tuple(plain))
+
+    def _code(self, key: Key, function: Callable[..., Any], shape: Shape | None = None) -> int:
+        """The code of a function, called with values as they are or arranged in some shape."""
+        if self._call is None:
+            found = self.session.function(key, function) if shape is None else self.shaped(key, function, *shape)
+            self._used[found.code] = found
+            return found.code
+        called = partial(self._call, function if shape is None else Shaped(function, shape))
+        code: int = self.session.allocate(1)
+        self.own_codes.append(code)
+        self._used[code] = Function(called, code, self.session.pack(called), ())
+        return code
 
     def _look_into(self, key: Key, value: Any) -> int | Callable[[list[int]], int]:
         """The id of a constant, or of one with futures in it a function that packs it with slots for them."""

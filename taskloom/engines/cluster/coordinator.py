@@ -115,8 +115,11 @@ class Coordinator:
         """Have the coordinator's thread call a function, after all that it was given before."""
         self._calls.append((function, args))
         if self._asleep:
-            self._asleep = False  # whoever comes next need not wake it, too
-            self._waker.wake()
+            try:
+                self._asleep = False  # whoever comes next need not wake it, too
+                self._waker.ring()  # here or not at all: no interrupt may come in between
+            except OSError:
+                pass
 
     def close(self) -> None:
         """End all workers. Clients hear that the cluster is gone."""
@@ -207,7 +210,7 @@ class Coordinator:
         if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
             self.scheduler.share()
             for worker in self.scheduler.workers.values():
-                if (worker.dropped or worker.dropped_codes) and not worker.outstanding:
+                if worker.dropped or worker.dropped_codes:
                     worker.dropped_bytes = LARGE
         if self.crew.is_short:
             self._staff()

@@ -32,6 +32,7 @@ class DistributedEngine(Engine):
         ("Work that goes on while you look at it", "submit gives a future at once, and results stay where they are"),
         ("Several runs or notebooks at a time", "they share the workers fairly"),
     )
+    settings = ("distributed.n_workers", "distributed.threads_per_worker", "distributed.memory_limit")
     options = frozenset({"client", "retries", "priority", "workers", "allow_other_workers", "resources"})
 
     def unavailable(self) -> str:
@@ -56,7 +57,9 @@ class DistributedEngine(Engine):
         if client is None:
             if worker.inside:  # a run inside a task: this process is the worker that it has
                 return SyncEngine().run(plan, run, interrupt, observer)
-            client = _client()
+            from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
+
+            client = open_client()
         chosen = {
             "deaths": retries,
             "priority": priority,
@@ -69,14 +72,3 @@ class DistributedEngine(Engine):
         from taskloom.engines.cluster.watched import run_watched
 
         return run_watched(client, plan, run, observer, chosen)
-
-
-def _client() -> Client:
-    """The newest open client, or a new one."""
-    from taskloom.engines.cluster.client import Client  # what has sockets is loaded when it is needed
-    from taskloom.engines.cluster.current import default_client
-
-    try:
-        return default_client()
-    except ValueError:
-        return Client(set_as_default=False)

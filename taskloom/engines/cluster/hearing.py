@@ -30,7 +30,7 @@ class WorkerInfo:
 
 
 class Arrival:
-    """A result that has come, for all who have asked for it."""
+    """A result that has come in a file, for all who have asked for it: it is closed when none of them is left."""
 
     __slots__ = ("_parcel",)
 
@@ -53,7 +53,7 @@ class Fetch(Reply):
         super().__init__()
         self.left = set(ids)
         self.values: dict[int, Any] = {}  # small ones
-        self.arrivals: dict[int, Arrival] = {}
+        self.arrivals: dict[int, Any] = {}
         self.failures: dict[int, Any] = {}
 
     def _came(self, id: int) -> None:
@@ -134,7 +134,7 @@ class Hearing:
                     fetch._came(id)
 
     def _on_data(self, parcels: Sequence[Any], id: int) -> None:
-        arrival = Arrival(parcels[0])
+        arrival = parcels[0] if parcels[0].file < 0 else Arrival(parcels[0])
         for run in self.runs:
             run.take_parcel(id, arrival)
         for fetch in self._takers(id):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from taskloom import config
 from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client_views import Served
 from taskloom.engines.cluster.forks import give_up_in_forks
@@ -56,7 +57,8 @@ class LocalCluster:
     ----------
     n_workers, threads_per_worker : how many workers, and how many tasks each of them runs at a time. By default as many
         in all as there are cores: up to four cores a worker each, beyond that fewer workers of about four threads.
-        The variables ``TASKLOOM_THREADS_PER_WORKER`` and ``DASK_THREADS_PER_WORKER`` say it for all clusters.
+        The settings ``distributed.n_workers`` and ``distributed.threads_per_worker`` say it for all clusters, the
+        second also as ``TASKLOOM_THREADS_PER_WORKER`` or ``DASK_THREADS_PER_WORKER``.
     processes : False: workers are threads of this process, and share its memory.
     memory_limit : of each worker: bytes, ``"4 GiB"``, a fraction of the memory, ``"auto"`` for an equal share of it,
         or None for no limit.
@@ -241,8 +243,8 @@ def nprocesses_nthreads(cores: int) -> tuple[int, int]:
 
 def _sizes(n_workers: Any, threads: Any, processes: bool) -> tuple[int, int]:
     """How many workers of how many threads."""
-    if threads is None:
-        threads = _threads_from_environment()
+    n_workers = config.get("distributed.n_workers") if n_workers is None else n_workers
+    threads = _threads_configured() if threads is None else threads
     for name, value, least in (("n_workers", n_workers, 0), ("threads_per_worker", threads, 1)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ConfigError(f"{name}={value!r} cannot be used: it takes a whole number, {least} or more.")
@@ -256,14 +258,16 @@ def _sizes(n_workers: Any, threads: Any, processes: bool) -> tuple[int, int]:
     return n_workers, threads
 
 
-def _threads_from_environment() -> int | None:
-    for name in ("TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"):
-        text = os.environ.get(name)
-        if text:
-            if not text.strip().isdecimal() or int(text) < 1:
-                raise ConfigError(f"{name}={text!r} cannot be used: it takes a whole number, 1 or more.")
-            return int(text)
-    return None
+def _threads_configured() -> int | None:
+    configured = config.get("distributed.threads_per_worker")
+    if configured is not None:
+        return int(configured)
+    text = os.environ.get("DASK_THREADS_PER_WORKER")
+    if not text:
+        return None
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ConfigError(f"DASK_THREADS_PER_WORKER={text!r} cannot be used: it takes a whole number, 1 or more.")
+    return int(text)
 
 
 def _limit(memory_limit: Any, n_workers: int) -> float:
@@ -271,6 +275,8 @@ def _limit(memory_limit: Any, n_workers: int) -> float:
     total = psutil.virtual_memory().total
     if memory_limit is None or memory_limit == 0:
         return math.inf
+    if memory_limit == "auto":
+        memory_limit = config.get("distributed.memory_limit") or "auto"
     if memory_limit == "auto":
         return float(total // max(1, n_workers))
     try:

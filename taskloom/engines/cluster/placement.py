@@ -65,9 +65,22 @@ class Placement(Transitions):
     def share(self) -> None:
         """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
         believed to be."""
+        for worker in self.workers.values():
+            if not worker.leaving and not worker.giving_back:
+                self._occupy(worker)
         idle = [worker for worker in self.workers.values() if not worker.given() and not worker.leaving]
         if idle:
             self._take_from_the_busiest(len(idle), 0.0)
+
+    def _occupy(self, worker: WorkerState) -> None:
+        """Give a worker what is ready for each of its threads for which all that it has must wait for inputs."""
+        begun = sum([not task.open for task in worker.outstanding.values()])
+        idle = worker.threads + worker.blocked - begun - len(worker.transit) - len(worker.strays)
+        for _ in range(idle):
+            ready = worker.own if self._has_current(worker.own) else self._next_ready(worker)
+            if ready is None:
+                return
+            self.dispatch(self.tasks[heappop(ready) & MASK], worker)
 
     def _has_room(self, worker: WorkerState, few: bool) -> bool:
         """Whether it should be given one more: one for each thread first, or as much as it will do in a while."""

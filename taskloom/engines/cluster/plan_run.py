@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, copy_context
 from typing import Any
 
-from taskloom.bus.run import Run
+from taskloom.bus.run import Run, current_run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.compile import PlanDraft
 from taskloom.engines.cluster.future import Future
 from taskloom.engines.cluster.gathering import bring, not_brought
-from taskloom.engines.cluster.hearing import Arrival
 from taskloom.engines.cluster.options import from_here
 from taskloom.engines.cluster.reply import Reply, block, waiting
 from taskloom.engines.cluster.session import Session
@@ -30,13 +30,13 @@ class PlanRun:
         self.session = session
         self.plan = plan
         self.run = run
-        self.draft = PlanDraft(session, plan)
+        self.draft = PlanDraft(session, plan, _Caller(run).call if session.connection.threads else None)
         self.first = self.draft.first
         self.beyond = self.first + len(plan)
         self.wanted = {slot + self.first for slot in plan.requested if slot >= 0}
         self.waiting = set(self.wanted)
         self.values: dict[int, Any] = {}
-        self.arrivals: dict[int, Arrival] = {}
+        self.arrivals: dict[int, Any] = {}
         self.over = Reply()
         self.culprit = -1  # the task that failed
         self.error: BaseException | Failed | None = None
@@ -51,7 +51,7 @@ class PlanRun:
             self.values.update(came)
             self._came(came)
 
-    def take_parcel(self, id: int, arrival: Arrival) -> None:
+    def take_parcel(self, id: int, arrival: Any) -> None:
         """A result is there."""
         if id in self.waiting:
             self.arrivals[id] = arrival
@@ -126,19 +126,26 @@ class PlanRun:
     def end(self, complete: bool = True) -> None:
         """Give up its results, and stop what is left of it."""
         self.session.remove_run(self)
+        if not complete:
+            self.run.stopped.append("over")  # for what threads of this process have not begun
         with contextlib.suppress(RuntimeError):  # the cluster is gone
-            if complete:
-                self.session.send("release", sorted(self.wanted))
-            else:
+            if not complete:
                 self.session.send("cancel", sorted(self.wanted), False)
+            self.session.send("release", [*sorted(self.wanted), *self.draft.own_codes])
 
     def _raise(self) -> None:
         __tracebackhide__ = True
-        error = self.error.error() if isinstance(self.error, Failed) else self.error
+        error = self.take_error()
         assert error is not None
         if self.culprit >= 0:
             self.run.fail(self.culprit, self.plan, error, self._inputs(self.culprit))
         raise error
+
+    def take_error(self) -> BaseException | None:
+        """What it ended with, kept here no longer: frames that its traceback knows hold this object, and a circle
+        would hold the results."""
+        error, self.error = self.error, None
+        return error.error() if isinstance(error, Failed) else error
 
     def _inputs(self, task: int) -> list[Any]:
         """The arguments that a task had, brought here for its replay; none if one of them cannot be."""
@@ -197,6 +204,31 @@ class PlanRun:
             return value
         values = block(bring(self.session, states))
         return fill(template, [values[state.id] for state in states])
+
+
+class _Caller:
+    """What tasks see of the caller of a run, where they are in the same process."""
+
+    def __init__(self, run: Run) -> None:
+        self._outer = _caller.get()
+        self._stopped = run.stopped
+        self._context = copy_context()
+        self._context.run(current_run.set, run)
+        self._context.run(_caller.set, self)
+
+    def has_gone(self) -> bool:
+        """Whether nobody waits for the run any more, or for one that it is inside of."""
+        return bool(self._stopped) or (self._outer is not None and self._outer.has_gone())
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function of a task in the caller's context, if the caller is still there."""
+        __tracebackhide__ = True
+        if self.has_gone():
+            raise KeyboardInterrupt
+        return self._context.copy().run(function, *args)
+
+
+_caller: ContextVar[_Caller | None] = ContextVar("_caller", default=None)
 
 
 def run_plan(session: Session, plan: Plan, run: Run, options: Options | None) -> list[Any]:

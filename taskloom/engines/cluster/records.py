@@ -78,6 +78,8 @@ class Records:
             for book in self._books:
                 if book.run is run:
                     self._forget(book)
+        if len(run.done) < run.n_tasks:
+            run.running  # noqa: B018 - this notes when those have begun that are under way
         run.current = ()
 
     def submitted(
@@ -122,12 +124,12 @@ class Records:
         for book in self._books:
             rows = book.rows(ids)
             if len(rows) == len(ids):
-                book.report(worker, ids, rows, times, sizes, cpu)
+                book.report(worker, ids, rows, times, values, sizes, cpu)
                 return
             if rows:  # the others are of another record
                 mine = [place for place, number in enumerate(ids) if book.row(number) >= 0]
                 stamps = [time for place in mine for time in times[2 * place : 2 * place + 2]]
-                book.report(worker, [ids[place] for place in mine], rows, stamps, sizes, nan)
+                book.report(worker, [ids[place] for place in mine], rows, stamps, values, sizes, nan)
 
     def done(self, ids: Sequence[int]) -> None:
         """Results are there that no worker computed for this client, such as of a key that another one has had."""

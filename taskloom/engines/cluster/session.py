@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -46,6 +47,7 @@ class Session(Hearing):
         self.gone = ""
         self._numbers = itertools.count(1)
         self._given_up: deque[State] = deque()
+        self._released: list[int] = []
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
@@ -101,19 +103,29 @@ class Session(Hearing):
             first = self._next
             self._next += n
             slice, parcels = draft.finish(first, from_here(options), named)
-            made = []
-            for id, (key, code) in enumerate(zip(draft.keys, draft.bases, strict=True), first):
-                state = State(id, key, code)
-                self.states[state.id] = state
+            ids = range(first, first + n)
+            made = list(map(State, ids, draft.keys, draft.bases))
+            with self.given_up_if_interrupted(made):
+                self.states.update(zip(ids, made, strict=True))
                 if named:
-                    self.names[state.key] = state
-                made.append(state)
-            if named:
-                self.records.submitted(first, draft.keys, draft.function_names, draft.args)
-            self.connection.send("submit", slice, parcels=parcels)
+                    self.records.submitted(first, draft.keys, draft.function_names, draft.args)
+                self.connection.send("submit", slice, parcels=parcels)
+                draft.is_sent()
+                if named:  # last: nobody shares what has not been sent
+                    self.names.update(zip(draft.keys, made, strict=True))
             if self._given_up:  # while that is on its way
                 self._flush()
         return made
+
+    @contextmanager
+    def given_up_if_interrupted(self, states: Sequence[State]) -> Iterator[None]:
+        """Have futures that are not made because of an interrupt given up, as if they had been."""
+        try:
+            yield
+        except BaseException:
+            self._given_up.extend(states)
+            self._sweeper.wake()
+            raise
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:
         """Submit the slice of a plan."""
@@ -122,6 +134,7 @@ class Session(Hearing):
             if self._given_up:
                 self._flush()
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
+            draft.is_sent()
 
     def hold_plan(self, draft: PlanDraft, slice: Slice) -> list[State] | None:
         """Submit the slice of a plan; the states of its wanted tasks, one future each.
@@ -135,14 +148,15 @@ class Session(Hearing):
             tasks = [id - slice.first for id in slice.wanted]
             if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
                 return None
-            made = []
-            for id, task in zip(slice.wanted, tasks, strict=True):
-                state = State(id, slice.keys[task], slice.codes[task])
-                self.states[id] = self.names[state.key] = state
-                made.append(state)
+            keys = [slice.keys[task] for task in tasks]
+            made = list(map(State, slice.wanted, keys, [slice.codes[task] for task in tasks]))
             names = [function_name(function) for function in draft.plan.functions]
-            self.records.submitted(slice.first, slice.keys, names, slice.args)
-            self.connection.send("submit", slice, parcels=draft.parcels(slice))
+            with self.given_up_if_interrupted(made):
+                self.states.update(zip(slice.wanted, made, strict=True))
+                self.records.submitted(slice.first, slice.keys, names, slice.args)
+                self.connection.send("submit", slice, parcels=draft.parcels(slice))
+                draft.is_sent()
+                self.names.update(zip(keys, made, strict=True))
         return made
 
     def add_run(self, run: Any) -> None:
@@ -160,14 +174,14 @@ class Session(Hearing):
             self._check()
             if self._given_up:
                 self._flush()
-            made, numbers = [], {}
-            for number, (key, _) in enumerate(items):
-                state = State(self._next, key)
-                self._next += 1
-                self.states[state.id] = self.names[key] = state
-                numbers[state.id] = (key, number)
-                made.append(state)
-            self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
+            first = self._next
+            self._next += len(items)
+            made = [State(first + number, key) for number, (key, _) in enumerate(items)]
+            numbers = {state.id: (state.key, number) for number, state in enumerate(made)}
+            with self.given_up_if_interrupted(made):
+                self.states.update([(state.id, state) for state in made])
+                self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
+                self.names.update([(state.key, state) for state in made])
         return made
 
     def share(self, key: Key) -> State | None:
@@ -185,9 +199,11 @@ class Session(Hearing):
             self._check()
             state = State(self._next, key)
             self._next += 1
-            self.states[state.id] = self.names[key] = state
             slice = Slice(state.id, [key], [-1], [()], [()], wanted=[state.id], named=True)
-            self.connection.send("submit", slice)
+            with self.given_up_if_interrupted([state]):
+                self.states[state.id] = state
+                self.connection.send("submit", slice)
+                self.names[key] = state
             return state
 
     # -- giving up ------------------------------------------------------------------------------------------------
@@ -203,13 +219,13 @@ class Session(Hearing):
 
     def _flush(self) -> None:
         """Release what nobody has a future of any more."""
-        ids = []
+        ids = self._released  # an interrupt may have kept some from being sent
         given_up = self._given_up
         while given_up:
             state = given_up.popleft()
             state.count -= 1
             if not state.count:
-                del self.states[state.id]
+                self.states.pop(state.id, None)
                 if self.names.get(state.key) is state:
                     del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
@@ -220,6 +236,7 @@ class Session(Hearing):
             ids.append(forgotten.pop())
         if ids and not self.gone:
             self.connection.send("release", ids)
+        self._released = []
 
     # -- asking ---------------------------------------------------------------------------------------------------
 

@@ -91,21 +91,20 @@ class State:
 
 
 class Failed:
-    """An exception as it came, shared by all futures that failed for it: unpacked when somebody asks."""
+    """An exception as it came, shared by all futures that failed for it.
 
-    __slots__ = ("_error", "_packed", "_trace", "_unpack")
+    It is unpacked for each who asks. Were it kept, so would be all frames that it is raised through, and with them the
+    futures that they hold: for as long as one of those is not released.
+    """
+
+    __slots__ = ("_packed", "_trace", "_unpack")
 
     def __init__(self, packed: Any, unpack: Callable[[Any], BaseException]) -> None:
         self._packed = packed
         self._unpack = unpack
-        self._error: BaseException | None = None
-        self._trace: Any = None
+        self._trace = packed.__traceback__ if isinstance(packed, BaseException) else None
 
     def error(self) -> BaseException:
         """The exception with the traceback that it came with, whatever frames it has passed since."""
-        if self._error is None:
-            error = self._unpack(self._packed)
-            self._trace = error.__traceback__
-            self._error = error
-            self._packed = None
-        return self._error.with_traceback(self._trace)
+        error = self._unpack(self._packed)
+        return error.with_traceback(self._trace) if error is self._packed else error

@@ -247,6 +247,7 @@ class Transitions:
         while todo:
             task = todo.pop()
             task.state = FORGOTTEN
+            task.error = task.blamed = None  # it may blame itself: a circle that would hold what its traceback holds
             if task.has_function:
                 users[task.code] -= 1
                 if not users[task.code]:

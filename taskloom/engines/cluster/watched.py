@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from taskloom.bus.run import Run
 from taskloom.engines.cluster.options import options_of
 from taskloom.engines.cluster.plan_run import PlanRun
-from taskloom.engines.cluster.state import Failed
 from taskloom.engines.observed import Observer, Outcome, run_observed
 from taskloom.graph import Plan
 
@@ -65,12 +64,12 @@ class _Calls:
         task = self._over.get(timeout=None if timeout == inf else timeout)
         while task >= 0 and task not in self._under_way:  # it was told twice
             task = self._over.get(timeout=None if timeout == inf else timeout)
-        if task < 0:
+        if task < 0 or self._run.stopped:
             return None
         call = self._under_way.pop(task)
         started = self._run.start[task]
         try:
-            error = call.error.error() if isinstance(call.error, Failed) else call.error
+            error = call.take_error()
             if error is not None:
                 return task, Outcome(None, error, started, perf_counter(), "cluster", 0)
             ((value, start, stop, name, pid),) = call.results()[:1]

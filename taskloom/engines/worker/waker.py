@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import partial
 
 
 class Waker:
@@ -20,13 +21,15 @@ class Waker:
         self._inner, self._outer = socket.socketpair()
         for sock in (self._inner, self._outer):
             sock.setblocking(False)
+        #: Wakes by a single call of C, which no interrupt cuts in two; raises OSError when it is full of wakes.
+        self.ring = partial(self._outer.send, b"\0")
 
     def fileno(self) -> int:
         return self._inner.fileno()
 
     def wake(self) -> None:
         with suppress(OSError):  # it is full of wakes
-            self._outer.send(b"\0")
+            self.ring()
 
     def clear(self) -> None:
         with suppress(OSError):

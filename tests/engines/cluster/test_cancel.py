@@ -1,0 +1,332 @@
+"""Cancelling what runs on a cluster, and what else keeps tasks from ever ending."""
+
+from pathlib import Path
+
+import pytest
+
+from .fault_cases import check_program
+
+ONE_THREAD = "client = Client(n_workers=2, threads_per_worker=1)\n"
+TWO_THREADS = "client = Client(n_workers=2, threads_per_worker=2)\n"
+IN_PROCESS = "client = Client(n_workers=1, threads_per_worker=2, processes=False)\n"
+
+SPIN = """
+def spin(name):
+    once(name)
+    while True:
+        sum(range(1000))
+def deaf(name, seconds=60):
+    import hashlib
+    begin = time.perf_counter()
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 100_000)
+    rounds = int(100_000 * seconds / (time.perf_counter() - begin))
+    once(name)
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", min(rounds, 2**31 - 1))  # without the interpreter's lock, deaf to signals
+def holding(name):
+    import collections, itertools
+    once(name)
+    collections.deque(itertools.repeat(0), maxlen=0)  # with it
+def stops_within(seconds, future, **options):
+    begin = time.monotonic()
+    future.cancel(**options)
+    until(lambda: not any(client.processing().values()) and not running())
+    assert time.monotonic() - begin < seconds, time.monotonic() - begin
+    assert future.status == "cancelled"
+    raised(taskloom.distributed.FutureCancelledError, future.result)
+def running():
+    return client.cluster._coordinator.crew.running()
+def worker_pids():
+    return {worker.pid for worker in client.cluster.workers.values()}
+"""
+
+#: Name: threads, program.
+CANCELS = {
+    "busy-loop": (
+        ONE_THREAD,
+        """
+before = pids()
+for i in range(3):
+    futures = client.map(spin, [f"{i}a", f"{i}b"])
+    until(lambda: written(f"{i}a") and written(f"{i}b"))
+    other = client.submit(abs, -i, pure=False)
+    for future in futures:
+        future.cancel()
+    assert other.result(timeout=2) == i
+    until(lambda: not running())
+assert pids() == before
+""",
+    ),
+    "busy-loops-on-two-threads": (
+        TWO_THREADS,
+        """
+before = pids()
+for i in range(3):
+    names = [f"{i}{letter}" for letter in "abcd"]
+    futures = client.map(spin, names)
+    until(lambda: all(map(written, names)))
+    begin = time.monotonic()
+    client.cancel(futures)
+    until(lambda: not running())
+    assert time.monotonic() - begin < 1.0
+assert pids() == before
+""",
+    ),
+    "one-of-two-threads": (
+        TWO_THREADS,
+        """
+futures = client.map(spin, "abcd")
+goes_on = client.map(begun, ["e", "f"])
+until(lambda: all(map(written, "abcd")))
+client.cancel(futures[1:])
+until(lambda: written("e") and written("f") and len(running()) == 3)
+once("e-end"), once("f-end")
+assert client.gather(goes_on) == ["e", "f"]
+client.cancel(futures)
+until(lambda: not running())
+""",
+    ),
+    "sleep": (
+        TWO_THREADS,
+        """
+def sleeps(name):
+    once(name)
+    time.sleep(60)
+before = pids()
+futures = client.map(sleeps, "ab")
+until(lambda: written("a") and written("b"))
+begin = time.monotonic()
+client.cancel(futures)
+until(lambda: not running())
+assert time.monotonic() - begin < 3  # in the main thread at once; in another one its worker is replaced
+""",
+    ),
+    "stubborn": (
+        ONE_THREAD,
+        """
+def stubborn(name):
+    once(name)
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+before = pids()
+future = client.submit(stubborn, "a")
+until(lambda: written("a"))
+stops_within(3.0, future)  # the signal that comes just when it deals with another one, or a new worker
+""",
+    ),
+    "deaf": (
+        ONE_THREAD,
+        """
+before = pids()
+kept = client.map(lambda i: [i], range(6))
+wait(kept)
+future = client.submit(deaf, "a")
+until(lambda: written("a"))
+queued = client.map(abs, range(10))
+stops_within(3.0, future)
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
+assert client.gather(kept) == [[i] for i in range(6)]  # some of them computed again
+assert client.gather(queued) == list(range(10))
+""",
+    ),
+    "deaf-with-the-lock": (
+        ONE_THREAD,
+        """
+before = pids()
+future = client.submit(holding, "a")
+until(lambda: written("a"))
+stops_within(3.0, future)
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
+""",
+    ),
+    "deaf-beside-scattered-data": (
+        ONE_THREAD,
+        """
+import warnings
+data = client.scatter([[1], [2], [3]], broadcast=False)
+worker = next(iter(client.who_has([data[0]]).values()))[0]
+future = client.submit(deaf, "a", 4, workers=worker)
+until(lambda: written("a"))
+queued = client.submit(abs, -7, workers=worker)
+before = pids()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    future.cancel()
+    until(lambda: caught)
+assert "does not answer" in str(caught[0].message) and "force" in str(caught[0].message), caught[0]
+assert future.status == "cancelled"
+assert client.gather(data) == [[1], [2], [3]] and pids() == before
+assert queued.result() == 7 and pids() == before
+""",
+    ),
+    "forced-beside-scattered-data": (
+        ONE_THREAD,
+        """
+data = client.scatter([[1], [2], [3]])
+before = pids()
+holder = client.who_has(data[:1])
+future = client.submit(deaf, "a")
+until(lambda: written("a"))
+stops_within(3.0, future, force=True)
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
+lost = [one for one in data if one.status == "error"]
+assert lost
+raised(taskloom.TaskloomError, lost[0].result, "scatter")
+""",
+    ),
+    "deaf-beside-a-running-task": (
+        TWO_THREADS,
+        """
+import warnings
+client.cluster.scale(1)
+until(lambda: len(client.cluster.workers) == 1)
+future, other = client.submit(deaf, "a", 4), client.submit(begun, "b")
+until(lambda: written("a") and written("b"))
+before = pids()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    future.cancel()
+    until(lambda: caught)
+assert "does not answer" in str(caught[0].message), caught[0]
+once("b-end")
+assert other.result() == "b" and pids() == before
+""",
+    ),
+    "threads": (
+        IN_PROCESS,
+        """
+import warnings
+future = client.submit(spin, "a")
+until(lambda: written("a"))
+stops_within(1.0, future)
+future = client.submit(deaf, "b", 3)
+until(lambda: written("b"))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    future.cancel()
+    until(lambda: caught)
+assert "threads" in str(caught[0].message), caught[0]
+assert client.submit(abs, -3).result(timeout=5) == 3
+""",
+    ),
+    "hanging-pickle-of-a-result": (
+        ONE_THREAD,
+        """
+class Bad:
+    def __reduce__(self):
+        once("entered")
+        time.sleep(60)
+        return int, ()
+before = pids()
+future = client.submit(lambda: Bad())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def strike():
+    until(lambda: written("entered"))
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+threading.Thread(target=strike, daemon=True).start()
+raised(KeyboardInterrupt, future.result)
+assert client.gather(client.map(abs, range(20))) == list(range(20))
+del future
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
+""",
+    ),
+    "hanging-pickle-of-an-exception": (
+        ONE_THREAD,
+        """
+class Bad(Exception):
+    def __reduce__(self):
+        once("entered")
+        time.sleep(60)
+        return int, ()
+def task():
+    raise Bad
+before = pids()
+future = client.submit(task)
+until(lambda: written("entered"))
+future.cancel()
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
+""",
+    ),
+    "hanging-unpickling-of-an-argument": (
+        ONE_THREAD,
+        """
+class Bad:
+    def __reduce__(self):
+        return (lambda: once("entered") and time.sleep(60)), ()
+before = pids()
+future = client.submit(id, Bad())
+until(lambda: written("entered"))
+stops_within(1.0, future)
+assert pids() == before
+""",
+    ),
+    "dependents": (
+        ONE_THREAD,
+        """
+first = client.submit(spin, "a")
+second = client.submit(lambda x: x, first)
+third = client.submit(lambda x: x, second)
+until(lambda: written("a"))
+client.cancel(first)
+until(lambda: third.status == "cancelled" and second.status == "cancelled")
+raised(taskloom.distributed.FutureCancelledError, third.result)
+until(lambda: not running())
+""",
+    ),
+    "cancelled-and-submitted-again": (
+        ONE_THREAD,
+        """
+for i in range(20):
+    future = client.submit(begun, "a")
+    client.cancel(future)
+    again = client.submit(begun, "a")
+    assert again.status == "pending"
+    if i % 2:
+        until(lambda: written("a"))
+    client.cancel(again)
+once("a-end")
+assert client.submit(begun, "a").result(timeout=10) == "a"
+""",
+    ),
+    "key-of-another-function": (
+        ONE_THREAD,
+        """
+import warnings
+mine = client.submit(abs, -1, key="mine")
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    other = client.submit(len, [1, 2], key="mine")
+assert len(caught) == 1 and "'mine'" in str(caught[0].message) and "another function" in str(caught[0].message)
+assert other.result() == mine.result() == 1
+with Client(client.cluster, set_as_default=False) as another, warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert another.submit(len, [1, 2], key="mine").result() == 1
+    until(lambda: caught)
+    assert "'mine'" in str(caught[0].message) and "another function" in str(caught[0].message)
+""",
+    ),
+    "restrictions-that-nobody-can-meet": (
+        ONE_THREAD,
+        """
+with taskloom.config.set(distributed={"no_workers_timeout": 0.3}):
+    begin = time.monotonic()
+    named = client.submit(abs, -1, workers="nobody", key="named")
+    needy = client.submit(abs, -1, resources={"GPU": 2}, key="needy")
+    behind = client.submit(abs, needy, key="behind")
+    raised(taskloom.TaskloomError, named.result, "'named'", "nobody", "worker-0")
+    raised(taskloom.TaskloomError, behind.result, "'needy'", "GPU")
+    raised(taskloom.TaskloomError, lambda: client.get({"x": (abs, -1)}, "x", workers="nobody"), "'x'", "nobody")
+    assert 0.2 < time.monotonic() - begin < 5
+    assert client.submit(abs, -2, workers="nobody", allow_other_workers=True).result() == 2
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("cancel", CANCELS)
+def test_a_cancel(place: Path, cancel: str) -> None:
+    start, program = CANCELS[cancel]
+    check_program(f"{SPIN}{program}\ncheck()\n", start)
