@@ -46,16 +46,16 @@ class PlanRun:
     def take(self, values: Mapping[int, Any]) -> None:
         """Small results are there."""
         waiting = self.waiting
-        for id, value in values.items():
-            if id in waiting:
-                self.values[id] = value
-                self._came(id)
+        came = {id: value for id, value in values.items() if id in waiting}
+        if came:
+            self.values.update(came)
+            self._came(came)
 
     def take_parcel(self, id: int, arrival: Any) -> None:
         """A result is there."""
         if id in self.waiting:
             self.arrivals[id] = arrival
-            self._came(id)
+            self._came((id,))
 
     def refuse(self, id: int, packed: Any) -> None:
         """A result cannot be brought."""
@@ -80,8 +80,8 @@ class PlanRun:
         """The cluster is out of reach."""
         self._end(error)
 
-    def _came(self, id: int) -> None:
-        self.waiting.discard(id)
+    def _came(self, ids: Iterable[int]) -> None:
+        self.waiting.difference_update(ids)
         if not self.waiting:
             self.over.resolve()
 
