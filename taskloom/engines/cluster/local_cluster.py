@@ -262,12 +262,13 @@ def _threads_configured() -> int | None:
     configured = config.get("distributed.threads_per_worker")
     if configured is not None:
         return int(configured)
-    text = os.environ.get("DASK_THREADS_PER_WORKER")
-    if not text:
-        return None
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ConfigError(f"DASK_THREADS_PER_WORKER={text!r} cannot be used: it takes a whole number, 1 or more.")
-    return int(text)
+    for name in ("TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"):  # the first may be newer than the settings
+        text = os.environ.get(name)
+        if text:
+            if not text.strip().isdecimal() or int(text) < 1:
+                raise ConfigError(f"{name}={text!r} cannot be used: it takes a whole number, 1 or more.")
+            return int(text)
+    return None
 
 
 def _limit(memory_limit: Any, n_workers: int) -> float:
