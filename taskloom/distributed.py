@@ -13,16 +13,15 @@ from typing import Any
 from taskloom import views
 from taskloom.collections.delayed import delayed
 from taskloom.collections.delayed_call import Finish
-from taskloom.engines.cluster.client import Client
-from taskloom.engines.cluster.client_views import get_task_stream, performance_report
-from taskloom.engines.cluster.current import default_client, get_client
-from taskloom.engines.cluster.executor import ClientExecutor
-from taskloom.engines.cluster.future import Future
-from taskloom.engines.cluster.higher import higher
-from taskloom.engines.cluster.local_cluster import LocalCluster
-from taskloom.engines.cluster.progress import progress
-from taskloom.engines.cluster.state import FutureCancelledError
-from taskloom.engines.cluster.waiting import (
+from taskloom.engines.cluster.client.client import Client
+from taskloom.engines.cluster.client.current import default_client, get_client
+from taskloom.engines.cluster.client.executor import ClientExecutor
+from taskloom.engines.cluster.client.future import Future
+from taskloom.engines.cluster.client.higher import higher
+from taskloom.engines.cluster.client.progress import progress
+from taskloom.engines.cluster.client.state import FutureCancelledError
+from taskloom.engines.cluster.client.views_of_client import get_task_stream, performance_report
+from taskloom.engines.cluster.client.waiting import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
     as_completed,
@@ -30,6 +29,7 @@ from taskloom.engines.cluster.waiting import (
     futures_of,
     wait,
 )
+from taskloom.engines.cluster.local_cluster import LocalCluster
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 __all__ = [

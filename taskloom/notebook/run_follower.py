@@ -56,7 +56,7 @@ class RunFollower:
     @property
     def saw_run(self) -> bool:
         """Whether the cell started one, drawn or not."""
-        return bool(self.views) or self.left_out > 0
+        return bool(self.views) or self.left_out > 0 or any(map(self._is_ours, bus.runs))  # it may not be told of yet
 
     @property
     def active(self) -> bool:

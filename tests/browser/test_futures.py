@@ -7,7 +7,7 @@ from .test_progress import photograph, until
 
 SETUP = """
 import time, os
-from taskloom.engines.cluster.records import Records
+from taskloom.engines.cluster.client.records import Records
 class Connection:
     tasks = {}
     def running(self): return list(self.tasks.values())

@@ -258,9 +258,10 @@ late = asyncio.run(main())
 }
 
 
+@pytest.mark.parametrize("case", ["processes", "cluster"])
 @pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
 @pytest.mark.parametrize("phase", PHASES_ELSEWHERE)
-def test_ctrl_c_while_tasks_run_elsewhere(phase: str, context: str, tmp_path: Path) -> None:
+def test_ctrl_c_while_tasks_run_elsewhere(phase: str, context: str, case: str, tmp_path: Path) -> None:
     """The whole group of processes gets the signal, and the same workers serve the next run."""
     body = PHASES_ELSEWHERE[phase].strip().replace("\n", "\n    ")
     program = f"""{PRELUDE}
@@ -273,7 +274,7 @@ def task(path, seconds=15.0):
     time.sleep(seconds)
 def pids():
     return {{child.pid for child in psutil.Process().children(recursive=True)}}
-with case.open(2) as get, taskloom.config.set(multiprocessing={{"context": "{context}"}}):
+with taskloom.config.set(multiprocessing={{"context": "{context}"}}), case.open(2) as get:
     get({{("x", i): (time.sleep, 0.01) for i in range(8)}}, [("x", i) for i in range(8)])
     before = pids()
     class Begun:
@@ -287,7 +288,7 @@ with case.open(2) as get, taskloom.config.set(multiprocessing={{"context": "{con
     check(get)
     assert pids() == before
 """
-    assert check_child(program, "processes", str(tmp_path / "begun")) == "fine\n"
+    assert check_child(program, case, str(tmp_path / "begun")) == "fine\n"
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.in_process], ids=lambda case: case.name)

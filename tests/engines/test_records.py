@@ -10,8 +10,8 @@ import pytest
 
 from taskloom.bus import GrowingRun, Run, RunGraph, Transfer, begin_burst, last_run, runs, subscribe
 from taskloom.bus.event_bus import bus
-from taskloom.engines.cluster import books
-from taskloom.engines.cluster.records import Records
+from taskloom.engines.cluster.client import books
+from taskloom.engines.cluster.client.records import Records
 
 SECONDS = 10  # that an event may take
 

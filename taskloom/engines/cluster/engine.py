@@ -14,7 +14,7 @@ from taskloom.engines.sync import SyncEngine
 from taskloom.graph import Plan
 
 if TYPE_CHECKING:
-    from taskloom.engines.cluster.client import Client
+    from taskloom.engines.cluster.client.client import Client
 
 
 class DistributedEngine(Engine):
@@ -69,6 +69,6 @@ class DistributedEngine(Engine):
         }
         if observer is None:
             return client.run_plan(plan, run, chosen)
-        from taskloom.engines.cluster.watched import run_watched
+        from taskloom.engines.cluster.client.watched import run_watched
 
         return run_watched(client, plan, run, observer, chosen)

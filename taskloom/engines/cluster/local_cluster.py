@@ -16,15 +16,15 @@ import psutil
 
 from taskloom import config
 from taskloom.config.sizes import parse_size
-from taskloom.engines.cluster.client_views import Served
+from taskloom.engines.cluster.client.hearing import WorkerInfo
+from taskloom.engines.cluster.client.html import cluster_html, cluster_text
+from taskloom.engines.cluster.client.views_of_client import Served
 from taskloom.engines.cluster.forks import give_up_in_forks
-from taskloom.engines.cluster.hearing import WorkerInfo
-from taskloom.engines.cluster.html import cluster_html, cluster_text
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
 
 if TYPE_CHECKING:
-    from taskloom.engines.cluster.client import Client
+    from taskloom.engines.cluster.client.client import Client
 
 _clusters: dict[str, LocalCluster] = {}  # that are open, by address
 
@@ -141,7 +141,7 @@ class LocalCluster:
 
     def get_client(self) -> Client:
         """A client of this cluster."""
-        from taskloom.engines.cluster.client import Client
+        from taskloom.engines.cluster.client.client import Client
 
         return Client(self)
 
@@ -224,7 +224,7 @@ def connector(given: LocalCluster | str) -> Callable[[Callable[..., None]], Any]
         raise TypeError(f"A client connects to a LocalCluster or to an address, not to {given!r}.")
     if given.startswith("inproc://"):
         raise ConfigError(f"There is no cluster {given} in this process: clusters of threads are reached in it only.")
-    from taskloom.engines.cluster.remote import connect
+    from taskloom.engines.cluster.door.remote import connect
 
     return partial(connect, given)
 
@@ -262,12 +262,13 @@ def _threads_configured() -> int | None:
     configured = config.get("distributed.threads_per_worker")
     if configured is not None:
         return int(configured)
-    text = os.environ.get("DASK_THREADS_PER_WORKER")
-    if not text:
-        return None
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ConfigError(f"DASK_THREADS_PER_WORKER={text!r} cannot be used: it takes a whole number, 1 or more.")
-    return int(text)
+    for name in ("TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"):  # the first may be newer than the settings
+        text = os.environ.get(name)
+        if text:
+            if not text.strip().isdecimal() or int(text) < 1:
+                raise ConfigError(f"{name}={text!r} cannot be used: it takes a whole number, 1 or more.")
+            return int(text)
+    return None
 
 
 def _limit(memory_limit: Any, n_workers: int) -> float:
@@ -290,7 +291,7 @@ def _limit(memory_limit: Any, n_workers: int) -> float:
 
 
 def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any) -> Any:
-    from taskloom.engines.cluster.coordinator import Coordinator
+    from taskloom.engines.cluster.coordinator.coordinator import Coordinator
 
     return Coordinator(n_workers, threads, processes, memory_limit, name, resources)
 

@@ -6,8 +6,8 @@ import os
 import threading
 
 from taskloom import config
-from taskloom.engines.cluster.client import Client
-from taskloom.engines.cluster.current import default_client
+from taskloom.engines.cluster.client.client import Client
+from taskloom.engines.cluster.client.current import default_client
 from taskloom.engines.cluster.engine import DistributedEngine
 
 

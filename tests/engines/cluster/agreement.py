@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from taskloom.engines.cluster.scheduler import Scheduler
-from taskloom.engines.cluster.tasks import (
+from taskloom.engines.cluster.scheduler.scheduler import Scheduler
+from taskloom.engines.cluster.scheduler.tasks import (
     ABSENT,
     DONE,
     ERRED,

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-from taskloom.engines.cluster.address import PrivateDirectory
-from taskloom.engines.cluster.listener import Listener
-from taskloom.engines.cluster.messages import Message
-from taskloom.engines.cluster.remote import RemoteClient, RemoteConnection, connect
+from taskloom.engines.cluster.door.address import PrivateDirectory
+from taskloom.engines.cluster.door.listener import Listener
+from taskloom.engines.cluster.door.messages import Message
+from taskloom.engines.cluster.door.remote import RemoteClient, RemoteConnection, connect
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.parcel import Parcel
 from tests.engines.cases import PATIENCE

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskloom.engines.cluster.tasks import (
+from taskloom.engines.cluster.scheduler.tasks import (
     SHIFT,
 )
 

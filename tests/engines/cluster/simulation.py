@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from taskloom.engines.cluster.scheduler import Scheduler
-from taskloom.engines.cluster.tasks import Options, Slice
+from taskloom.engines.cluster.scheduler.scheduler import Scheduler
+from taskloom.engines.cluster.scheduler.tasks import Options, Slice
 
 from .agreement import check
 from .simulated import BIG, LARGE, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Function, Packed, Worker

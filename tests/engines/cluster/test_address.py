@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskloom.engines.cluster.address import ConnectError, PrivateDirectory, secret_of, socket_of, sweep
+from taskloom.engines.cluster.door.address import ConnectError, PrivateDirectory, secret_of, socket_of, sweep
 from taskloom.errors import ConfigError
 from tests.engines.cases import REPOSITORY, check_child, in_thread
 
@@ -19,7 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user ca
 
 OWNER = """
 import sys
-from taskloom.engines.cluster.address import PrivateDirectory
+from taskloom.engines.cluster.door.address import PrivateDirectory
 directory = PrivateDirectory()
 print(directory.path, flush=True)
 """
@@ -253,7 +253,7 @@ def test_a_note_of_the_owner_may_say_anything(place: Path, content: str) -> None
 def test_a_fork_does_not_keep_it(place: Path) -> None:
     """A process that lives on, such as a daemon that the owner forked, is not its owner."""
     fork = """
-from taskloom.engines.cluster.listener import Listener
+from taskloom.engines.cluster.door.listener import Listener
 import os, signal
 listener = Listener(directory, print)
 if not os.fork():
@@ -278,7 +278,7 @@ if not os.fork():
 def test_sweeps_and_starts_do_not_disturb_each_other(place: Path) -> None:
     program = """
 import os
-from taskloom.engines.cluster.address import PrivateDirectory, secret_of
+from taskloom.engines.cluster.door.address import PrivateDirectory, secret_of
 for _ in range(150):
     directory = PrivateDirectory()
     assert secret_of(directory.socket) == directory.secret

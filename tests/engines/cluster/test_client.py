@@ -465,10 +465,13 @@ def test_how_cores_become_workers(cores: int, sizes: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("variable", ["TASKLOOM_THREADS_PER_WORKER", "DASK_THREADS_PER_WORKER"])
 def test_threads_per_worker_from_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setenv(variable, "3")
-    with LocalCluster(n_workers=1, processes=False) as cluster:
-        until(lambda: cluster.workers)
-        assert [worker.threads for worker in cluster.workers.values()] == [3]
+    with monkeypatch.context() as patch:
+        patch.setenv(variable, "3")
+        config.refresh()  # the environment is read once
+        with LocalCluster(n_workers=1, processes=False) as cluster:
+            until(lambda: cluster.workers)
+            assert [worker.threads for worker in cluster.workers.values()] == [3]
+    config.refresh()
 
 
 def test_a_cluster_is_scaled(client: Client) -> None:

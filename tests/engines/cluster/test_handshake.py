@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskloom.engines.cluster.handshake import (
+from taskloom.engines.cluster.door.handshake import (
     CHALLENGE_LENGTH,
     HELLO_LENGTH,
     HandshakeError,

@@ -15,8 +15,8 @@ from typing import Any
 import numpy
 import pytest
 
-from taskloom.engines.cluster.address import ConnectError, PrivateDirectory
-from taskloom.engines.cluster.remote import connect
+from taskloom.engines.cluster.door.address import ConnectError, PrivateDirectory
+from taskloom.engines.cluster.door.remote import connect
 from taskloom.errors import ConfigError
 from tests.engines.cases import PATIENCE, REPOSITORY, check_child, in_thread, wait_for
 from tests.engines.cluster.doors import Client, Door, open_door, receive, threads_named
@@ -255,7 +255,7 @@ def test_a_broken_message_ends_that_client_only(client: Client, door: Door, mess
 
 PEER = """
 import sys
-from taskloom.engines.cluster.remote import connect
+from taskloom.engines.cluster.door.remote import connect
 connection = connect(sys.argv[1], lambda *message: None)
 block = "x" * 300_000
 while True:
@@ -292,7 +292,7 @@ def test_a_client_that_is_killed_amid_its_messages_does_no_harm(door: Door) -> N
 def test_another_process_connects_and_leaves(door: Door) -> None:
     program = """
 import sys, threading
-from taskloom.engines.cluster.remote import connect
+from taskloom.engines.cluster.door.remote import connect
 heard = threading.Event()
 connection = connect(sys.argv[1], lambda *message: heard.set())
 connection.send("submit", 1)

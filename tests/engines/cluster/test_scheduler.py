@@ -1,6 +1,6 @@
 """The scheduler, event by event, with simulated workers and clients."""
 
-from taskloom.engines.cluster.tasks import READY, SENT, TRANSIT, WAITING, Options
+from taskloom.engines.cluster.scheduler.tasks import READY, SENT, TRANSIT, WAITING, Options
 from taskloom.errors import TaskloomError
 
 from .simulation import BIG, LARGE, RAISES, SMALL, Boom, Client, Cluster, finish, task

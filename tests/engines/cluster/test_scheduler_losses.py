@@ -1,6 +1,6 @@
 """The scheduler when tasks raise, workers die and results are lost, with simulated workers and clients."""
 
-from taskloom.engines.cluster.tasks import ERRED
+from taskloom.engines.cluster.scheduler.tasks import ERRED
 from taskloom.errors import SerializationError, WorkerDied
 
 from .simulation import BIG, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Cluster, finish, task

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from taskloom.engines.cluster.tasks import Options
+from taskloom.engines.cluster.scheduler.tasks import Options
 from taskloom.errors import SerializationError, TaskloomError, WorkerDied
 
 from .simulation import Boom, Client, Cluster, Function, check

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskloom.engines.cluster import handshake, listener
-from taskloom.engines.cluster.address import ConnectError, PrivateDirectory, secret_of
-from taskloom.engines.cluster.handshake import HELLO_LENGTH, hello, unix_socket
-from taskloom.engines.cluster.listener import Listener
-from taskloom.engines.cluster.remote import connect
+from taskloom.engines.cluster.door import handshake, listener
+from taskloom.engines.cluster.door.address import ConnectError, PrivateDirectory, secret_of
+from taskloom.engines.cluster.door.handshake import HELLO_LENGTH, hello, unix_socket
+from taskloom.engines.cluster.door.listener import Listener
+from taskloom.engines.cluster.door.remote import connect
 from taskloom.engines.worker.link import Link
 from tests.engines.cases import PATIENCE, check_child, in_thread, wait_for
 from tests.engines.cluster.doors import Client, Door, open_door, threads_named
@@ -306,7 +306,7 @@ def test_it_goes_on_when_there_is_no_room_for_another_file(place: Path) -> None:
     program = """
 import os, resource
 from tests.engines.cluster.doors import Client, open_door
-from taskloom.engines.cluster.handshake import hello, unix_socket
+from taskloom.engines.cluster.door.handshake import hello, unix_socket
 with open_door() as door:
     first = unix_socket()
     files = []

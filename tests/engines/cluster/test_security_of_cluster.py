@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from taskloom.distributed import Client, LocalCluster
-from taskloom.engines.cluster.address import secret_of, socket_of, sweep
-from taskloom.engines.cluster.remote import connect
+from taskloom.engines.cluster.door.address import secret_of, socket_of, sweep
+from taskloom.engines.cluster.door.remote import connect
 from tests.engines.cases import PATIENCE, REPOSITORY, check_child
 from tests.engines.cluster.test_security import as_nobody, as_root
 

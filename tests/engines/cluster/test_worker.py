@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taskloom.engines.cluster.in_process import ClusterThreads
-from taskloom.engines.cluster.loose import Loose
-from taskloom.engines.cluster.worker import current_task, waiting
-from taskloom.engines.cluster.worker_process import ClusterProcess
+from taskloom.engines.cluster.worker.in_process import ClusterThreads
+from taskloom.engines.cluster.worker.loose import Loose
+from taskloom.engines.cluster.worker.process import ClusterProcess
+from taskloom.engines.cluster.worker.worker import current_task, waiting
 from taskloom.engines.worker.launch import ForkServer
 
 from .wire import Ref, Wire, wait_for

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from taskloom.engines.cluster.in_process import ClusterThreads
-from taskloom.engines.cluster.loose import Loose
-from taskloom.engines.cluster.worker_process import ClusterProcess
+from taskloom.engines.cluster.worker.in_process import ClusterThreads
+from taskloom.engines.cluster.worker.loose import Loose
+from taskloom.engines.cluster.worker.process import ClusterProcess
 from taskloom.engines.worker.failure import unpack_error
 from taskloom.engines.worker.launch import Launcher
 from taskloom.engines.worker.parcel import Parcel

@@ -1,0 +1,1 @@
+"""What a user holds of a cluster: the client and its futures, and what becomes of them."""

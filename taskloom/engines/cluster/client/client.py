@@ -1,0 +1,365 @@
+"""The client: what a user holds of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from taskloom import config
+from taskloom.bus.run import Run
+from taskloom.containers import extract, fill
+from taskloom.engines.cluster.client import collections_of_futures as client_collections
+from taskloom.engines.cluster.client import current
+from taskloom.engines.cluster.client.compile import Packing
+from taskloom.engines.cluster.client.future import Future
+from taskloom.engines.cluster.client.gathering import bring, settled
+from taskloom.engines.cluster.client.html import client_html, client_text
+from taskloom.engines.cluster.client.options import options_of, seconds_of
+from taskloom.engines.cluster.client.reply import block
+from taskloom.engines.cluster.client.session import Session
+from taskloom.engines.cluster.client.state import State
+from taskloom.engines.cluster.client.submitting import Submitting
+from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
+from taskloom.engines.cluster.engine import DistributedEngine
+from taskloom.engines.cluster.forks import give_up_in_forks
+from taskloom.graph import Graph, Key, Plan
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.client.executor import ClientExecutor
+    from taskloom.engines.cluster.local_cluster import LocalCluster
+
+
+class Client(ClusterViews, Submitting):
+    """Submits work to a cluster, and gets futures of the results.
+
+    An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
+
+    Parameters
+    ----------
+    address : a `LocalCluster`, or the address of one; by default the client makes its own.
+    timeout : seconds that connecting may take.
+    set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
+    asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
+        by ``await``.
+    name : what it is called.
+    options : of the `LocalCluster` that it makes.
+
+    Examples
+    --------
+    >>> with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
+    ...     future = client.submit(sum, [1, 2, 3])
+    ...     client.submit(pow, future, 2).result()
+    36
+    """
+
+    def __init__(
+        self,
+        address: LocalCluster | str | None = None,
+        timeout: Any = None,
+        set_as_default: bool = True,
+        asynchronous: bool = False,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.asynchronous = asynchronous
+        self.is_default = set_as_default
+        self.id = f"{name or 'Client'}-{uuid.uuid4().hex[:12]}"
+        self.status = "connecting"
+        self.cluster: LocalCluster | None = None
+        self._given = address
+        self._options = options
+        self._timeout = timeout
+        self._owns_cluster = address is None
+        self._setting: config.Assignment | None = None
+        if address is not None and options:
+            raise TypeError(
+                f"{', '.join(f'{name}=' for name in options)} would be options of a new LocalCluster, but the client "
+                "is to connect to one that is there."
+            )
+        if not asynchronous or address is not None:
+            self._start()
+
+    def _start(self) -> None:
+        from taskloom.engines.cluster.local_cluster import LocalCluster, connector
+
+        if self.status != "connecting":
+            return
+        if self._given is None:
+            self._given = LocalCluster(**self._options)
+        self.cluster = self._given if isinstance(self._given, LocalCluster) else None
+        self._served = Served() if self.cluster is None else self.cluster._served
+        try:
+            self._session = Session(connector(self._given))
+            block(self._session.answer("named", []), seconds_of(self._timeout))  # then the workers are known, too
+        except BaseException:
+            if self._owns_cluster and self.cluster is not None:
+                self.cluster.close()
+            raise
+        self.status = "running"
+        current.opened(self)
+        give_up_in_forks(self)
+        if self.is_default:
+            self._setting = config.Assignment({"scheduler": self}, source="an open client")
+
+    # -- results --------------------------------------------------------------------------------------------------
+
+    def gather(self, futures: Any, errors: str = "raise", direct: Any = None, asynchronous: Any = None) -> Any:
+        """Wait for futures, in containers of any depth, and bring their results: the same containers with those.
+
+        Parameters
+        ----------
+        errors : ``"raise"`` what a task raised; ``"skip"``: leave such futures out of a list, and have None elsewhere.
+
+        Raises
+        ------
+        FutureCancelledError
+            A future was cancelled.
+        Exception
+            What a task raised, as itself.
+        """
+        __tracebackhide__ = True
+        if errors not in ("raise", "skip"):
+            raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
+        return self._do(self._gather(futures, errors))
+
+    async def _gather(self, futures: Any, errors: str) -> Any:
+        __tracebackhide__ = True
+        if isinstance(futures, Iterator):
+            futures = list(futures)
+        states: list[State] = []
+        packing = Packing(self._session)
+
+        def find(item: Any) -> int | None:
+            if item.__class__ is not Future:
+                return None
+            packing.own(item)
+            states.append(item._state)
+            return len(states) - 1
+
+        template = extract(futures, find)
+        values = await bring(self._session, states, errors)
+        if errors == "skip" and isinstance(futures, list):
+            kept = [item for item in futures if item.__class__ is not Future or item._state.id in values]
+            states.clear()
+            template = extract(kept, find)
+        return fill(template, [values.get(state.id) for state in states])
+
+    def get(self, dsk: Graph, keys: Any, *, sync: bool = True, callbacks: Any = None, **options: Any) -> Any:
+        """Compute keys of a graph on the cluster: a key gives its value, a list a list, nested alike.
+
+        Parameters
+        ----------
+        dsk, keys : as for `taskloom.get`. Futures in the graph stand for their results.
+        sync : False: give futures instead of values.
+        options : ``priority``, ``retries``, ``workers``, ``allow_other_workers`` and ``resources``, as for `submit`.
+        """
+        __tracebackhide__ = True
+        if not sync:
+            return self.hold(dsk, keys, **options)
+        return DistributedEngine().get(dsk, keys, callbacks=callbacks, client=self, **options)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has no cluster any more."""
+        return self.status == "closed" or bool(self._session.gone)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no graph runs, and there are no futures."""
+        return not self._session.runs and not self._session.states
+
+    def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
+        """Run a plan within a run record: the list of its results, in which those requested are kept."""
+        from taskloom.engines.cluster.client.plan_run import run_plan
+
+        __tracebackhide__ = True
+        return run_plan(self._session, plan, run, options_of(**options))
+
+    def hold(self, dsk: Graph, keys: Any, **options: Any) -> Any:
+        """Futures of keys of a graph: a key gives its future, a list a list, nested alike."""
+        return client_collections.hold(self, dsk, keys, options_of(**options))
+
+    def compute(
+        self,
+        collections: Any,
+        sync: bool = False,
+        optimize_graph: bool = True,
+        traverse: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Futures of the values of collections: of one or of several, in a list.
+
+        Parameters
+        ----------
+        collections : a `delayed` value or any other collection, or a list of such; what is none comes back as it is.
+        sync : True: wait, and give the values.
+        optimize_graph : False leaves out the optimisations of the collections.
+        traverse : False looks for collections in the list only, not deeper inside.
+        options : ``priority``, ``retries``, ``workers``, ``allow_other_workers`` and ``resources``, as for `submit`.
+        """
+        __tracebackhide__ = True
+        futures = client_collections.compute(self, collections, optimize_graph, traverse, options_of(**options))
+        return self.gather(futures) if sync else futures
+
+    def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
+        """The same collections over futures of their results, which stay on the cluster.
+
+        Takes the arguments of `compute`.
+        """
+        return client_collections.persist(self, collections, optimize_graph, options_of(**options))
+
+    # -- what becomes of futures ----------------------------------------------------------------------------------
+
+    def cancel(
+        self, futures: Any, asynchronous: Any = None, force: bool = False, reason: Any = None, msg: Any = None
+    ) -> Any:
+        """Forget tasks and all that build on them. Code that runs for them is stopped.
+
+        Parameters
+        ----------
+        futures : futures or persisted collections, in containers of any depth.
+        force : also what other clients want; and a worker that cannot be stopped otherwise is replaced, whatever
+            it runs and holds.
+        """
+        return self._do(self._tell("cancel", futures, force))
+
+    def retry(self, futures: Any, asynchronous: Any = None) -> Any:
+        """Run tasks again that have raised."""
+        return self._do(self._tell("retry", futures))
+
+    async def _tell(self, kind: str, futures: Any, *fields: Any) -> None:
+        from taskloom.engines.cluster.client.waiting import futures_of
+
+        packing = Packing(self._session)
+        found = futures_of(futures)
+        for future in found:
+            packing.own(future)
+        self._session.send(kind, [future._state.id for future in found], *fields)
+        await self._session.answer("named", [])  # when that is answered, what has become of them is known here
+
+    async def _settled(self, states: Sequence[State]) -> None:
+        await settled(states)
+
+    async def _bring(self, states: Sequence[State]) -> list[Any]:
+        __tracebackhide__ = True
+        values = await bring(self._session, states)
+        return [values[state.id] for state in states]
+
+    def _state_of(self, key: Key) -> State:
+        """The state of a key that the cluster knows, for a future more."""
+        state = self._session.share(key)
+        if state is None:
+            state = self._session.adopt(key)
+        return state
+
+    def _future(self, state: State) -> Future:
+        return Future._of(self, state)
+
+    def get_executor(self, **options: Any) -> ClientExecutor:
+        """A `concurrent.futures.Executor` whose calls run on the cluster.
+
+        Parameters
+        ----------
+        options : ``pure``, ``priority``, ``retries``, ``workers``, ``allow_other_workers`` and ``resources``, as for
+            `submit`.
+        """
+        from taskloom.engines.cluster.client.executor import ClientExecutor
+
+        return ClientExecutor(self, **options)
+
+    # -- open and close -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def current(cls, allow_global: bool = True) -> Client:
+        """The client that `as_current` chose here, else the default client."""
+        found = current.chosen.get()
+        if found is None and not allow_global:
+            raise ValueError("No client was chosen here by as_current().")
+        return current.default_client()
+
+    @contextmanager
+    def as_current(self) -> Iterator[Client]:
+        """A block in which this client is the current one."""
+        token = current.chosen.set(self)
+        try:
+            yield self
+        finally:
+            current.chosen.reset(token)
+
+    def close(self, timeout: Any = None) -> Any:
+        """Leave the cluster, and close it if the client has made it. Futures that are not done are cancelled."""
+        if self.asynchronous:
+            return asyncio.to_thread(self._close_now)
+        return self._close_now()
+
+    def _close_now(self) -> None:
+        if self.status == "closed":
+            return
+        started, self.status = self.status == "running", "closed"
+        if self._setting is not None:
+            self._setting.undo()
+            self._setting = None
+        current.closed(self)
+        if started:
+            self._session.close()
+            if self.cluster is None:
+                self._served.close()
+        if self._owns_cluster and self.cluster is not None:
+            self.cluster.close()
+
+    shutdown = close
+
+    def let_go(self) -> None:
+        """Be closed, in a fork: the cluster is its parent's."""
+        self.status = "closed"
+        if self._setting is not None:
+            self._setting.undo()
+            self._setting = None
+        current.closed(self)
+
+    def _address(self) -> str | None:
+        return self.cluster.scheduler_address if self.cluster is not None else str(self._given)
+
+    def __enter__(self) -> Client:
+        if self.asynchronous:
+            raise TypeError("An asynchronous client is opened by `async with`.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close_now()
+
+    async def _started(self) -> Client:
+        await asyncio.to_thread(self._start)
+        return self
+
+    def __await__(self) -> Generator[Any, Any, Client]:
+        return self._started().__await__()
+
+    async def __aenter__(self) -> Client:
+        return await self._started()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._close_now)
+
+    def __reduce__(self) -> Any:
+        return partial(_connected, self._address()), ()
+
+    def __repr__(self) -> str:
+        return client_text(self)
+
+    def _repr_html_(self) -> str:
+        return client_html(self)
+
+
+def _connected(address: str | None) -> Client:
+    return current.get_client(address)

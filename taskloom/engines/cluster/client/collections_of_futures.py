@@ -1,0 +1,114 @@
+"""Collections and whole graphs on a cluster, as futures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from taskloom.engines.cluster.client.compile import PlanDraft
+from taskloom.engines.cluster.client.future import Future
+from taskloom.engines.cluster.client.higher import higher
+from taskloom.engines.cluster.scheduler.tasks import Options
+from taskloom.graph import Graph, Plan, compile_plan
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.client.client import Client
+
+_SEQUENCES = (list, tuple, set, frozenset)
+
+
+def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
+    """Futures of keys of a graph, nested as the keys are. Keys of which there are futures are not computed again."""
+    session = client._session
+    while True:
+        plan = compile_plan(dsk, keys)
+        held = _shared(client, plan) if session.names else []
+        if held:
+            plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
+        slots = {slot for slot in plan.requested if slot >= 0}
+        states: Any = []
+        if slots:
+            draft = PlanDraft(session, plan)
+            wanted = sorted([slot + draft.first for slot in slots])
+            slice = draft.finish(options, wanted=wanted, named=True, bring=False)
+            states = session.hold_plan(draft, slice)
+        if states is not None:
+            break
+    results = plan.results()
+    with session.given_up_if_interrupted(states):
+        for state in states:
+            results[state.id - draft.first] = Future._of(client, state)
+    for slot in set(plan.requested):
+        if slot < 0 and results[slot].__class__ is not Future:
+            results[slot] = client.scatter(results[slot])  # a value that stands in the graph as it is
+    return plan.answer(results)
+
+
+def _shared(client: Client, plan: Plan) -> list[Future]:
+    """Futures of the keys of a plan that this client has futures of already."""
+    session = client._session
+    known = session.names.keys() & set(plan.keys)
+    return [Future._of(client, state) for key in known if (state := session.share(key)) is not None]
+
+
+def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, options: Options | None) -> Any:
+    """Futures of the values of collections; what is none comes back as it is."""
+    is_collection = higher["is_collection"]
+    single = not isinstance(given, _SEQUENCES)
+    items = [_as_collection(item, traverse) for item in ([given] if single else given)]
+    found = [item for item in items if is_collection(item)]
+    futures: Iterator[Any] = iter(())
+    if found:
+        dsk = dict(higher["merged_graph"](found, optimize_graph))
+        futures = iter(hold(client, dsk, [_finished(client, dsk, collection) for collection in found], options))
+    answers = [next(futures) if is_collection(item) else item for item in items]
+    return answers[0] if single else type(given)(answers)
+
+
+def _as_collection(item: Any, traverse: bool) -> Any:
+    """A container of collections as one collection."""
+    if traverse and isinstance(item, (*_SEQUENCES, Mapping)):
+        return higher["delayed"](item)
+    return item
+
+
+def _finished(client: Client, dsk: dict[Any, Any], collection: Any) -> Any:
+    """The key of a collection's value, computed by a task that is added to the graph where there is none."""
+    keys = list(collection.__dask_keys__())
+    finish, extra = collection.__dask_postcompute__()
+    if len(keys) == 1 and not extra and keys[0] == getattr(collection, "key", None):
+        return keys[0]
+    key = f"{type(collection).__name__.lower()}-{client._new_token()}"
+    dsk[key] = (higher["finish"](finish, extra), keys)
+    return key
+
+
+def persist(client: Client, given: Any, optimize_graph: bool, options: Options | None) -> Any:
+    """The same collections over futures of their results."""
+    is_collection = higher["is_collection"]
+    single = not isinstance(given, _SEQUENCES)
+    items = [given] if single else list(given)
+    found = [item for item in items if is_collection(item)]
+    persisted: Iterator[Any] = iter(())
+    if found:
+        names = [list(_flat(collection.__dask_keys__())) for collection in found]
+        futures = hold(client, higher["merged_graph"](found, optimize_graph), names, options)
+        persisted = iter(
+            [
+                higher["rebuilt"](collection, dict(zip(keys, held, strict=True)))
+                for collection, keys, held in zip(found, names, futures, strict=True)
+            ]
+        )
+    answers = [next(persisted) if is_collection(item) else item for item in items]
+    return answers[0] if single else type(given)(answers)
+
+
+def _flat(keys: Any) -> Iterable[Any]:
+    """The keys in nested lists of keys, from left to right."""
+    todo = [keys]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += reversed(item)
+        else:
+            yield item

@@ -1,0 +1,229 @@
+"""What a client hears from the coordinator, and what that means for its futures, its runs and its questions."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskloom.engines.cluster.client.records import Records
+from taskloom.engines.cluster.client.reply import Reply
+from taskloom.engines.cluster.client.state import ELSEWHERE, Failed, State
+from taskloom.graph import Key
+
+_log = logging.getLogger("taskloom")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker as clients know it."""
+
+    number: int
+    name: str
+    pid: int
+    threads: int
+    memory_limit: float
+
+
+class Arrival:
+    """A result that has come in a file, for all who have asked for it: it is closed when none of them is left."""
+
+    __slots__ = ("_parcel",)
+
+    def __init__(self, parcel: Any) -> None:
+        self._parcel = parcel
+
+    def value(self) -> Any:
+        return self._parcel.value()
+
+    def __del__(self) -> None:
+        self._parcel.close()
+
+
+class Fetch(Reply):
+    """Results that were asked for; there when all of them have come, or cannot."""
+
+    __slots__ = ("arrivals", "failures", "left", "values")
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        super().__init__()
+        self.left = set(ids)
+        self.values: dict[int, Any] = {}  # small ones
+        self.arrivals: dict[int, Any] = {}
+        self.failures: dict[int, Any] = {}
+
+    def _came(self, id: int) -> None:
+        self.left.discard(id)
+        if not self.left:
+            self.resolve()
+
+
+class Hearing:
+    """The part of a `Session` that the connection's thread runs. It is quick there, never blocks and never raises."""
+
+    states: dict[int, State]
+    workers: dict[int, WorkerInfo]
+    runs: tuple[Any, ...]
+    records: Records
+    connection: Any
+    gone: str
+
+    def __init__(self) -> None:
+        self.workers_changed: list[Reply] = []
+        self._lock = threading.Lock()
+        self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
+        self._fetches: dict[int, list[Fetch]] = {}
+        self._questions: dict[int, Reply] = {}
+        self._early: list[tuple[str, Any, Any]] | None = []  # what is heard before everything is here
+
+    def call_back(self, action: Callable[..., Any], *args: Any) -> None:
+        raise NotImplementedError
+
+    def _end(self, status: Any, why: str) -> None:
+        raise NotImplementedError
+
+    def hear(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
+        """What the coordinator says. Quick, never blocks, never raises."""
+        if self._early is not None:
+            with self._lock:
+                if self._early is not None:
+                    self._early.append((kind, fields, parcels))
+                    return
+        self._take(kind, fields, parcels)
+
+    def _take(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
+        try:
+            _HANDLERS[kind](self, parcels, *fields)
+        except Exception:
+            _log.exception("taskloom: a client could not take in what its coordinator said: %s", kind)
+
+    def _on_report(
+        self,
+        parcels: Any,
+        worker: int,
+        ids: Sequence[int],
+        times: Sequence[float],
+        values: dict[int, Any],
+        sizes: dict[int, float],
+        cpu: float,
+    ) -> None:
+        self.records.report(worker, ids, times, values, sizes, cpu)
+        self._take_results(ids, values, sizes)
+
+    def _on_done(self, _: Any, ids: Sequence[int], values: dict[int, Any], sizes: dict[int, float]) -> None:
+        self.records.done(ids)
+        self._take_results(ids, values, sizes)
+
+    def _take_results(self, ids: Sequence[int], values: dict[int, Any], sizes: dict[int, float]) -> None:
+        states = self.states
+        if states:
+            for id in ids:
+                state = states.get(id)
+                if state is not None:
+                    state.finish(values.get(id, ELSEWHERE), sizes.get(id, 0.0))
+        for run in self.runs:
+            run.take(values)
+        if self._fetches:
+            for id in self._fetches.keys() & values.keys():
+                for fetch in self._takers(id):
+                    fetch.values[id] = values[id]
+                    fetch._came(id)
+
+    def _on_data(self, parcels: Sequence[Any], id: int) -> None:
+        arrival = parcels[0] if parcels[0].file < 0 else Arrival(parcels[0])
+        for run in self.runs:
+            run.take_parcel(id, arrival)
+        for fetch in self._takers(id):
+            fetch.arrivals[id] = arrival
+            fetch._came(id)
+
+    def _on_no_data(self, _: Any, id: int, packed: Any) -> None:
+        for run in self.runs:
+            run.refuse(id, packed)
+        for fetch in self._takers(id):
+            fetch.failures[id] = packed
+            fetch._came(id)
+
+    def _takers(self, id: int) -> list[Fetch]:
+        with self._fetching:
+            return self._fetches.pop(id, [])
+
+    def _on_erred(
+        self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
+    ) -> None:
+        self.records.failed(id, _told(packed), None if worker < 0 else worker, start, stop, attempt, ids)
+        failure = Failed(packed, self.connection.unpack_error)
+        for other in ids:
+            state = self.states.get(other)
+            if state is not None:
+                state.failure = failure
+                state.settle("error")
+        for run in self.runs:
+            run.failed(id, failure, ids)
+
+    def _on_again(self, _: Any, ids: Sequence[int]) -> None:
+        self.records.again(ids)
+        for id in ids:
+            state = self.states.get(id)
+            if state is not None and state.value is ELSEWHERE:
+                state.status = "pending"
+
+    def _on_cancelled(self, _: Any, ids: Sequence[int], note: str) -> None:
+        self.records.cancelled(ids)
+        for id in ids:
+            state = self.states.get(id)
+            if state is not None:
+                state.note = note
+                state.settle("cancelled")
+        for run in self.runs:
+            run.cancelled(ids)
+
+    def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
+        self.records.moved(id, source, target, int(nbytes))
+
+    def _on_held(self, _: Any, worker: int, now: float, most: float) -> None:
+        self.records.held(worker, int(now), int(most))
+
+    def _on_joined(self, _: Any, worker: int, name: str, pid: int, threads: int, memory_limit: float) -> None:
+        self.workers[worker] = WorkerInfo(worker, name, pid, threads, memory_limit)
+        self.records.joined(worker, name, pid, threads)
+        self._tell_of_workers()
+
+    def _on_left(self, _: Any, worker: int, why: str) -> None:
+        self.workers.pop(worker, None)
+        self.records.left(worker, why)
+        self._tell_of_workers()
+
+    def _tell_of_workers(self) -> None:
+        while self.workers_changed:
+            self.workers_changed.pop().resolve()
+
+    def _on_answer(self, parcels: Sequence[Any], number: int, ok: bool, value: Any) -> None:
+        reply = self._questions.pop(number, None)
+        if reply is not None:
+            reply.resolve((ok, value, parcels))
+
+    def _on_said(self, _: Any, text: str, key: Key) -> None:
+        self.call_back(warnings.warn, text, UserWarning)
+
+    def _on_gone(self, _: Any, why: str) -> None:
+        if not self.gone:
+            self.gone = why
+            self._end("lost", why)
+
+
+def _told(packed: Any) -> str:
+    """What a packed error says, without unpacking it: that may run code of its class."""
+    if isinstance(packed, bytes):
+        name, text, _ = pickle.loads(packed)[2]
+        return f"{name}: {text}"
+    return type(packed).__name__
+
+
+_HANDLERS: dict[str, Callable[..., None]] = {
+    name.removeprefix("_on_"): method for name, method in vars(Hearing).items() if name.startswith("_on_")
+}

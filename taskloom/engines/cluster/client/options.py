@@ -1,0 +1,121 @@
+"""How tasks are to be run, as people say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+from taskloom.engines.cluster.scheduler.tasks import Options
+from taskloom.engines.cluster.worker.place import current_task
+
+_UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
+
+
+def options_of(
+    priority: Any = 0,
+    retries: Any = None,
+    workers: Any = None,
+    allow_other_workers: bool = False,
+    resources: Any = None,
+    deaths: Any = None,
+) -> Options | None:
+    """The options of some tasks; None where all are the defaults.
+
+    Parameters
+    ----------
+    workers : a worker's name or number, or several.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be used.
+
+    Examples
+    --------
+    >>> options_of(workers=[1, "worker-0"], retries=2).workers == {"worker-0", "worker-1"}
+    True
+    """
+    if not priority and not retries and workers is None and resources is None and deaths is None:
+        if allow_other_workers:
+            raise ValueError("allow_other_workers= says something of workers=, which is not given.")
+        return None
+    if isinstance(priority, bool) or not hasattr(priority, "__index__"):
+        raise ValueError(f"priority={priority!r} cannot be used: it takes a whole number, larger ones run first.")
+    return Options(
+        priority=int(priority),
+        retries=_count("retries", retries) or 0,
+        deaths=_count("deaths", deaths),
+        workers=None if workers is None else frozenset(worker_names(workers)),
+        allow_other_workers=bool(allow_other_workers),
+        resources=_resources(resources),
+    )
+
+
+def from_here(options: Options | None) -> Options | None:
+    """The options of tasks that the calling thread submits: those of a task go first, as it may wait for them, with
+    others of its kind behind it that would wait, too."""
+    if current_task() is None:
+        return options
+    options = options or Options()
+    return replace(options, priority=options.priority + 1)
+
+
+def worker_names(workers: Any) -> list[str]:
+    """Names of workers, given by name or by number, one or several.
+
+    >>> worker_names(2), worker_names(["worker-0", 1])
+    (['worker-2'], ['worker-0', 'worker-1'])
+    """
+    several = workers if isinstance(workers, Iterable) and not isinstance(workers, str) else [workers]
+    names = []
+    for worker in several:
+        if isinstance(worker, str):
+            names.append(worker)
+        elif hasattr(worker, "__index__") and not isinstance(worker, bool):
+            names.append(f"worker-{int(worker)}")
+        else:
+            raise ValueError(f"workers={workers!r} cannot be used: it takes names of workers, such as 'worker-0'.")
+    if not names:
+        raise ValueError("workers= holds no worker: leave it out where any will do.")
+    return names
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool | float) or not hasattr(value, "__index__") or value < 0:
+        raise ValueError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
+    return int(value)
+
+
+def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
+    if resources is None:
+        return ()
+    if not isinstance(resources, Mapping):
+        raise ValueError(f"resources={resources!r} cannot be used: it takes a mapping, such as {{'GPU': 1}}.")
+    for name, amount in resources.items():
+        if amount.__class__ is bool or not isinstance(amount, Real) or not float(amount) >= 0:
+            raise ValueError(f"resources={{{name!r}: {amount!r}}} cannot be used: an amount is a number, 0 or more.")
+    return tuple(sorted([(str(name), float(amount)) for name, amount in resources.items()]))
+
+
+def seconds_of(timeout: Any) -> float | None:
+    """A time as a number of seconds: a number, a text such as "500 ms", or None.
+
+    >>> seconds_of("500 ms"), seconds_of(2), seconds_of(None)
+    (0.5, 2.0, None)
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, str):
+        text = timeout.strip().lower()
+        digits = text.rstrip("abcdefghijklmnopqrstuvwxyz").strip()
+        unit = text[len(digits) :].strip()
+        if unit in _UNITS:
+            return float(digits) * _UNITS[unit]
+        raise ValueError(f"timeout={timeout!r} cannot be used: it takes seconds, or a text such as '2s' or '500 ms'.")
+    if hasattr(timeout, "total_seconds"):
+        return float(timeout.total_seconds())
+    return float(timeout)

@@ -1,0 +1,68 @@
+"""How far futures are, as a line of text."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from taskloom.engines.cluster.client.future import Future
+from taskloom.engines.cluster.client.gathering import settled
+from taskloom.engines.cluster.client.waiting import futures_of
+
+WIDTH = 24  # characters of the bar
+PAUSE = 0.1  # seconds between two looks
+CLEAR_LINE = "\r\x1b[2K"
+
+
+def progress(*futures: Any, notebook: bool | None = None) -> None:
+    """Show how far futures are, and wait for them. In a notebook it returns at once: the cell that submitted them shows
+    a bar already.
+
+    Parameters
+    ----------
+    futures : futures or persisted collections, in containers of any depth.
+    notebook : whether this is a notebook; found out by default.
+    """
+    found = futures_of(futures)
+    if notebook is None:
+        notebook = _is_notebook()
+    if found and not notebook:
+        _watch(found)
+
+
+def _is_notebook() -> bool:
+    """Whether cells show what happens here, without importing anything for it."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+def _watch(futures: list[Future]) -> None:
+    """Write over one line of the terminal until all are done; silent where there is no terminal."""
+    shown = sys.stdout.isatty()
+    states = [future._state for future in futures]
+    client = futures[0].client
+    while True:
+        try:
+            client._block_on(settled(states), PAUSE if shown else None)
+        except TimeoutError:
+            sys.stdout.write(CLEAR_LINE + _line(futures))
+            sys.stdout.flush()
+        else:
+            break
+    if shown:
+        sys.stdout.write(CLEAR_LINE + _line(futures) + "\n")
+        sys.stdout.flush()
+
+
+def _line(futures: list[Future]) -> str:
+    """The bar.
+
+    >>> _line([])
+    '[########################] 0/0'
+    """
+    done = sum([future.done() for future in futures])
+    failed = sum([future.status == "error" for future in futures])
+    full = WIDTH * done // len(futures) if futures else WIDTH
+    text = f"[{'#' * full}{'.' * (WIDTH - full)}] {done:,}/{len(futures):,}"
+    return f"{text}  {failed:,} failed" if failed else text

@@ -1,0 +1,330 @@
+"""A client's end of the connection to the coordinator: what it has submitted and asked for, and what it hears."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
+from taskloom.engines.cluster.client.compile import Draft, PlanDraft
+from taskloom.engines.cluster.client.functions import Function, Functions
+from taskloom.engines.cluster.client.hearing import Fetch, Hearing
+from taskloom.engines.cluster.client.options import from_here
+from taskloom.engines.cluster.client.records import Records
+from taskloom.engines.cluster.client.reply import Reply
+from taskloom.engines.cluster.client.state import ELSEWHERE, State
+from taskloom.engines.cluster.forks import WHY, give_up_in_forks
+from taskloom.engines.cluster.scheduler.tasks import SHIFT, Options, Slice
+from taskloom.engines.processes_errors import function_stays
+from taskloom.graph import Key, function_name
+
+
+class Session(Hearing):
+    """What connects a client with its cluster. Any thread may call its methods.
+
+    Parameters
+    ----------
+    connect : takes what hears messages, and returns the connection.
+
+    Attributes
+    ----------
+    states : of all futures, by id.
+    names : of those futures whose keys are names, by key.
+    workers : those that are there, by number.
+    gone : why the cluster is out of reach; empty while it is not.
+    """
+
+    def __init__(self, connect: Callable[[Callable[..., None]], Any]) -> None:
+        super().__init__()
+        self.states = {}
+        self.names: dict[Key, State] = {}
+        self.workers = {}
+        self.runs = ()
+        self.gone = ""
+        self._numbers = itertools.count(1)
+        self._given_up: deque[State] = deque()
+        self._released: list[int] = []
+        self._sweeper = Sweeper(self._sweep)
+        self._callbacks: Callbacks | None = None
+        self.connection = connect(self.hear)
+        self._next: int = self.connection.number << SHIFT | 1
+        self.functions = Functions(self.pack, self._number, self.connection.threads)
+        self.records = Records("distributed", self.connection)
+        with self._lock:
+            early, self._early = self._early, None
+            for message in early or ():
+                self._take(*message)
+        give_up_in_forks(self)
+
+    def pack(self, value: Any) -> Any:
+        return self.connection.pack(value)
+
+    def function(self, key: Key, function: Any) -> Function:
+        """The number of a function, for a task of this key.
+
+        Raises
+        ------
+        SerializationError
+            It cannot be pickled.
+        """
+        try:
+            return self.functions.find(function)
+        except Exception as error:
+            raise function_stays(key, function, error) from error
+
+    # -- submitting -----------------------------------------------------------------------------------------------
+
+    def allocate(self, n: int) -> int:
+        """The first of `n` ids that nobody has."""
+        with self._lock:
+            first = self._next
+            self._next += n
+            return first
+
+    def _number(self) -> int:
+        return self.allocate(1)
+
+    def submit(self, draft: Draft, options: Options | None, named: bool = True) -> list[State]:
+        """Submit what was drafted; the states of its tasks, one future each. Names are in the records, too.
+
+        Tasks of which there are futures by now, from another thread, are left out.
+        """
+        with self._lock:
+            self._check()
+            if named:
+                draft.drop(self.names)
+            n = len(draft.keys)
+            if not n:
+                return []
+            first = self._next
+            self._next += n
+            slice, parcels = draft.finish(first, from_here(options), named)
+            ids = range(first, first + n)
+            made = list(map(State, ids, draft.keys, draft.bases))
+            with self.given_up_if_interrupted(made):
+                self.states.update(zip(ids, made, strict=True))
+                if named:
+                    self.records.submitted(first, draft.keys, draft.function_names, draft.args)
+                self.connection.send("submit", slice, parcels=parcels)
+                draft.is_sent()
+                if named:  # last: nobody shares what has not been sent
+                    self.names.update(zip(draft.keys, made, strict=True))
+            if self._given_up:  # while that is on its way
+                self._flush()
+        return made
+
+    @contextmanager
+    def given_up_if_interrupted(self, states: Sequence[State]) -> Iterator[None]:
+        """Have futures that are not made because of an interrupt given up, as if they had been."""
+        try:
+            yield
+        except BaseException:
+            self._given_up.extend(states)
+            self._sweeper.wake()
+            raise
+
+    def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:
+        """Submit the slice of a plan."""
+        with self._lock:
+            self._check()
+            if self._given_up:
+                self._flush()
+            self.connection.send("submit", slice, parcels=draft.parcels(slice))
+            draft.is_sent()
+
+    def hold_plan(self, draft: PlanDraft, slice: Slice) -> list[State] | None:
+        """Submit the slice of a plan; the states of its wanted tasks, one future each.
+
+        None where there are futures of one of them by now, from another thread: then it is to be drafted anew.
+        """
+        with self._lock:
+            self._check()
+            if self._given_up:
+                self._flush()
+            tasks = [id - slice.first for id in slice.wanted]
+            if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
+                return None
+            keys = [slice.keys[task] for task in tasks]
+            made = list(map(State, slice.wanted, keys, [slice.codes[task] for task in tasks]))
+            names = [function_name(function) for function in draft.plan.functions]
+            with self.given_up_if_interrupted(made):
+                self.states.update(zip(slice.wanted, made, strict=True))
+                self.records.submitted(slice.first, slice.keys, names, slice.args)
+                self.connection.send("submit", slice, parcels=draft.parcels(slice))
+                draft.is_sent()
+                self.names.update(zip(keys, made, strict=True))
+        return made
+
+    def add_run(self, run: Any) -> None:
+        """Have a run hear of its tasks, until `remove_run`."""
+        with self._lock:
+            self.runs = (*self.runs, run)
+
+    def remove_run(self, run: Any) -> None:
+        with self._lock:
+            self.runs = tuple([other for other in self.runs if other is not run])
+
+    def scatter(self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool) -> list[State]:
+        """Bring packed data to the workers; the states of their futures."""
+        with self._lock:
+            self._check()
+            if self._given_up:
+                self._flush()
+            first = self._next
+            self._next += len(items)
+            made = [State(first + number, key) for number, (key, _) in enumerate(items)]
+            numbers = {state.id: (state.key, number) for number, state in enumerate(made)}
+            with self.given_up_if_interrupted(made):
+                self.states.update([(state.id, state) for state in made])
+                self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
+                self.names.update([(state.key, state) for state in made])
+        return made
+
+    def share(self, key: Key) -> State | None:
+        """The state of a key that there is a future of, for one more."""
+        with self._lock:
+            state = self.names.get(key)
+            if state is None or not state.is_usable:
+                return None
+            state.count += 1
+            return state
+
+    def adopt(self, key: Key) -> State:
+        """The state of a key that another client has submitted, for a future of it here."""
+        with self._lock:
+            self._check()
+            state = State(self._next, key)
+            self._next += 1
+            slice = Slice(state.id, [key], [-1], [()], [()], wanted=[state.id], named=True)
+            with self.given_up_if_interrupted([state]):
+                self.states[state.id] = state
+                self.connection.send("submit", slice)
+                self.names[key] = state
+            return state
+
+    # -- giving up ------------------------------------------------------------------------------------------------
+
+    def give_up(self, state: State) -> None:
+        """A future is gone. Called by the garbage collector, at any point of any thread: takes no lock."""
+        self._given_up.append(state)
+        self._sweeper.wake()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Release what nobody has a future of any more."""
+        ids = self._released  # an interrupt may have kept some from being sent
+        given_up = self._given_up
+        while given_up:
+            state = given_up.popleft()
+            state.count -= 1
+            if not state.count:
+                self.states.pop(state.id, None)
+                if self.names.get(state.key) is state:
+                    del self.names[state.key]
+                if state.status not in ("cancelled", "lost"):
+                    ids.append(state.id)
+        self.records.released(ids)
+        forgotten = self.functions.forgotten
+        while forgotten:
+            ids.append(forgotten.pop())
+        if ids and not self.gone:
+            self.connection.send("release", ids)
+        self._released = []
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
+        with self._lock:
+            self._check()
+            if self._given_up:
+                self._flush()
+            self.connection.send(kind, *fields, parcels=parcels)
+
+    def fetch(self, ids: Sequence[int]) -> Fetch:
+        """Have results brought here."""
+        fetch = Fetch(ids)
+        with self._fetching:
+            for id in ids:
+                self._fetches.setdefault(id, []).append(fetch)
+        self.send("gather", list(ids))
+        return fetch
+
+    def ask(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
+        """Ask the coordinator; its answer is a tuple (ok, value or packed error, parcels)."""
+        number = next(self._numbers)
+        reply = self._questions[number] = Reply()
+        try:
+            self.send("ask", number, what, args, parcels=parcels)
+        except BaseException:
+            self._questions.pop(number, None)
+            raise
+        return reply
+
+    async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
+        """The answer to a question, and its parcels; raises what went wrong."""
+        ok, value, parcels = await self.ask(what, *args, parcels=parcels)
+        if not ok:
+            raise self.connection.unpack_error(value)
+        return value, parcels
+
+    def call_back(self, action: Callable[..., Any], *args: Any) -> None:
+        """Call a user's function, in a thread of its own, in turn."""
+        with self._lock:
+            if self._callbacks is None:
+                self._callbacks = Callbacks()
+        self._callbacks.put(action, args)
+
+    def check(self) -> None:
+        """Raise if the cluster is out of reach."""
+        with self._lock:
+            self._check()
+
+    def _check(self) -> None:
+        if self.gone:
+            raise RuntimeError(f"The client cannot reach its cluster: {self.gone}.")
+
+    def close(self, why: str = "its client was closed") -> None:
+        """Leave the cluster. Futures that are not done are cancelled."""
+        with self._lock:
+            if self.gone:
+                return
+            self._flush()
+            self.gone = why
+            self.connection.send("close")
+        self._end("cancelled", why)
+        self.connection.close()
+
+    def let_go(self) -> None:
+        """Have nothing to do with the cluster any more: it is reached from another process."""
+        self._lock, self._fetching = Lock(), Lock()
+        self.records = Records("distributed", self.connection)
+        if not self.gone:
+            self.gone = WHY
+            self._end("lost", WHY)
+
+    def _end(self, status: Any, why: str) -> None:
+        for state in list(self.states.values()):
+            if state.status != "finished" or state.value is ELSEWHERE:
+                state.note = why
+                state.settle(status)
+        error = RuntimeError(f"The client cannot reach its cluster: {why}.")
+        packed = self.connection.pack_error(error)
+        for reply in list(self._questions.values()):
+            reply.resolve((False, packed, ()))
+        self._questions.clear()
+        for id in list(self._fetches):
+            self._on_no_data((), id, packed)
+        for run in self.runs:
+            run.fail(error)
+        self._tell_of_workers()
+        self.records.gone(why)
+        self._sweeper.close()
+        if self._callbacks is not None:
+            self._callbacks.close()

@@ -1,0 +1,207 @@
+"""How a client submits calls and data."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from taskloom.engines.cluster.client.call_key import call_token
+from taskloom.engines.cluster.client.compile import Draft
+from taskloom.engines.cluster.client.future import Future
+from taskloom.engines.cluster.client.info import ClusterInfo
+from taskloom.engines.cluster.client.options import options_of
+from taskloom.engines.cluster.client.scattering import scatter
+from taskloom.engines.cluster.client.state import State
+from taskloom.engines.processes_errors import describe
+from taskloom.graph import Key
+
+CHUNK = 1_000  # calls of a `map` over iterators of unknown length that are submitted at a time
+
+
+class Submitting(ClusterInfo):
+    """Calls of functions, and data, that become futures."""
+
+    def __init__(self) -> None:
+        self._unique = itertools.count()
+        self._series = os.urandom(8).hex()
+
+    def _future(self, state: State) -> Future:
+        """A future of a state in which it is counted already."""
+        raise NotImplementedError
+
+    def submit(
+        self,
+        func: Any,
+        *args: Any,
+        key: Key | None = None,
+        workers: Any = None,
+        resources: Mapping[str, float] | None = None,
+        retries: int | None = None,
+        priority: int = 0,
+        allow_other_workers: bool = False,
+        pure: bool = True,
+        **kwargs: Any,
+    ) -> Future:
+        """Call a function on a worker.
+
+        Parameters
+        ----------
+        func, args, kwargs : the call. Futures among the arguments, also inside of containers, stand for their results.
+        key : the name of the task; by default one that equal calls share.
+        pure : False: the call is computed anew although there was an equal one.
+        workers : names or numbers of workers that may run it.
+        allow_other_workers : whether others may, where none of those is there.
+        resources : what it needs of what workers have, such as ``{"GPU": 1}``.
+        retries : how often it is tried again if it raises.
+        priority : larger ones go first.
+
+        Raises
+        ------
+        SerializationError
+            The function or an argument cannot be pickled.
+        """
+        if kwargs:
+            _refuse_actors(kwargs)
+        if not callable(func):
+            raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
+        options = None
+        if workers is not None or resources is not None or retries or priority or allow_other_workers:
+            options = options_of(priority, retries, workers, allow_other_workers, resources)
+        session = self._session
+        function = session.function(func if key is None else key, func)
+        chosen = key is not None
+        if key is None:
+            token = call_token(function, args, kwargs) if pure else self._new_token()
+            key = f"{function.name}-{token}"
+        while True:
+            state = session.share(key) if key in session.names else None
+            if state is not None:
+                if chosen and state.code != function.code:
+                    self._warn_of_reuse(key)
+                return self._future(state)
+            draft = Draft(session)
+            draft.add(key, function, args, kwargs)
+            for state in session.submit(draft, options):
+                return self._future(state)
+
+    def map(
+        self,
+        func: Any,
+        *iterables: Iterable[Any],
+        key: str | Sequence[Key] | None = None,
+        workers: Any = None,
+        retries: int | None = None,
+        resources: Mapping[str, float] | None = None,
+        priority: int = 0,
+        allow_other_workers: bool = False,
+        pure: bool = True,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> list[Future]:
+        """Call a function with each item of an iterable, or with the items of several, as `map` does.
+
+        Parameters
+        ----------
+        func, iterables : the calls. Iterators are consumed, and what they give is submitted as it comes.
+        key : names of the tasks, or what all their names begin with.
+        batch_size : how many calls are submitted at a time; by default all, and 1,000 of iterators.
+        kwargs : arguments that all calls have.
+        workers, retries, resources, priority, allow_other_workers, pure : as for `submit`.
+        """
+        if kwargs:
+            _refuse_actors(kwargs)
+        if not callable(func):
+            raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
+        if not iterables:
+            raise TypeError("map takes at least one iterable behind the function.")
+        options = options_of(priority, retries, workers, allow_other_workers, resources)
+        if batch_size is None and not all(hasattr(iterable, "__len__") for iterable in iterables):
+            batch_size = CHUNK
+        names: Iterator[Key] | None = None
+        if key is not None and not isinstance(key, str):
+            names = iter(_checked_keys(key, iterables))
+        calls = zip(*iterables, strict=False)
+        futures: list[Future] = []
+        while chunk := list(itertools.islice(calls, batch_size)):
+            futures += self._map(func, chunk, kwargs, names, key if isinstance(key, str) else None, pure, options)
+            if batch_size is None:
+                break
+        return futures
+
+    def _map(
+        self,
+        func: Any,
+        calls: Sequence[tuple[Any, ...]],
+        kwargs: Mapping[str, Any],
+        names: Iterator[Key] | None,
+        prefix: str | None,
+        pure: bool,
+        options: Any,
+    ) -> list[Future]:
+        session = self._session
+        draft = Draft(session)
+        function = session.function(prefix or func, func)
+        prefix = prefix or function.name
+        keys: list[Key] = []
+        made: dict[Key, Future | None] = {}
+        for args in calls:
+            if names is not None:
+                key = next(names)
+            else:
+                key = f"{prefix}-{call_token(function, args, kwargs) if pure else self._new_token()}"
+            keys.append(key)
+            if key in made:
+                continue
+            state = session.share(key) if key in session.names else None
+            if state is not None:
+                made[key] = self._future(state)
+                continue
+            made[key] = None
+            draft.add(key, function, args, kwargs)
+        states = session.submit(draft, options)
+        with session.given_up_if_interrupted(states):
+            made.update([(state.key, self._future(state)) for state in states])
+        return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
+
+    def _new_token(self) -> str:
+        return f"{self._series}{next(self._unique):016x}"
+
+    def _warn_of_reuse(self, key: Key) -> None:
+        warnings.warn(
+            f"Key {describe(key)} is in use for a task with another function. You get the future of that one; give "
+            "another key, or release the futures of that one first.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def scatter(
+        self, data: Any, workers: Any = None, broadcast: bool = False, direct: Any = None, hash: bool = True
+    ) -> Any:
+        """Bring data to the workers: futures that stand for them.
+
+        Parameters
+        ----------
+        data : a list, tuple, set or iterator of values gives such of futures; a dictionary, futures by its keys, which
+            name them; anything else, one future.
+        workers : names of workers that may hold them.
+        broadcast : True: each of those workers gets all of them.
+        hash : False: equal data are not taken for the same.
+        """
+        return self._do(scatter(self, data, workers, broadcast, hash))
+
+
+def _refuse_actors(kwargs: Mapping[str, Any]) -> None:
+    if "actor" in kwargs or "actors" in kwargs:
+        raise TypeError("There are no actors, unlike in dask.distributed: keep state in a future, and pass it on.")
+
+
+def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:
+    keys = list(keys)
+    sized: Any = [iterable for iterable in iterables if hasattr(iterable, "__len__")]
+    lengths = [len(iterable) for iterable in sized]
+    if lengths and min(lengths) != len(keys):
+        raise ValueError(f"key= holds {len(keys)} keys for {min(lengths)} calls: it takes a key for each.")
+    return keys

@@ -1,0 +1,190 @@
+"""What a client shows of what ran: its run records, as data, pictures and documents."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from taskloom.bus.event_bus import runs
+from taskloom.bus.run import Run, presenters
+from taskloom.engines.cluster.client.current import default_client
+from taskloom.engines.cluster.client.higher import higher
+from taskloom.engines.cluster.client.merged_run import merged_run
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.local_cluster import LocalCluster
+
+ENGINE = "distributed"
+
+
+class Served:
+    """The dashboard of a cluster, served to this machine from the first time that its link is asked for."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted
+        self._server: Any = None
+
+    def link(self) -> str | None:
+        if not self._wanted:
+            return None
+        if self._server is None:
+            self._server = higher["dashboard_server"]()
+        return str(self._server.link)
+
+    def close(self) -> None:
+        self._wanted = False
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+class ClusterViews:
+    """Pictures of what ran on clusters through this process."""
+
+    cluster: LocalCluster | None
+    _served: Served
+
+    @property
+    def dashboard_link(self) -> str | None:
+        """Where the dashboard is: an address of this machine with a token, served from the first time that this is
+        read; None with ``dashboard_address=False``."""
+        return self._served.link()
+
+    def get_task_stream(
+        self,
+        start: float | None = None,
+        stop: float | None = None,
+        count: int | None = None,
+        plot: bool | str = False,
+        filename: str = "task-stream.html",
+    ) -> Any:
+        """The tasks that have run, as dictionaries in the order in which they ended.
+
+        Parameters
+        ----------
+        start, stop : seconds since the epoch: tasks that ended between them.
+        count : the last ones only.
+        plot : True gives a pair of those and a Bokeh figure; ``"save"`` also writes it to a file.
+        filename : which.
+        """
+        ran = _runs_between(start, stop)
+        rows = sorted([row for run in ran for row in _rows(run)], key=lambda row: row["startstops"][0]["stop"])
+        rows = [row for row in rows if _is_between(row["startstops"][0]["stop"], start, stop)]
+        rows = rows if count is None else rows[len(rows) - min(count, len(rows)) :]
+        if not plot:
+            return rows
+        run = merged_run(ran)
+        if plot == "save":
+            presenters["report"](run, filename)
+        return rows, higher["task_stream"](run)
+
+    def profile(
+        self,
+        key: str | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+        plot: bool | str = False,
+        filename: str | None = None,
+    ) -> Any:
+        """How much time each function took: name -> seconds, the largest first.
+
+        Parameters
+        ----------
+        key : of functions with this name only.
+        start, stop : seconds since the epoch: of tasks that ended between them.
+        plot : True gives a pair of that and a Bokeh figure.
+        filename : a file to which the report of all of that is written.
+        """
+        ran = _runs_between(start, stop)
+        seconds: dict[str, float] = {}
+        for run in ran:
+            for row in _rows(run):
+                (stamp,) = row["startstops"]
+                if _is_between(stamp["stop"], start, stop) and key in (None, row["name"]):
+                    seconds[row["name"]] = seconds.get(row["name"], 0.0) + stamp["stop"] - stamp["start"]
+        seconds = dict(sorted(seconds.items(), key=lambda item: -item[1]))
+        if filename is not None:
+            presenters["report"](merged_run(ran), filename)
+        return (seconds, higher["profile"](merged_run(ran))) if plot or filename is not None else seconds
+
+
+def _runs_between(start: float | None, stop: float | None) -> list[Run]:
+    """The records of clusters' runs that overlap a time."""
+    return [
+        run
+        for run in runs
+        if run.engine == ENGINE
+        and (stop is None or run.started <= stop)
+        and (start is None or run.started + run.duration >= start)
+    ]
+
+
+def _is_between(time: float, start: float | None, stop: float | None) -> bool:
+    return (start is None or time >= start) and (stop is None or time <= stop)
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The tasks of a run that have ended."""
+    tasks = run.tasks
+    names = [worker.name for worker in run.workers]
+    for key, name, worker, start, stop, nbytes, status in zip(
+        tasks.key, tasks.name, tasks.worker, tasks.start, tasks.stop, tasks.nbytes, tasks.status, strict=True
+    ):
+        if stop:
+            yield {
+                "key": key,
+                "name": name,
+                "status": "error" if status == "failed" else "OK",
+                "worker": names[worker] if worker < len(names) else "",
+                "nbytes": nbytes,
+                "startstops": [{"action": "compute", "start": run.started + start, "stop": run.started + stop}],
+            }
+
+
+class get_task_stream:
+    """A block; `data` holds the tasks that ended in it, and `figure` their picture if it was asked for.
+
+    Parameters
+    ----------
+    client : by default the current one.
+    plot, filename : as for `Client.get_task_stream`.
+    """
+
+    def __init__(self, client: Any = None, plot: bool | str = False, filename: str = "task-stream.html") -> None:
+        self.client = default_client(client)
+        self.data: list[dict[str, Any]] = []
+        self.figure: Any = None
+        self._plot = plot
+        self._filename = filename
+        self._start = 0.0
+
+    def __enter__(self) -> get_task_stream:
+        self._start = time.time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stream = self.client.get_task_stream(self._start, plot=self._plot, filename=self._filename)
+        self.data, self.figure = stream if self._plot else (stream, None)
+
+    async def __aenter__(self) -> get_task_stream:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+
+@contextmanager
+def performance_report(filename: str | os.PathLike[str] = "taskloom-report.html") -> Iterator[None]:
+    """A block of which all that ran on clusters is written to an HTML file, with all views, which needs no network.
+
+    Raises
+    ------
+    ImportError
+        Bokeh is not installed.
+    """
+    start = time.time()
+    yield
+    presenters["report"](merged_run(_runs_between(start, None)), filename)

@@ -1,0 +1,396 @@
+"""The coordinator: the thread that has the scheduler, and brings it and the workers and clients together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from time import monotonic
+from typing import Any
+
+from taskloom import config
+from taskloom.engines.cluster.coordinator.clients import Clients
+from taskloom.engines.cluster.coordinator.connection import LocalConnection
+from taskloom.engines.cluster.coordinator.crew import Crew
+from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
+from taskloom.engines.cluster.coordinator.questions import Questions
+from taskloom.engines.cluster.coordinator.stops import Stops
+from taskloom.engines.cluster.door.address import PrivateDirectory
+from taskloom.engines.cluster.door.listener import Listener
+from taskloom.engines.cluster.door.remote import RemoteClient
+from taskloom.engines.cluster.forks import WHY, give_up_in_forks
+from taskloom.engines.cluster.scheduler.scheduler import Scheduler
+from taskloom.engines.worker.link import Link
+from taskloom.engines.worker.waker import Waker
+from taskloom.errors import TaskloomError
+
+FIRST_LOOK = 0.0005  # seconds without news after which the workers' pages are looked at
+LAST_LOOK = 0.05
+SHARE_AFTER = 0.005  # seconds without news after which idle workers get what waits elsewhere
+
+_log = logging.getLogger("taskloom")
+
+Hear = Callable[[str, tuple[Any, ...], Sequence[Any]], None]
+
+
+class Coordinator:
+    """Workers, and the thread that tells them what to do.
+
+    Its loop polls files: an event loop of asyncio would take three times as long to hand a message over.
+
+    Parameters
+    ----------
+    n_workers, threads : how many workers, and how many tasks each of them runs at a time.
+    processes : whether workers are processes, or threads of this one.
+    memory_limit : bytes per worker.
+    resources : what each worker has, by name.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        threads: int = 1,
+        processes: bool = True,
+        memory_limit: float = float("inf"),
+        name: str = "",
+        resources: dict[str, float] | None = None,
+    ) -> None:
+        self.name = name
+        self.crew = Crew(threads, processes, memory_limit, resources or {})
+        self.scheduler = Scheduler(self.crew.pack_error)
+        self.scheduler.deaths_allowed = config.get("multiprocessing.retries")
+        self.questions = Questions(self)
+        self.stops = Stops(self.scheduler, self.crew)
+        self._poll = select.poll()
+        self.clients = Clients(self.scheduler, self._poll)
+        self._post = Post(self.scheduler, self.crew, self.stops, self.clients)
+        self.closed = False
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # what other threads want done here
+        self._waker = Waker()
+        self._asleep = False
+        self._poll.register(self._waker, select.POLLIN)
+        self._timers: list[tuple[float, int]] = []  # a heap of deadlines, with the ids of tasks
+        self._quiet_since = 0.0
+        self._looked = 0.0
+        self._look = FIRST_LOOK
+        self._why = "The cluster was closed."
+        self._listener: Listener | None = None
+        try:
+            if processes:
+                directory = PrivateDirectory()
+                self._listener = Listener(directory, self._adopt)
+                self.crew.address, self.crew.secret = directory.address, directory.secret
+            else:
+                self.crew.address = f"inproc://{name}/{os.getpid()}-{id(self):x}"
+            self.crew.grow(n_workers)
+        except BaseException:
+            self._close_all()
+            raise
+        self._thread = threading.Thread(target=self._run, name="taskloom-coordinator", daemon=True)
+        self._thread.start()
+        give_up_in_forks(self)
+
+    # -- for other threads ----------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str | None:
+        """Where clients connect: also in other processes, unless the workers are threads of this one."""
+        return self.crew.address
+
+    def connect(self, hear: Hear) -> LocalConnection:
+        """Connect a client of this process; `hear(kind, fields, parcels)` is called on the coordinator's thread."""
+        connection = LocalConnection(self.clients.new_number(), self, hear)
+        self.call(self.clients.join, connection)
+        if self.closed:  # perhaps nobody looks at the call any more
+            raise TaskloomError(f"There is no cluster any more: {self._why}")
+        return connection
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Have the coordinator's thread call a function, after all that it was given before."""
+        self._calls.append((function, args))
+        if self._asleep:
+            try:
+                self._asleep = False  # whoever comes next need not wake it, too
+                self._waker.ring()  # here or not at all: no interrupt may come in between
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        """End all workers. Clients hear that the cluster is gone."""
+        self.closed = True
+        self._waker.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def let_go(self) -> None:
+        """Leave the workers to the process that this one is a fork of."""
+        self.closed = True
+        self._why = WHY
+        self._waker = Waker()
+        self.crew.let_go()
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._staff()
+            busy = True
+            while not self.closed:
+                self._do_calls()
+                self._look_round(busy)
+                self._send_all()  # after all that may have something to tell: the wait may be without end
+                found = self._wait()
+                busy = bool(found or self._calls)
+                self._take_in(found)
+        except BaseException:
+            self._why = f"The coordinator of the cluster failed:\n{traceback.format_exc()}"
+        finally:
+            self.closed = True
+            with contextlib.suppress(Exception):
+                self._do_calls()  # of those who have connected just now
+            for client in self.clients.values():
+                tell(client, "gone", (self._why,), ())
+            with contextlib.suppress(Exception):
+                self.scheduler.close()
+            self._close_all()
+
+    def _do_calls(self) -> None:
+        calls = self._calls
+        while calls:
+            function, args = calls.popleft()
+            function(*args)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Wait for something to happen, or for the time to look at what the workers are doing."""
+        timeout = self._timeout()
+        self._asleep = True
+        if self._calls or self.closed:
+            timeout = 0.0
+        found = self._poll.poll(None if timeout is None else 1000 * timeout)
+        self._asleep = False
+        return found
+
+    def _timeout(self) -> float | None:
+        workers = self.scheduler.workers.values()
+        if any(worker.outstanding or worker.strays for worker in workers):
+            return self._look
+        if self.crew.any_waiting() or self.clients.any_waiting():
+            return self._look
+        if (
+            self._timers
+            or self.stops
+            or self.crew.is_short
+            or any(worker.dropped or worker.dropped_codes for worker in workers)
+        ):
+            return LAST_LOOK
+        return None
+
+    def _look_round(self, busy: bool) -> None:
+        """See to what nobody reports: when nothing is heard, less and less often, and else from time to time."""
+        now = monotonic()
+        if busy:
+            self._look, self._quiet_since = FIRST_LOOK, 0.0
+            if now - self._looked < LAST_LOOK:
+                return
+        else:
+            self._look = min(2 * self._look, LAST_LOOK)
+            self._quiet_since = self._quiet_since or now
+        self._looked = now
+        for number, process in self.crew.workers.items():
+            process.send_waiting()
+            if process.finished() > self.crew.reported.get(number, 0):
+                process.ask("report")
+        self.clients.look_round(self.crew.running)
+        if now - self._quiet_since > SHARE_AFTER:  # or it is never quiet
+            self.scheduler.share()
+            for worker in self.scheduler.workers.values():
+                if worker.dropped or worker.dropped_codes:
+                    worker.dropped_bytes = LARGE
+        if self.crew.is_short:
+            self._staff()
+        while self._timers and now >= self._timers[0][0]:
+            self.scheduler.expire(heappop(self._timers)[1])
+        self.stops.look(now)
+
+    def _take_in(self, found: list[tuple[int, int]]) -> None:
+        """Workers write what a task prints before they report it, and report before they end."""
+        if len(found) > 1:
+            found.sort(key=lambda event: self.crew.urgency(event[0]))
+        for file, event in found:
+            if file == self._waker.fileno():
+                self._waker.clear()
+                continue
+            watched = self.crew.watched(file)
+            if watched is None:
+                self.clients.hear(file, self.on_message)
+                continue
+            number, what = watched
+            if what == "work":  # if there are more, the next poll shows it
+                self._hear_next(number)
+            elif what == "end":
+                while self._hear_next(number):
+                    pass
+                self._bury(number)
+            else:
+                self._copy_output(number)
+                if not event & select.POLLIN:  # the worker has closed it
+                    self._poll.unregister(file)
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    def _hear_next(self, number: int) -> bool:
+        """Take in the next message of a worker; returns whether there was one."""
+        process = self.crew.workers[number]
+        try:
+            message = process.receive()
+        except OSError:
+            return False
+        except Exception:  # such as a warning or log record that nobody here can unpickle
+            _log.exception("What %s said was lost", process.name)
+            return True
+        if message is None:
+            return False
+        self._hear_worker(number, *message)
+        return True
+
+    def _copy_output(self, number: int) -> None:
+        process = self.crew.workers[number]
+        try:
+            process.copy_output()
+        except Exception:  # whatever stands in the place of stdout
+            _log.exception("What %s has printed was lost", process.name)
+
+    def _hear_worker(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
+        scheduler = self.scheduler
+        if number not in scheduler.workers:
+            for parcel in parcels:
+                parcel.close()
+        elif kind == "done":
+            self.crew.reported[number] = self.crew.reported.get(number, 0) + len(fields[0])
+            self.crew.has_done_something()
+            scheduler.done(number, *fields)
+        elif kind in ("data", "no_data", "gone"):
+            self.stops.has_come(number, fields[0])
+            getattr(scheduler, kind)(number, *fields, *parcels)
+        elif kind == "blocked":
+            scheduler.blocked(number, 1)
+        elif kind == "unblocked":
+            scheduler.blocked(number, -1)
+        elif kind == "answer":
+            answer_number, ok, value = fields
+            self.questions.answered(number, answer_number, ok, value, parcels)
+        else:
+            getattr(scheduler, kind)(number, *fields)
+
+    def _bury(self, number: int, expected: bool = False) -> None:
+        """A worker has ended, or is to: another one takes its place."""
+        process = self.crew.workers[number]
+        if not expected and process.fate() is None:
+            return
+        self._copy_output(number)
+        running = [id for _, id, _ in process.running()]
+        packing = process.packing()
+        if packing >= 0:
+            running = [packing]
+        end = self.crew.bury(number, self._poll)
+        self.questions.lost(number)
+        self.stops.forget(number)
+        self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
+        if not running and not expected:
+            self._died_idle(end.fate, end.last_lines)
+        self._staff()
+
+    def _died_idle(self, fate: str, last_lines: Sequence[str] = ()) -> None:
+        if self.crew.has_died_idle() and not self.scheduler.workers:
+            self.scheduler.no_worker_lives(fate, last_lines)
+
+    def _staff(self) -> None:
+        """Have the workers that are missing, and watch them."""
+        crew = self.crew
+        try:
+            crew.replace()
+        except Exception as error:  # such as for want of memory, or of open files
+            self._died_idle(f"could not be started ({error})")
+        for number in crew.newcomers():
+            for file in crew.files(number):
+                self._poll.register(file, select.POLLIN)
+            worker = crew.workers[number]
+            who = (number, worker.name, worker.pid)
+            self.scheduler.worker_joined(*who, crew.threads, crew.memory_limit, crew.resources)
+        self.questions.look()
+
+    def scale(self, n: int) -> None:
+        """Have so many workers from now on; on the coordinator's thread."""
+        self.crew.size = n
+        for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
+            self.scheduler.retire(number)
+        self.crew.try_again()
+        self._staff()
+
+    def restart(self) -> None:
+        """End all tasks, and have new workers; on the coordinator's thread."""
+        for number in list(self.clients):
+            self.scheduler.cancel(number, list(self.scheduler.clients[number].futures), force=True)
+        for number in list(self.crew.workers):
+            self._bury(number, expected=True)
+
+    # -- clients --------------------------------------------------------------------------------------------------
+
+    def _adopt(self, link: Link) -> None:
+        """A client of another process has connected; from the listener's thread."""
+        self.call(self.clients.join_remote, RemoteClient(link))
+
+    def on_message(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
+        """A client has something done."""
+        if number not in self.scheduler.clients:
+            for parcel in parcels:
+                parcel.close()
+            return
+        if kind == "submit":
+            self.crew.try_again()
+            self.scheduler.submit(number, fields[0], parcels)
+        elif kind == "scatter":
+            self.scheduler.scatter(number, fields[0], parcels, *fields[1:])
+        elif kind == "ask":
+            question, what, args = fields
+            self.questions.ask(number, question, what, args, parcels)
+        elif kind == "close":
+            self.clients.leave(number)
+        elif kind in ("release", "cancel", "retry", "gather"):
+            getattr(self.scheduler, kind)(number, *fields)
+        else:
+            raise ValueError(f"There is no message {kind!r}.")
+
+    # -- what goes out --------------------------------------------------------------------------------------------
+
+    def _send_all(self) -> None:
+        """Send what the scheduler wants told, until it wants nothing more."""
+        scheduler = self.scheduler
+        while True:
+            scheduler.assign()
+            self._post.send()
+            if not scheduler.orders:
+                return
+            orders, scheduler.orders = scheduler.orders, []
+            for order in orders:
+                self._obey(*order)
+
+    def _obey(self, what: str, number: int, id: int = -1) -> None:
+        if what == "expire":
+            heappush(self._timers, (monotonic() + config.get("distributed.no_workers_timeout"), number))
+        elif what == "stop" and number in self.crew.workers:
+            self.stops.cancelled(number, id)
+        elif what == "end" and number in self.crew.workers:
+            self._bury(number, expected=True)
+
+    def _close_all(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self.clients.close()
+        self.crew.close()

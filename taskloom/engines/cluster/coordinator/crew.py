@@ -1,0 +1,211 @@
+"""The workers of a cluster, as their parent has them: started, watched, replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from taskloom import config
+from taskloom.engines.cluster.worker.in_process import ClusterThreads
+from taskloom.engines.cluster.worker.loose import Loose
+from taskloom.engines.cluster.worker.process import ClusterProcess
+from taskloom.engines.worker.failure import pack_error, unpack_error
+from taskloom.engines.worker.keeper import keeper
+from taskloom.engines.worker.launch import LAUNCHERS
+from taskloom.engines.worker.memory import kills
+from taskloom.engines.worker.parcel import Parcel
+from taskloom.engines.worker.said import manner, pack_manner
+from taskloom.errors import ConfigError
+
+MANY_FILES = 65_536
+DIES_AT_ONCE = 5  # workers in a row, for each there should be, that end before they have done anything
+
+
+class End(NamedTuple):
+    """How a worker ended."""
+
+    fate: str
+    last_lines: Sequence[str]
+    out_of_memory: bool
+
+
+class Crew:
+    """Workers by number.
+
+    Attributes
+    ----------
+    size : how many there should be.
+    reported : how many tasks each has reported.
+    """
+
+    def __init__(self, threads: int, processes: bool, memory_limit: float, resources: dict[str, float]) -> None:
+        self.threads = threads
+        self.processes = processes
+        self.memory_limit = memory_limit
+        self.resources = resources
+        self.address: str | None = None
+        self.secret: bytes | None = None
+        self.size = 0
+        self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
+        self.reported: dict[int, int] = {}
+        self._idle_deaths = 0
+        self._gave_up = False
+        self._started = 0
+        self._new: list[int] = []
+        self._files: dict[int, tuple[int, str]] = {}
+        self._oom_kills = kills()
+        if processes:
+            _allow_many_files()
+        self._launcher = LAUNCHERS[config.get("multiprocessing.context")]() if processes else None
+        self.pack: Any = Parcel.of if processes else Loose.of
+        self.pack_error: Any = pack_error if processes else _same
+        self.unpack_error: Any = unpack_error if processes else _same
+
+    def grow(self, n: int) -> None:
+        """Have at least so many from now on.
+
+        Raises
+        ------
+        ConfigError
+            A worker cannot be started.
+        """
+        self.size = n
+        try:
+            keeper.do(self._start)
+        except Exception as error:
+            raise ConfigError(f"A worker could not be started: {error}") from error
+
+    @property
+    def is_short(self) -> bool:
+        """Whether workers are missing that are to be started."""
+        return len(self.workers) < self.size and not self._gave_up
+
+    def replace(self) -> None:
+        """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
+        if self.is_short:
+            keeper.do(self._start)
+
+    def _start(self) -> None:
+        now = manner()
+        while len(self.workers) < self.size:
+            number = self._started
+            self._started += 1
+            name = f"worker-{number}"
+            worker = ClusterThreads(name) if self._launcher is None else ClusterProcess(name, self._launcher)
+            self.workers[number] = worker
+            self._new.append(number)
+            for file, what in worker.watched().items():
+                self._files[file] = (number, what)
+            if self.processes:
+                worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
+                worker.send("adopt", pack_manner(now))
+            worker.send("join", number, name, self.threads, self.address, self.secret)
+
+    def newcomers(self) -> list[int]:
+        """The workers that were started since the last time."""
+        new, self._new = self._new, []
+        return new
+
+    def watched(self, file: int) -> tuple[int, str] | None:
+        """Whose file it is, and what it tells: "work", "stdout", "stderr" or "end"."""
+        return self._files.get(file)
+
+    def files(self, number: int) -> list[int]:
+        """What is to be watched of a worker."""
+        return [file for file, (owner, _) in self._files.items() if owner == number]
+
+    def urgency(self, file: int) -> int:
+        """The place of a file among those that can be read at the same time."""
+        _, what = self._files.get(file, (0, "stdout"))
+        return ("stdout", "stderr", "work", "end").index(what)
+
+    def any_waiting(self) -> bool:
+        """Whether messages wait for room in a worker's socket."""
+        return any(worker.waiting for worker in self.workers.values())
+
+    def running(self) -> list[tuple[int, int, float]]:
+        """What runs right now: worker, id of the task, and since when."""
+        found = []
+        for number, worker in list(self.workers.items()):
+            with contextlib.suppress(ValueError):  # its page was given up just now
+                found += [(number, id, started) for _, id, started in worker.running()]
+        return found
+
+    def bury(self, number: int, poll: select.poll) -> End:
+        """End a worker, if it has not, and give up everything that belongs to it."""
+        worker = self.workers[number]
+        out_of_memory = self._ran_out_of_memory(worker)
+        fate = worker.fate() or "was ended"
+        last_lines = list(worker.last_lines)
+        for file, (owner, _) in list(self._files.items()):
+            if owner == number:
+                del self._files[file]
+                with contextlib.suppress(KeyError, OSError):
+                    poll.unregister(file)
+        if number in self._new:
+            self._new.remove(number)
+        del self.workers[number]
+        self.reported.pop(number, None)
+        keeper.do(worker.close)
+        return End(fate, last_lines, out_of_memory)
+
+    def _ran_out_of_memory(self, worker: ClusterProcess | ClusterThreads) -> bool:
+        before, self._oom_kills = self._oom_kills, kills()
+        return self._oom_kills > before and worker.fate() == f"was killed by {signal.SIGKILL.name}"
+
+    def has_died_idle(self) -> bool:
+        """A worker has ended outside of any task, or not even begun: returns whether no more are started for that."""
+        self._idle_deaths += 1
+        self._gave_up = self._idle_deaths > DIES_AT_ONCE * max(1, self.size)
+        return self._gave_up
+
+    def has_done_something(self) -> None:
+        """A worker has run tasks."""
+        self._idle_deaths = 0
+
+    def try_again(self) -> None:
+        """Let workers be started although they ended again and again: each of them once."""
+        if self._gave_up:
+            self._gave_up = False
+            self._idle_deaths -= max(1, self.size)
+
+    def close(self) -> None:
+        """End all."""
+        keeper.catch_up()
+        keeper.do(self._close)
+
+    def let_go(self) -> None:
+        """Leave them to another process. Their files are closed already."""
+        self.workers.clear()
+        self._files.clear()
+        self._launcher = None
+
+    def _close(self) -> None:
+        for worker in list(self.workers.values()):
+            worker.kill()
+        for worker in list(self.workers.values()):
+            worker.close()
+        self.workers.clear()
+        self._files.clear()
+        if self._launcher is not None:
+            self._launcher.close()
+
+
+def _allow_many_files() -> None:
+    """Each large constant of a task that is not done is an open file: have room for as many as this user may have."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
+        most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def _same(error: BaseException) -> BaseException:
+    return error

@@ -1,0 +1,198 @@
+"""What clients ask the coordinator, and its answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from taskloom.engines.cluster.scheduler.tasks import Task
+from taskloom.errors import TaskloomError
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.coordinator.coordinator import Coordinator
+
+
+class Questions:
+    """Answers at once, or when the workers that it has asked in turn have answered. On the coordinator's thread."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._pending: dict[int, _Round] = {}
+        self._count = 0
+        self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
+
+    def ask(self, client: int, number: int, what: str, args: tuple[Any, ...], parcels: Sequence[Any]) -> None:
+        try:
+            getattr(self, f"_{what}")(client, number, *args, *parcels)
+        except Exception as error:
+            self._reply(client, number, False, self._coordinator.crew.pack_error(error))
+
+    def _reply(self, client: int, number: int, ok: bool, value: Any, parcels: tuple[Any, ...] = ()) -> None:
+        self._coordinator.scheduler.tell(client, "answer", number, ok, value, parcels=parcels)
+
+    # -- what the scheduler knows ---------------------------------------------------------------------------------
+
+    def _who_has(self, client: int, number: int, ids: Sequence[int]) -> None:
+        tasks = self._coordinator.scheduler.tasks
+        self._reply(client, number, True, {id: list(tasks[id].holders) for id in ids if id in tasks})
+
+    def _has_what(self, client: int, number: int) -> None:
+        workers = self._coordinator.scheduler.workers.values()
+        self._reply(client, number, True, {worker.number: [task.key for task in worker.has] for worker in workers})
+
+    def _processing(self, client: int, number: int) -> None:
+        workers = self._coordinator.scheduler.workers.values()
+        given = {worker.number: [task.key for task in worker.outstanding.values()] for worker in workers}
+        self._reply(client, number, True, given)
+
+    def _workers(self, client: int, number: int) -> None:
+        self._reply(client, number, True, self.describe_workers())
+
+    def describe_workers(self) -> list[dict[str, Any]]:
+        """Each worker as a dictionary."""
+        running = self._coordinator.crew.running()
+        return [
+            {
+                "number": worker.number,
+                "name": worker.name,
+                "pid": worker.pid,
+                "threads": worker.threads,
+                "memory_limit": worker.memory_limit,
+                "held": worker.held,
+                "peak": worker.peak,
+                "resources": worker.resources,
+                "outstanding": len(worker.outstanding),
+                "executing": sum([number == worker.number for number, _, _ in running]),
+                "keys": len(worker.has),
+            }
+            for worker in self._coordinator.scheduler.workers.values()
+        ]
+
+    def _info(self, client: int, number: int) -> None:
+        coordinator = self._coordinator
+        info = {"name": coordinator.name, "address": coordinator.address, "workers": self.describe_workers()}
+        self._reply(client, number, True, info)
+
+    def _named(self, client: int, number: int, keys: Sequence[Any]) -> None:
+        names = self._coordinator.scheduler.names
+        self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
+
+    # -- what workers know ----------------------------------------------------------------------------------------
+
+    def _call_stack(self, client: int, number: int, ids: Sequence[int] | None) -> None:
+        self._ask_workers(_Stacks(client, number, None if ids is None else set(ids)), None, "stacks", ())
+
+    def _run(self, client: int, number: int, workers: Sequence[int] | None, wait: bool, parcel: Any) -> None:
+        self._ask_workers(_Round(client, number), workers, "call", (wait,), (parcel,))
+        if not wait:
+            for key, round in list(self._pending.items()):
+                if round.number == number and round.client == client:
+                    del self._pending[key]
+            self._reply(client, number, True, {})
+        parcel.close()
+
+    def _ask_workers(
+        self,
+        round: _Round,
+        workers: Sequence[int] | None,
+        kind: str,
+        fields: tuple[Any, ...],
+        parcels: Sequence[Any] = (),
+    ) -> None:
+        crew = self._coordinator.crew.workers
+        self._count += 1
+        for number in crew if workers is None else workers:
+            if number in crew:
+                round.asked.add(number)
+                crew[number].ask(kind, self._count, *fields, parcels=parcels)
+        self._pending[self._count] = round
+        self._finish(self._count)
+
+    def answered(self, worker: int, number: int, ok: bool, value: Any, parcels: Sequence[Any]) -> None:
+        """A worker has answered."""
+        round = self._pending.get(number)
+        if round is None:
+            for parcel in parcels:
+                parcel.close()
+            return
+        round.asked.discard(worker)
+        round.answers[worker] = (ok, value, list(parcels))
+        self._finish(number)
+
+    def lost(self, worker: int) -> None:
+        """A worker has ended, and answers nothing any more."""
+        for number, round in list(self._pending.items()):
+            if worker in round.asked:
+                error = TaskloomError(f"Worker {worker} ended before it had answered.")
+                self.answered(worker, number, False, self._coordinator.crew.pack_error(error), ())
+
+    def _finish(self, number: int) -> None:
+        round = self._pending[number]
+        if not round.asked:
+            del self._pending[number]
+            value, parcels = round.put_together(self._coordinator.scheduler.tasks)
+            self._reply(round.client, round.number, True, value, tuple(parcels))
+            self._coordinator.scheduler.used_up += parcels
+
+    # -- what changes the cluster ---------------------------------------------------------------------------------
+
+    def _restart(self, client: int, number: int) -> None:
+        self._coordinator.restart()
+        self._reply(client, number, True, None)
+
+    def _scale(self, client: int, number: int, n: int) -> None:
+        self._coordinator.scale(n)
+        self._reply(client, number, True, None)
+
+    def _wait_for_workers(self, client: int, number: int, n: int) -> None:
+        self._waiting.append((client, number, n))
+        self.look()
+
+    def look(self) -> None:
+        """There may be as many workers now as somebody waits for."""
+        there = len(self._coordinator.scheduler.workers)
+        for waiting in list(self._waiting):
+            client, number, n = waiting
+            if there >= n:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(waiting)
+                self._reply(client, number, True, None)
+
+
+class _Round:
+    """A question that workers are to answer."""
+
+    def __init__(self, client: int, number: int) -> None:
+        self.client = client
+        self.number = number
+        self.asked: set[int] = set()
+        self.answers: dict[int, tuple[bool, Any, list[Any]]] = {}
+
+    def put_together(self, tasks: dict[int, Task]) -> tuple[Any, list[Any]]:
+        """The answer, and its parcels."""
+        value = {}
+        parcels: list[Any] = []
+        for worker, (ok, error, brought) in self.answers.items():
+            value[worker] = (ok, len(parcels) if brought else error)
+            parcels += brought
+        return value, parcels
+
+
+class _Stacks(_Round):
+    """Where the tasks are that run."""
+
+    def __init__(self, client: int, number: int, ids: set[int] | None) -> None:
+        super().__init__(client, number)
+        self.ids = ids
+
+    def put_together(self, tasks: dict[int, Task]) -> tuple[Any, list[Any]]:
+        value: dict[int, dict[Any, list[str]]] = {}
+        for worker, (ok, stacks, _) in self.answers.items():
+            if ok:
+                value[worker] = {
+                    tasks[id].key: lines
+                    for id, lines in stacks.items()
+                    if id in tasks and (self.ids is None or id in self.ids)
+                }
+        return value, []

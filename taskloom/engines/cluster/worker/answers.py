@@ -1,0 +1,137 @@
+"""What a worker answers while its tasks run: a thread of its own, which no task holds up."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from taskloom.engines.cluster.worker.channel import Gone
+from taskloom.engines.cluster.worker.page import FETCHING
+from taskloom.engines.cluster.worker.stop import NO_TASK
+from taskloom.engines.cluster.worker.store import Package
+from taskloom.engines.worker.page import NOTHING
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.worker.worker import Worker
+
+
+class Answers:
+    """Answers the questions that come to a worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._to: dict[str, Callable[..., None]] = {
+            "drop": self._drop,
+            "take_back": self._take_back,
+            "cancel": self._cancel,
+            "fetch": self._fetch,
+            "report": self._report,
+            "call": self._call,
+            "stacks": self._stacks,
+        }
+
+    def serve(self) -> None:
+        """Answer, until the coordinator is gone."""
+        with suppress(Gone):
+            while True:
+                kind, fields, parcels = self._worker.channel.next_question()
+                self._worker.take_in()
+                self._worker.wake_idle()
+                self._to[kind](*fields, parcels)
+                del fields, parcels
+        self._worker.end()
+
+    def _drop(self, ids: list[int], codes: list[int], parcels: object) -> None:
+        self._worker.store.drop(ids, codes)
+
+    def _take_back(self, ids: list[int], parcels: object) -> None:
+        found = self._worker.queue.withdraw(ids)
+        self._worker.wake_idle()
+        self._worker.channel.send("returned", found)
+        self._worker.forget(found)
+
+    def _cancel(self, ids: list[int], parcels: object) -> None:
+        worker = self._worker
+        found = worker.queue.withdraw(ids, cancel=True)
+        worker.wake_idle()
+        if found:
+            worker.channel.send("cancelled", found)
+            worker.forget(found)
+        for thread in list(worker.idents):
+            id = worker.running[thread]
+            if id in worker.queue.cancelled:
+                worker.stop(thread, id)
+
+    def _report(self, parcels: object) -> None:
+        self._worker.report()
+
+    def _fetch(self, id: int, parcels: object) -> None:
+        """Send a copy of a result."""
+        worker = self._worker
+        if id not in worker.store:
+            worker.channel.send("gone", id)
+            return
+        worker.page[FETCHING] = id
+        try:
+            parcel, lasting = worker.store.parcel(id, worker.channel.pack)
+        except BaseException as error:
+            worker.channel.send("no_data", id, worker.packed_error(error))
+        else:
+            worker.channel.send("data", id, parcels=[parcel])
+            if not lasting:
+                parcel.close()
+        finally:
+            worker.page[FETCHING] = NOTHING
+
+    def _call(self, number: int, wait: bool, parcels: Sequence[Package]) -> None:
+        self._worker.start_thread(f"taskloom-call-{number}", self._run_call, number, wait, parcels[0])
+
+    def _run_call(self, number: int, wait: bool, parcel: Package) -> None:
+        worker = self._worker
+        packed, error = [], None
+        try:
+            function, args, kwargs = parcel.value()
+            result = function(*args, **kwargs)
+            if hasattr(result, "__await__"):
+                import asyncio
+
+                result = asyncio.run(_awaited(result))
+            if wait:
+                packed = [worker.channel.pack(result)]
+        except BaseException as caught:
+            error = worker.packed_error(caught)
+        parcel.close()
+        worker.flush_output()
+        if wait:
+            worker.channel.send("answer", number, error is None, error, parcels=packed)
+        for each in packed:
+            each.close()
+
+    def _stacks(self, number: int, parcels: object) -> None:
+        """Where the threads are that run tasks."""
+        worker = self._worker
+        frames = sys._current_frames()
+        stacks = {}
+        for thread, ident in list(worker.idents.items()):
+            id = worker.running[thread]
+            if id != NO_TASK and ident in frames:
+                stacks[id] = _lines(frames[ident])
+        worker.channel.send("answer", number, True, stacks)
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def _lines(frame: FrameType) -> list[str]:
+    """A stack as text, outermost call first, without the frames of this package."""
+    steps = [step for step in traceback.walk_stack(frame) if not _is_ours(step[0])]
+    return traceback.StackSummary.extract(reversed(steps)).format()
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("taskloom.engines.")

@@ -1,0 +1,93 @@
+"""What runs on a cluster, and what is submitted to one, in the views of a notebook: as on the other engines."""
+
+import re
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from taskloom.distributed import Client
+
+IPython = pytest.importorskip("IPython")
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("anywidget")
+pytest.importorskip("bokeh")
+
+from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
+
+LOAD = """
+%load_ext taskloom
+import time, taskloom
+from taskloom.distributed import Client
+client = Client(n_workers=2, threads_per_worker=1)
+def nap(x):
+    time.sleep(0.1)
+    return x
+"""
+PATIENCE = 20.0
+NAPS = "{('nap', i): (nap, i) for i in range(12)}"
+
+
+@pytest.fixture(scope="module")
+def outputs() -> dict[str, Any]:
+    """What each cell of a notebook shows that is run by nbclient."""
+    cells = {
+        "load": LOAD,
+        "dashboard": "%dashboard",
+        "get": f"_ = client.get({NAPS}, [('nap', i) for i in range(12)])",
+        "futures": "futures = client.map(nap, range(20, 32))\n_ = client.gather(futures)",
+        "close": (
+            "client.close()\nfrom comm import get_comm_manager\nfrom taskloom.bus.event_bus import bus\n"
+            "%unload_ext taskloom\nprint(len(get_comm_manager().comms), len(bus.subscriptions))"
+        ),
+    }
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells.values()])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    return {name: cell.outputs for name, cell in zip(cells, notebook.cells, strict=True)}
+
+
+@pytest.mark.parametrize("cell", ["get", "futures"])
+def test_a_bar_is_left_in_the_cell(outputs: dict[str, Any], cell: str) -> None:
+    (output,) = outputs[cell]
+    assert re.fullmatch(r"\[#+\] 12/12  .* s  nap 12", output.data["text/plain"])
+    assert "taskloom-progress" in output.data["text/html"]
+
+
+def test_the_dashboard_keeps_a_picture_of_the_newest(outputs: dict[str, Any]) -> None:
+    (output,) = outputs["dashboard"]
+    assert "distributed · 12/12 tasks · finished" in output.data["text/plain"]
+    assert "taskloom-task-stream" in output.data["text/html"]
+
+
+def test_nothing_stays_open(outputs: dict[str, Any]) -> None:
+    (output,) = outputs["close"]
+    assert output.text.split() == ["0", "0"]
+
+
+@pytest.fixture
+def client(shell: InteractiveShell) -> Iterator[Client]:
+    with Client(n_workers=1, threads_per_worker=2, processes=False) as client:
+        shell.user_ns["client"] = client
+        yield client
+        del shell.user_ns["client"]
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "client.get({('x', i): (abs, -i) for i in range(3)} | {'all': (sum, [('x', i) for i in range(3)])}, 'all')",
+        "values = client.map(abs, range(-2, 1), pure=False)\nclient.submit(sum, values, pure=False).result()",
+        "from taskloom import delayed\ndelayed(sum)([delayed(abs)(-i) for i in range(3)]).compute()",
+    ],
+    ids=["get", "futures", "delayed"],
+)
+def test_a_graph_in_a_terminal(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str) -> None:
+    assert shell.run_cell_magic("graph", "", cell) == 3
+    out, deadline = "", monotonic() + PATIENCE
+    while not out and monotonic() < deadline:  # futures end theirs when nothing new has come for a while
+        out = capsys.readouterr().out
+        sleep(0.01)
+    assert re.fullmatch(r"Graph of 4/4 tasks · finished · .*distributed\n", out)
