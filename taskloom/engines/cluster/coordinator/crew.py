@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -95,7 +96,7 @@ class Crew:
         while len(self.workers) < self.size:
             number = self._started
             self._started += 1
-            name = f"worker-{number}"
+            name = self._free_name()
             worker = ClusterThreads(name) if self._launcher is None else ClusterProcess(name, self._launcher)
             self.workers[number] = worker
             self._new.append(number)
@@ -105,6 +106,12 @@ class Crew:
                 worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
                 worker.send("adopt", pack_manner(now))
             worker.send("join", number, name, self.threads, self.address, self.secret)
+
+    def _free_name(self) -> str:
+        """The first name that no worker has: one that takes the place of another has its name, too, so that tasks that
+        are to run there still can."""
+        taken = {worker.name for worker in self.workers.values()}
+        return next(name for i in itertools.count() if (name := f"worker-{i}") not in taken)
 
     def newcomers(self) -> list[int]:
         """The workers that were started since the last time."""

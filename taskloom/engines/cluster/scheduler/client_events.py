@@ -226,6 +226,11 @@ class ClientEvents(Losses):
             self.tell(client, "cancelled", cancelled, "" if client == number else "Another client has cancelled it.")
         if force:
             self.forced.update([task.id for task in hit if task.state is SENT])
+            for id in ids:  # those that were cancelled before, and go on
+                for worker in self.workers.values():
+                    if id in worker.strays:
+                        self.forced.add(id)
+                        self.orders.append(("stop", worker.number, id))
         self.let_go(hit, "cancel")
 
     def retry(self, number: int, ids: Iterable[int]) -> None:

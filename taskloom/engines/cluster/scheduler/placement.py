@@ -85,6 +85,8 @@ class Placement(Transitions):
     def _has_room(self, worker: WorkerState, few: bool) -> bool:
         """Whether it should be given one more: one for each thread first, or as much as it will do in a while."""
         given, threads = worker.given(), worker.threads + worker.blocked
+        if len(worker.strays) >= threads:  # who knows when these end
+            return False
         if few or given < threads:
             return given < threads
         return given < 2 * threads or (worker.load < HORIZON * threads and given < MOST)
@@ -101,7 +103,7 @@ class Placement(Transitions):
             best = self._better_special(worker, best)
         if best is None or len(self.clients) == 1:
             ready = self._next_ready(worker)
-            if ready is not None and (best is None or ready[0] < best[0]):
+            if ready is not None and (best is None or ready.comes_before(best)):
                 best = ready
         else:  # ranks of different clients do not compare: they take turns with what is to run just here
             self.turn += 1
@@ -131,7 +133,7 @@ class Placement(Transitions):
         for client in self.clients.values():
             ready, roots = client.ready, client.roots
             best = ready if ready and self._has_current(ready) else None
-            if may_begin and roots and self._has_current(roots) and (best is None or roots[0] < best[0]):
+            if may_begin and roots and self._has_current(roots) and (best is None or roots.comes_before(best)):
                 best = roots
             if best is not None:
                 if len(self.clients) > 1:
@@ -191,6 +193,7 @@ class Placement(Transitions):
         tail = [task for task in list(best.outstanding.values())[-count:] if task.options.workers is None]
         if tail:
             best.giving_back = True
+            best.recalls.append(True)
             best.asks.append(("take_back", [task.id for task in tail]))
 
     # -- sending --------------------------------------------------------------------------------------------------

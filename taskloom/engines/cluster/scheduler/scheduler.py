@@ -123,6 +123,7 @@ class Scheduler(WorkerEvents):
             self.put_back(task)
         if worker.outstanding:
             worker.asks.append(("take_back", list(worker.outstanding)))
+            worker.recalls.append(False)
         self._offer_elsewhere(worker)
         worker.moving = list(worker.has)
 

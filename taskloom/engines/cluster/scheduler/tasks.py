@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,7 +10,8 @@ from typing import Any, Final
 from taskloom.graph import Key
 
 SHIFT = 40  # a client makes up ids: its own number, and below this bit a count
-MASK = (1 << 53) - 1  # the bits of an id within a rank
+ID_BITS = 53
+MASK = (1 << ID_BITS) - 1  # the bits of an id within a rank
 
 LEAST_LIMIT = 4096  # entries of a heap up to which it is not looked through
 
@@ -173,7 +175,7 @@ class Task:
         self.args = args
         self.plain = plain
         self.options = options or _DEFAULTS
-        self.rank = id if options is None else id - (options.priority << 53)
+        self.rank = id if options is None else id - (options.priority << ID_BITS)
         self.state = WAITING
         self.inputs: tuple[Task, ...] = ()
         self.dependents: dict[int, Task] | None = None
@@ -212,15 +214,22 @@ class Heap(list[int]):
     """Ranks of tasks, the lowest first. What has become of a task since is seen to when it comes to the top, or when
     there are more than `limit`.
 
-    `home` is the worker that has the open inputs of all of them; None for tasks that are ready.
+    `home` is the worker that has the open inputs of all of them; None for tasks that are ready. `begins` says that they
+    take no inputs: what is there already is used up before more is made, unless somebody wants it otherwise.
     """
 
-    __slots__ = ("home", "limit")
+    __slots__ = ("begins", "home", "limit")
 
-    def __init__(self, home: WorkerState | None = None) -> None:
+    def __init__(self, home: WorkerState | None = None, begins: bool = False) -> None:
         super().__init__()
         self.home = home
+        self.begins = begins
         self.limit = LEAST_LIMIT
+
+    def comes_before(self, other: Heap) -> bool:
+        """Whether its first task is to be run before that of another one."""
+        one, two = self[0], other[0]
+        return (one >> ID_BITS, self.begins, one) < (two >> ID_BITS, other.begins, two)
 
     def keep(self, ranks: Iterable[int]) -> None:
         """Have only these."""
@@ -241,7 +250,8 @@ class WorkerState:
     ahead : ranks of tasks whose open inputs are all in its queue.
     has : the tasks whose results it holds, in an order that does not depend on chance.
     moving : when it is leaving, the tasks whose results may have to go elsewhere.
-    eager : whether it may have tasks that it has not begun: not if it was asked for some and had none.
+    eager : whether it may have tasks that it has not begun: not if it was asked for some for others and had none.
+    recalls : for each answer that it owes of what it has not begun, whether that was asked for others to do.
     batch, values, packed, dropped, dropped_codes, asks : what is to be told to it. It drops what it has to before it
         takes in what comes in the same message.
     """
@@ -269,6 +279,7 @@ class WorkerState:
         self.peak = 0.0
         self.giving_back = False  # it was asked to, and has not answered
         self.eager = False
+        self.recalls: deque[bool] = deque()
         self.leaving = False  # nothing more is sent there
         self.moving: list[Task] = []
         self.batch: list[Task] = []
@@ -312,4 +323,4 @@ class ClientState:
         self.futures: dict[int, Task] = {}
         self.codes: set[int] = set()
         self.ready = Heap()
-        self.roots = Heap()
+        self.roots = Heap(begins=True)

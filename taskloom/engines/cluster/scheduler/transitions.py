@@ -191,6 +191,8 @@ class Transitions:
             worker.asks.append((how, [task.id]))
             if how == "cancel":
                 self.orders.append(("stop", worker.number, task.id))
+            else:
+                worker.recalls.append(False)
 
     # -- the end --------------------------------------------------------------------------------------------------
 

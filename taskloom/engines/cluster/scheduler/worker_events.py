@@ -173,10 +173,11 @@ class WorkerEvents(ClientEvents):
     def returned(self, number: int, ids: Iterable[int]) -> None:
         """A worker gives back what it has not begun."""
         worker = self.workers[number]
-        worker.giving_back = False
         self._forget_strays(worker, ids)
         tasks = [worker.outstanding[id] for id in ids if id in worker.outstanding]
-        worker.eager = bool(tasks)
+        if worker.recalls and worker.recalls.popleft():
+            worker.giving_back = False
+            worker.eager = bool(tasks)
         for task in tasks:
             self.withdraw(task)
             task.state = WAITING
