@@ -120,6 +120,8 @@ class ClusterThreads:
             self._channel.rung = False  # before the last look: whoever comes later wakes
             if not answers:
                 return None
+            self._channel.rung = True  # there may be more than the one that is taken now
+            self._channel.waker.wake()
         return answers.popleft()
 
     def copy_output(self) -> bool:
