@@ -45,6 +45,7 @@ DIFFERENCES = {
     "test_an_argument_that_cannot_be_pickled": "the error names the task, and is a SerializationError",
     "test_an_iterator_is_mapped": "it is consumed as its calls are submitted; dask refuses iterators",
     "test_an_option_of_more_machines_is_refused": "nothing listens on the network, so there is no host to choose",
+    "test_keys_of_a_map_reused_with_another_function_are_noticed": "a warning; dask gives the old futures silently",
     "test_running_on_the_scheduler": "the coordinator runs no code of users, which could hold up everything",
     "test_the_address": "a Unix socket of its owner's; dask listens on TCP",
     "test_the_future_of_an_unknown_key": "cancelled, as it will never be there; dask has it pending for ever",
@@ -296,6 +297,16 @@ def test_a_key_reused_with_another_function_is_noticed(side: Side, client: Any) 
     else:
         second = client.submit(add, 1, key="reused")
     assert first.result() == second.result() == 2
+
+
+def test_keys_of_a_map_reused_with_another_function_are_noticed(side: Side, client: Any) -> None:
+    first = client.map(inc, [1, 2], key=["one", "two"])
+    if side.is_ours:
+        with pytest.warns(UserWarning, match="another function"):
+            second = client.map(abs, [1, 2], key=["one", "two"])
+    else:
+        second = client.map(abs, [1, 2], key=["one", "two"])
+    assert client.gather(first) == client.gather(second) == [2, 3]
 
 
 def test_an_array_goes_and_comes(client: Any) -> None:

@@ -113,10 +113,17 @@ class Packing:
 
 
 class Draft(Packing):
-    """Calls that will be a slice: `add` them, then submit."""
+    """Calls that will be a slice: `add` them, then submit.
 
-    def __init__(self, session: Any) -> None:
+    Parameters
+    ----------
+    session : of the client that submits them.
+    chosen : whether a user gave their keys.
+    """
+
+    def __init__(self, session: Any, chosen: bool = False) -> None:
         super().__init__(session)
+        self._chosen = chosen
         self.keys: list[Key] = []
         self.codes: list[int] = []
         self.bases: list[int] = []  # the codes of the functions themselves, however they are called
@@ -170,7 +177,9 @@ class Draft(Packing):
 
     def finish(self, first: int, options: Options | None, named: bool) -> tuple[Slice, list[Any]]:
         """The slice, whose first task has the id `first`, and its parcels."""
-        slice = Slice(first, self.keys, self.codes, self.args, self.plains, options=options, named=named)
+        slice = Slice(
+            first, self.keys, self.codes, self.args, self.plains, options=options, named=named, chosen=self._chosen
+        )
         slice.wanted = list(range(first, first + len(self.keys)))
         return slice, self.parcels(slice)
 
