@@ -1516,6 +1516,32 @@ def test_an_executors_future_is_cancelled(client: Any, gate: Path) -> None:
     executor.shutdown()
 
 
+# -- coroutine functions -----------------------------------------------------------------------------------------------
+
+
+async def later(x: Any, more: Any = 1) -> Any:
+    await asyncio.sleep(0.001)
+    return x + more
+
+
+def test_a_coroutine_function_is_run(client: Any) -> None:
+    future = client.submit(later, 1)
+    assert future.result() == 2
+    assert future.key.startswith("later-")
+
+
+def test_a_coroutine_function_takes_futures_and_keywords(client: Any) -> None:
+    assert client.submit(later, client.submit(later, 1), more=client.submit(inc, 4)).result() == 7
+
+
+def test_a_coroutine_function_is_mapped(client: Any) -> None:
+    assert client.gather(client.map(later, range(3))) == [1, 2, 3]
+
+
+def test_a_coroutine_function_in_a_graph(client: Any) -> None:
+    assert client.get({"x": (later, 1), "y": (inc, "x")}, "y") == 3
+
+
 # -- asyncio -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskloom.containers import extract
-from taskloom.engines.cluster.client.functions import Function, Functions, Shape, Shaped
+from taskloom.engines.cluster.client.functions import Function, Functions, Shape, Shaped, runnable
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.scheduler.tasks import Options, Slice
@@ -288,7 +288,7 @@ class PlanDraft(Packing):
             found = self.session.function(key, function) if shape is None else self.shaped(key, function, *shape)
             self._used[found.code] = found
             return found.code
-        called = partial(self._call, function if shape is None else Shaped(function, shape))
+        called = partial(self._call, runnable(function) if shape is None else Shaped(runnable(function), shape))
         code: int = self.session.allocate(1)
         self.own_codes.append(code)
         self._used[code] = Function(called, code, self.session.pack(called), ())

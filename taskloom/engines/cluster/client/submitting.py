@@ -50,6 +50,7 @@ class Submitting(ClusterInfo):
         Parameters
         ----------
         func, args, kwargs : the call. Futures among the arguments, also inside of containers, stand for their results.
+            A coroutine function is run by an event loop of its own.
         key : the name of the task; by default one that equal calls share.
         pure : False: the call is computed anew although there was an equal one.
         workers : names or numbers of workers that may run it.
