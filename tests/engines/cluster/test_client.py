@@ -105,6 +105,15 @@ def test_a_closure_that_changes_is_sent_anew(client: Client) -> None:
     assert client.submit(function, pure=False).result() == [1, 2]
 
 
+def test_a_call_from_inside_of_a_task_and_one_from_outside_are_one(client: Client) -> None:
+    """The worker pickles its own copy of the function, which need not give the same bytes."""
+    cells: dict[str, Any] = {"__name__": "__main__"}
+    exec("from taskloom.distributed import get_client\ndef inner(x): return x + 1", cells)
+    exec("def outer(x): return get_client().submit(inner, x).result()", cells)
+    kept = client.submit(cells["inner"], 1)
+    assert client.submit(cells["outer"], 1).result() == kept.result() == 2
+
+
 def test_a_function_is_sent_once(client: Client) -> None:
     cells: dict[str, Any] = {"__name__": "__main__"}
     exec("def double(x): return 2 * x", cells)

@@ -264,9 +264,16 @@ def test_a_name_is_computed_once(cluster: Cluster, client: Client) -> None:
 
 def test_a_name_that_means_something_else_is_said(cluster: Cluster, client: Client) -> None:
     cluster.submit(client, [("key", SMALL, [])], named=True)
-    cluster.submit(client, [("key", BIG, [])], named=True)
+    cluster.submit(client, [("key", BIG, [])], named=True, chosen=True)
     cluster.flush()
     assert "'key' is in use for a task with another function" in client.said[0]
+
+
+def test_an_automatic_name_is_of_one_call_however_its_function_was_pickled(cluster: Cluster, client: Client) -> None:
+    cluster.submit(client, [("key", SMALL, [])], named=True)
+    cluster.submit(client, [("key", BIG, [])], named=True)
+    cluster.flush()
+    assert not client.said
 
 
 def test_a_key_is_adopted(cluster: Cluster, client: Client) -> None:

@@ -45,6 +45,7 @@ DIFFERENCES = {
     "test_an_argument_that_cannot_be_pickled": "the error names the task, and is a SerializationError",
     "test_an_iterator_is_mapped": "it is consumed as its calls are submitted; dask refuses iterators",
     "test_an_option_of_more_machines_is_refused": "nothing listens on the network, so there is no host to choose",
+    "test_keys_of_a_map_reused_with_another_function_are_noticed": "a warning; dask gives the old futures silently",
     "test_running_on_the_scheduler": "the coordinator runs no code of users, which could hold up everything",
     "test_the_address": "a Unix socket of its owner's; dask listens on TCP",
     "test_the_future_of_an_unknown_key": "cancelled, as it will never be there; dask has it pending for ever",
@@ -296,6 +297,16 @@ def test_a_key_reused_with_another_function_is_noticed(side: Side, client: Any) 
     else:
         second = client.submit(add, 1, key="reused")
     assert first.result() == second.result() == 2
+
+
+def test_keys_of_a_map_reused_with_another_function_are_noticed(side: Side, client: Any) -> None:
+    first = client.map(inc, [1, 2], key=["one", "two"])
+    if side.is_ours:
+        with pytest.warns(UserWarning, match="another function"):
+            second = client.map(abs, [1, 2], key=["one", "two"])
+    else:
+        second = client.map(abs, [1, 2], key=["one", "two"])
+    assert client.gather(first) == client.gather(second) == [2, 3]
 
 
 def test_an_array_goes_and_comes(client: Any) -> None:
@@ -1503,6 +1514,32 @@ def test_an_executors_future_is_cancelled(client: Any, gate: Path) -> None:
         future.result()
     gate.touch()
     executor.shutdown()
+
+
+# -- coroutine functions -----------------------------------------------------------------------------------------------
+
+
+async def later(x: Any, more: Any = 1) -> Any:
+    await asyncio.sleep(0.001)
+    return x + more
+
+
+def test_a_coroutine_function_is_run(client: Any) -> None:
+    future = client.submit(later, 1)
+    assert future.result() == 2
+    assert future.key.startswith("later-")
+
+
+def test_a_coroutine_function_takes_futures_and_keywords(client: Any) -> None:
+    assert client.submit(later, client.submit(later, 1), more=client.submit(inc, 4)).result() == 7
+
+
+def test_a_coroutine_function_is_mapped(client: Any) -> None:
+    assert client.gather(client.map(later, range(3))) == [1, 2, 3]
+
+
+def test_a_coroutine_function_in_a_graph(client: Any) -> None:
+    assert client.get({"x": (later, 1), "y": (inc, "x")}, "y") == 3
 
 
 # -- asyncio -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskloom.containers import extract
-from taskloom.engines.cluster.client.functions import Function, Functions, Shape, Shaped
+from taskloom.engines.cluster.client.functions import Function, Functions, Shape, Shaped, runnable
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.scheduler.tasks import Options, Slice
@@ -113,10 +113,17 @@ class Packing:
 
 
 class Draft(Packing):
-    """Calls that will be a slice: `add` them, then submit."""
+    """Calls that will be a slice: `add` them, then submit.
 
-    def __init__(self, session: Any) -> None:
+    Parameters
+    ----------
+    session : of the client that submits them.
+    chosen : whether a user gave their keys.
+    """
+
+    def __init__(self, session: Any, chosen: bool = False) -> None:
         super().__init__(session)
+        self._chosen = chosen
         self.keys: list[Key] = []
         self.codes: list[int] = []
         self.bases: list[int] = []  # the codes of the functions themselves, however they are called
@@ -170,7 +177,9 @@ class Draft(Packing):
 
     def finish(self, first: int, options: Options | None, named: bool) -> tuple[Slice, list[Any]]:
         """The slice, whose first task has the id `first`, and its parcels."""
-        slice = Slice(first, self.keys, self.codes, self.args, self.plains, options=options, named=named)
+        slice = Slice(
+            first, self.keys, self.codes, self.args, self.plains, options=options, named=named, chosen=self._chosen
+        )
         slice.wanted = list(range(first, first + len(self.keys)))
         return slice, self.parcels(slice)
 
@@ -279,7 +288,7 @@ class PlanDraft(Packing):
             found = self.session.function(key, function) if shape is None else self.shaped(key, function, *shape)
             self._used[found.code] = found
             return found.code
-        called = partial(self._call, function if shape is None else Shaped(function, shape))
+        called = partial(self._call, runnable(function) if shape is None else Shaped(runnable(function), shape))
         code: int = self.session.allocate(1)
         self.own_codes.append(code)
         self._used[code] = Function(called, code, self.session.pack(called), ())

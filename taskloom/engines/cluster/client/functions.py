@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import inspect
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -111,11 +113,11 @@ class Functions:
         known = self._known.get(key) or self._fleeting.get(key)
         if known is not None:
             return known
-        shaped = Shaped(function, shape)
+        shaped = Shaped(runnable(function), shape)
         return self._remember(key, shaped, function, self._pack(shaped), () if base.is_lasting else None)
 
     def _learn(self, function: Any) -> Function:
-        parcel = self._pack(function)
+        parcel = self._pack(runnable(function))
         known = self._fleeting.get(id(function))
         if known is not None and known.payload is not None and known.payload == parcel.payload and parcel.file < 0:
             return known
@@ -206,6 +208,33 @@ def names_of(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             names |= names_of(constant)
     return names
+
+
+def runnable(function: Any) -> Any:
+    """What a worker calls for a function: of a coroutine function, the coroutine is run there.
+
+    >>> async def twice(x): return 2 * x
+    >>> runnable(twice)(4)
+    8
+    """
+    return RunCoroutine(function) if inspect.iscoroutinefunction(function) else function
+
+
+class RunCoroutine:
+    """A coroutine function as one that gives its result, by an event loop of each call."""
+
+    __slots__ = ("func",)
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+
+    @property
+    def __name__(self) -> str:
+        return function_name(self.func)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        return asyncio.run(self.func(*args, **kwargs))
 
 
 #: How the values that a task is called with become arguments: names of the last ones, positions of templates, and the

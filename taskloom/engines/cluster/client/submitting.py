@@ -50,6 +50,7 @@ class Submitting(ClusterInfo):
         Parameters
         ----------
         func, args, kwargs : the call. Futures among the arguments, also inside of containers, stand for their results.
+            A coroutine function is run by an event loop of its own.
         key : the name of the task; by default one that equal calls share.
         pure : False: the call is computed anew although there was an equal one.
         workers : names or numbers of workers that may run it.
@@ -80,9 +81,9 @@ class Submitting(ClusterInfo):
             state = session.share(key) if key in session.names else None
             if state is not None:
                 if chosen and state.code != function.code:
-                    self._warn_of_reuse(key)
+                    _warn_of_reuse(key)
                 return self._future(state)
-            draft = Draft(session)
+            draft = Draft(session, chosen)
             draft.add(key, function, args, kwargs)
             for state in session.submit(draft, options):
                 return self._future(state)
@@ -142,7 +143,7 @@ class Submitting(ClusterInfo):
         options: Any,
     ) -> list[Future]:
         session = self._session
-        draft = Draft(session)
+        draft = Draft(session, chosen=names is not None)
         function = session.function(prefix or func, func)
         prefix = prefix or function.name
         keys: list[Key] = []
@@ -158,6 +159,8 @@ class Submitting(ClusterInfo):
             state = session.share(key) if key in session.names else None
             if state is not None:
                 made[key] = self._future(state)
+                if names is not None and state.code != function.code:
+                    _warn_of_reuse(key, depth=4)
                 continue
             made[key] = None
             draft.add(key, function, args, kwargs)
@@ -168,14 +171,6 @@ class Submitting(ClusterInfo):
 
     def _new_token(self) -> str:
         return f"{self._series}{next(self._unique):016x}"
-
-    def _warn_of_reuse(self, key: Key) -> None:
-        warnings.warn(
-            f"Key {describe(key)} is in use for a task with another function. You get the future of that one; give "
-            "another key, or release the futures of that one first.",
-            UserWarning,
-            stacklevel=3,
-        )
 
     def scatter(
         self, data: Any, workers: Any = None, broadcast: bool = False, direct: Any = None, hash: bool = True
@@ -191,6 +186,15 @@ class Submitting(ClusterInfo):
         hash : False: equal data are not taken for the same.
         """
         return self._do(scatter(self, data, workers, broadcast, hash))
+
+
+def _warn_of_reuse(key: Key, depth: int = 3) -> None:
+    warnings.warn(
+        f"Key {describe(key)} is in use for a task with another function. You get the future of that one; give "
+        "another key, or release the futures of that one first.",
+        UserWarning,
+        stacklevel=depth,
+    )
 
 
 def _refuse_actors(kwargs: Mapping[str, Any]) -> None:

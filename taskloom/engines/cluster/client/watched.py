@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from taskloom.bus.run import Run
+from taskloom.engines.cluster.client.functions import runnable
 from taskloom.engines.cluster.client.options import options_of
 from taskloom.engines.cluster.client.plan_run import PlanRun
 from taskloom.engines.observed import Observer, Outcome, run_observed
@@ -44,7 +45,7 @@ class _Calls:
         self.width = max(1, sum([worker.threads for worker in self._session.workers.values()]))
 
     def submit(self, task: int, function: Callable[..., Any], args: list[Any]) -> None:
-        plan = _single(self._plan.keys[task], _Timed(function), args)
+        plan = _single(self._plan.keys[task], _Timed(runnable(function)), args)
         call = self._under_way[task] = PlanRun(self._session, plan, self._run)
         self._run.start[task] = perf_counter()
         try:

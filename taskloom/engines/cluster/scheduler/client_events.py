@@ -96,7 +96,7 @@ class ClientEvents(Losses):
             if tasks.bring:
                 self.gather(number, (id,))
         for id, code, task in met:
-            self._meet(client, task, id, code)
+            self._meet(client, task, id, code if tasks.chosen else NOT_A_FUNCTION)
         for task in broken:
             if task.state is WAITING:
                 self.fail(task, task.error)
@@ -150,7 +150,7 @@ class ClientEvents(Losses):
             self.consider_ahead(task)
 
     def _meet(self, client: ClientState, task: Task, id: int, code: int) -> None:
-        """A client has submitted under a name that was known."""
+        """A client has submitted under a name that was known; with a code, it is to be for that function."""
         if code >= 0 and code != task.code and not self._same_function(code, task.code):
             text = (
                 f"Key {describe(task.key)} is in use for a task with another function. You get the result of that one; "

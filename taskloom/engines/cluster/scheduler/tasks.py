@@ -93,6 +93,7 @@ class Slice:
     wanted : ids of the tasks whose results the client will ask for.
     options : how to run them, None for the defaults.
     named : whether the keys are names that all clients share.
+    chosen : whether a user gave those names: one that is in use for another function then is a mistake.
     bring : whether the wanted results are to be sent to the client as soon as they are there.
     """
 
@@ -106,6 +107,7 @@ class Slice:
     wanted: list[int] = field(default_factory=list)
     options: Options | None = None
     named: bool = False
+    chosen: bool = False
     bring: bool = False
 
 
