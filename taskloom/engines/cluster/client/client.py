@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from taskloom import config
 from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
-from taskloom.engines.cluster.client import collections_of_futures as client_collections
-from taskloom.engines.cluster.client import current
+from taskloom.engines.cluster.client import collections_of_futures, current
 from taskloom.engines.cluster.client.compile import Packing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
 from taskloom.engines.cluster.client.options import options_of, seconds_of
-from taskloom.engines.cluster.client.reply import block
+from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
@@ -126,7 +125,14 @@ class Client(ClusterViews, Submitting):
         __tracebackhide__ = True
         if errors not in ("raise", "skip"):
             raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
-        return self._do(self._gather(futures, errors))
+        with cancelled_together(partial(self._cancel_pending, futures)):
+            return self._do(self._gather(futures, errors))
+
+    def _cancel_pending(self, futures: Any) -> None:
+        from taskloom.engines.cluster.client.waiting import futures_of
+
+        pending = [future._state.id for future in futures_of(futures) if not future.done()]
+        self._session.send("cancel", pending, False)
 
     async def _gather(self, futures: Any, errors: str) -> Any:
         __tracebackhide__ = True
@@ -183,7 +189,7 @@ class Client(ClusterViews, Submitting):
 
     def hold(self, dsk: Graph, keys: Any, **options: Any) -> Any:
         """Futures of keys of a graph: a key gives its future, a list a list, nested alike."""
-        return client_collections.hold(self, dsk, keys, options_of(**options))
+        return collections_of_futures.hold(self, dsk, keys, options_of(**options))
 
     def compute(
         self,
@@ -204,7 +210,7 @@ class Client(ClusterViews, Submitting):
         options : ``priority``, ``retries``, ``workers``, ``allow_other_workers`` and ``resources``, as for `submit`.
         """
         __tracebackhide__ = True
-        futures = client_collections.compute(self, collections, optimize_graph, traverse, options_of(**options))
+        futures = collections_of_futures.compute(self, collections, optimize_graph, traverse, options_of(**options))
         return self.gather(futures) if sync else futures
 
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
@@ -212,7 +218,7 @@ class Client(ClusterViews, Submitting):
 
         Takes the arguments of `compute`.
         """
-        return client_collections.persist(self, collections, optimize_graph, options_of(**options))
+        return collections_of_futures.persist(self, collections, optimize_graph, options_of(**options))
 
     # -- what becomes of futures ----------------------------------------------------------------------------------
 

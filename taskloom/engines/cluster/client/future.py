@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.html import future_html
 from taskloom.engines.cluster.client.options import seconds_of
-from taskloom.engines.cluster.client.reply import Reply, block, in_loop, waiting
+from taskloom.engines.cluster.client.reply import Reply, block, cancelled_together, in_loop, waiting
 from taskloom.engines.cluster.client.state import ELSEWHERE, State, Status
 from taskloom.errors import SerializationError
 from taskloom.graph import Key, short_key
@@ -115,11 +115,14 @@ class Future:
             reply = Reply()
             state.when_done(reply.resolve)
             if timeout is None:
-                with waiting():
+                with cancelled_together(self._cancel), waiting():
                     reply.wait()
         if state.value is not ELSEWHERE and state.status == "finished":
             return state.value
         return block(self._result(), seconds)
+
+    def _cancel(self) -> None:
+        self._client._session.send("cancel", [self._state.id], False)
 
     async def _result(self) -> Any:
         __tracebackhide__ = True

@@ -7,13 +7,14 @@ may wait, and `in_loop` in whatever event loop is running.
 from __future__ import annotations
 
 import asyncio
-import sys
 from _thread import allocate_lock
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
+
+from taskloom.engines.cluster.worker import place
 
 #: Seconds: a signal that comes just before a wait begins does not end it, but is taken when it goes on.
 LOOK_UP = 0.5
@@ -105,6 +106,18 @@ def block(steps: Coroutine[Reply, None, Any], timeout: float | None = None) -> A
         steps.close()
 
 
+@contextmanager
+def cancelled_together(cancel: Callable[[], None]) -> Iterator[None]:
+    """When the task that the calling thread is in is cancelled, so is what it waits for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if place.current_task() is not None:
+            with suppress(RuntimeError):  # the cluster is gone
+                cancel()
+        raise
+
+
 async def in_loop(steps: Coroutine[Reply, None, Any], timeout: float | None = None) -> Any:
     """Run a coroutine that awaits replies in the event loop that is running.
 
@@ -138,9 +151,6 @@ def _set(there: asyncio.Future[None]) -> None:
         there.set_result(None)
 
 
-def waiting() -> AbstractContextManager[Any]:
+def waiting() -> AbstractContextManager[None]:
     """What a thread enters that is about to wait: inside of a task, another task runs meanwhile."""
-    worker = sys.modules.get(
-        "taskloom.engines.cluster.worker.place"
-    )  # not loaded: there are no tasks of a cluster here
-    return nullcontext() if worker is None else worker.waiting()
+    return place.waiting()
