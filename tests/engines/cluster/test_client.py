@@ -258,6 +258,19 @@ def test_an_error_says_once_which_task_raised_it(client: Client, ask: Callable[.
         assert "on engine 'distributed', worker 'worker-" in note
 
 
+def test_an_error_names_the_task_that_had_failed_before(client: Client) -> None:
+    failed = client.submit(fail, "before", key="first")
+    wait(failed)
+    with pytest.raises(ValueError, match="before") as of_future:
+        client.submit(inc, failed).result()
+    with pytest.raises(ValueError, match="before") as of_graph:
+        client.get({"b": (inc, failed)}, "b")
+    for caught in (of_future, of_graph):
+        (note,) = caught.value.__notes__
+        assert "task 'first' failed in run" in note
+        assert "worker 'worker-" in note
+
+
 def test_a_traceback_leads_from_the_call_to_the_function(client: Client) -> None:
     future = client.submit(fail, "short")
     with pytest.raises(ValueError, match="short") as caught:
