@@ -141,7 +141,7 @@ class Engine(ABC):
             if run.failure is not None and run.failure.exception is error:
                 with suppress(Exception):  # an exception of the user's own making may refuse attributes
                     _explain(error, run, run.failure)
-                    _drop_own_frames(error)
+                    drop_own_frames(error)
             raise
         finally:
             try:
@@ -200,15 +200,25 @@ def _finish_all(hooks: list[Hooks], dsk: Graph, state: dict[str, Any], errored: 
 
 def _explain(error: BaseException, run: Run, failure: Failure) -> None:
     """Add a note that says which task failed where, and how to run it again."""
-    name = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
-    note = f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {name!r}."
+    note = where_failed(run, failure)
     if run.parent is None and not worker.inside:  # else it is a part of the task that failed
-        note += _advice(error)
-    if len(getattr(error, "__notes__", ())) < MANY_NOTES:  # it may come up through runs inside runs, or again
+        note += advice(error)
+    add_note(error, note)
+
+
+def where_failed(run: Run, failure: Failure) -> str:
+    """Which task failed where, as a sentence."""
+    name = run.workers[failure.worker].name if failure.worker < len(run.workers) else "?"
+    return f"taskloom: task {short_key(failure.key)} failed in run {run.id} on engine {run.engine!r}, worker {name!r}."
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note, unless there are many: an error may come up through runs inside runs, or again."""
+    if len(getattr(error, "__notes__", ())) < MANY_NOTES:
         error.add_note(note)
 
 
-def _advice(error: BaseException) -> str:
+def advice(error: BaseException) -> str:
     """How to run the task again that raised an error, as a further line, where that would tell anything."""
     commands = how_to_replay[-1]
     if isinstance(error, WorkerDied) and commands.apart:
@@ -218,7 +228,7 @@ def _advice(error: BaseException) -> str:
     return f"\nRun it again in this thread, with the inputs it had: {commands.here}"
 
 
-def _drop_own_frames(error: BaseException) -> None:
+def drop_own_frames(error: BaseException) -> None:
     """Let the traceback lead from the call straight to the user's function, without the engine's frames between.
 
     Where there is no such function they stay, unless the error is of our own making: its message says it all.

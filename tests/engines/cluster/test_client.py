@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -243,6 +244,49 @@ def test_an_error_keeps_its_own_traceback_however_often_it_is_raised(client: Cli
             future.result()
         depths.append(len(caught.traceback))
     assert len(set(depths)) == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, future: future.result(),
+        lambda client, future: client.gather([future]),
+        lambda client, future: list(as_completed([future], with_results=True)),
+    ],
+    ids=["result", "gather", "as_completed"],
+)
+def test_an_error_says_once_which_task_raised_it(client: Client, ask: Callable[..., Any], gate: Path) -> None:
+    culprit = client.submit(fail, client.submit(wait_for, str(gate), "noted"), key="culprit")
+    future = client.submit(inc, culprit)
+    gate.touch()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="noted") as caught:
+            ask(client, future)
+        (note,) = caught.value.__notes__
+        assert "task 'culprit' failed in run" in note
+        assert "on engine 'distributed', worker 'worker-" in note
+
+
+def test_an_error_names_the_task_that_had_failed_before(client: Client) -> None:
+    failed = client.submit(fail, "before", key="first")
+    wait(failed)
+    with pytest.raises(ValueError, match="before") as of_future:
+        client.submit(inc, failed).result()
+    with pytest.raises(ValueError, match="before") as of_graph:
+        client.get({"b": (inc, failed)}, "b")
+    for caught in (of_future, of_graph):
+        (note,) = caught.value.__notes__
+        assert "task 'first' failed in run" in note
+        assert "worker 'worker-" in note
+
+
+def test_a_traceback_leads_from_the_call_to_the_function(client: Client) -> None:
+    future = client.submit(fail, "short")
+    with pytest.raises(ValueError, match="short") as caught:
+        future.result()
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert frames[-1] == "fail"
+    assert not {"block", "bring", "_result", "_bring"}.intersection(frames)
 
 
 def test_a_hostile_key_is_escaped_and_cut(client: Client) -> None:

@@ -224,8 +224,9 @@ class FuturesBook(Book):
         self.touched = perf_counter()
 
     def fail(self, failure: Failure, rows: Sequence[int], stop: float) -> None:
-        """Note tasks that have failed, the first of them by itself and the others with it."""
+        """Note tasks that have failed, the first of them by itself and the others with it, unless they had before."""
         with self._counting:
+            rows = [row for row in rows if row not in self.run.failures]
             self.run.fail_tasks(failure, rows, stop)
             self.again.difference_update(rows)
         self.touched = perf_counter()

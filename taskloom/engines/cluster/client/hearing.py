@@ -155,8 +155,8 @@ class Hearing:
     def _on_erred(
         self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
     ) -> None:
-        self.records.failed(id, _told(packed), None if worker < 0 else worker, start, stop, attempt, ids)
-        failure = Failed(packed, self.connection.unpack_error)
+        where = self.records.failed(id, _told(packed), None if worker < 0 else worker, start, stop, attempt, ids)
+        failure = Failed(packed, self.connection.unpack_error, where)
         for other in ids:
             state = self.states.get(other)
             if state is not None:

@@ -145,7 +145,9 @@ class PlanRun:
         """What it ended with, kept here no longer: frames that its traceback knows hold this object, and a circle
         would hold the results."""
         error, self.error = self.error, None
-        return error.error() if isinstance(error, Failed) else error
+        if not isinstance(error, Failed):
+            return error
+        return error.error() if self.culprit >= 0 else error.explained()  # the engine explains what a task raised
 
     def _inputs(self, task: int) -> list[Any]:
         """The arguments that a task had, brought here for its replay; none if one of them cannot be."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from taskloom.bus.event_bus import bus
 from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run
+from taskloom.engines.base import where_failed
 from taskloom.engines.cluster.client.books import Book, FuturesBook, GraphBook, Member, Workers
 from taskloom.graph import Key
 
@@ -149,15 +150,21 @@ class Records:
         stop: float = 0.0,
         attempt: int = 1,
         ids: Sequence[int] = (),
-    ) -> None:
-        """Task `number` has failed for good, and with it all of `ids`, which need it."""
+    ) -> str:
+        """Task `number` has failed for good, and with it all of `ids`, which need it: a sentence on where it was.
+
+        The sentence is empty where no record has the task, as it is another client's.
+        """
+        where = ""
         failure = Failure("of an earlier record", error, 0, attempt).without_inputs()
         for book, (row,) in self._by_book([number]):
             book.begin_failed(row, worker, start)
             failure = replace(failure, key=book.run.graph.keys[row], worker=book.run.worker[row])
+            where = where_failed(book.run, failure)
         for book, rows in self._by_book([number, *[other for other in ids if other != number]]):
             if isinstance(book, FuturesBook):
                 book.fail(failure, rows, stop)
+        return where
 
     def again(self, ids: Sequence[int]) -> None:
         """Tasks are to be done once more: their results were lost, or they failed and are tried again."""

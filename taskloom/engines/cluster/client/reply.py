@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from taskloom.engines.base import drop_own_frames
 from taskloom.engines.cluster.worker import place
 
 #: Seconds: a signal that comes just before a wait begins does not end it, but is taken when it goes on.
@@ -102,6 +103,9 @@ def block(steps: Coroutine[Reply, None, Any], timeout: float | None = None) -> A
                 reply = steps.send(None)
     except StopIteration as stop:
         return stop.value
+    except Exception as error:
+        drop_own_frames(error)
+        raise
     finally:
         steps.close()
 

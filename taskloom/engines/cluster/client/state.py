@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, Final, Literal
 
+from taskloom.engines.base import add_note
 from taskloom.graph import Key, short_key
 
 Status = Literal["pending", "finished", "error", "cancelled", "lost"]
@@ -83,7 +85,7 @@ class State:
         """What asking for the result raises, None where there is one."""
         if self.status == "error":
             assert self.failure is not None
-            return self.failure.error()
+            return self.failure.explained()
         if self.status in ("cancelled", "lost"):
             why = f": {self.note}" if self.note else ""
             return FutureCancelledError(f"{short_key(self.key)} was {self.status}{why}.")
@@ -93,13 +95,16 @@ class State:
 class Failed:
     """An exception as it came, shared by all futures that failed for it.
 
-    It is unpacked for each who asks. Were it kept, so would be all frames that it is raised through, and with them the
+    It is unpacked for each who asks. `told` says which task raised it, where that is known.
+
+    Were it kept, so would be all frames that it is raised through, and with them the
     futures that they hold: for as long as one of those is not released.
     """
 
-    __slots__ = ("_packed", "_trace", "_unpack")
+    __slots__ = ("_packed", "_told", "_trace", "_unpack")
 
-    def __init__(self, packed: Any, unpack: Callable[[Any], BaseException]) -> None:
+    def __init__(self, packed: Any, unpack: Callable[[Any], BaseException], told: str = "") -> None:
+        self._told = told
         self._packed = packed
         self._unpack = unpack
         self._trace = packed.__traceback__ if isinstance(packed, BaseException) else None
@@ -108,3 +113,11 @@ class Failed:
         """The exception with the traceback that it came with, whatever frames it has passed since."""
         error = self._unpack(self._packed)
         return error.with_traceback(self._trace) if error is self._packed else error
+
+    def explained(self) -> BaseException:
+        """The exception with a note that says which task raised it, once."""
+        error = self.error()
+        with suppress(Exception):  # an exception of the user's own making may refuse attributes
+            if self._told and not any(note.startswith(self._told) for note in getattr(error, "__notes__", ())):
+                add_note(error, self._told)
+        return error

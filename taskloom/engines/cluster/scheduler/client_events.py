@@ -99,7 +99,7 @@ class ClientEvents(Losses):
             self._meet(client, task, id, code if tasks.chosen else NOT_A_FUNCTION)
         for task in broken:
             if task.state is WAITING:
-                self.fail(task, task.error)
+                self.fail(task, task.error, blamed=task.blamed)
         useless = [task for task in new if not (task.wanted or task.dependents)]
         if useless or tasks.data:  # data may have belonged to tasks that were known
             self.let_go([*useless, *(known[id] for id in tasks.data)])
@@ -117,7 +117,7 @@ class ClientEvents(Losses):
                 continue
             dep = known.get(arg)
             if dep is None:
-                task.error = self.pack_error(_unknown_input(task))
+                task.error, task.blamed = self.pack_error(_unknown_input(task)), None
                 broken.append(task)
                 continue
             if dep.id != arg:
@@ -141,7 +141,7 @@ class ClientEvents(Losses):
                     if task.home is dep.worker:
                         task.local += 1
                 elif state is ERRED:
-                    task.error = dep.error
+                    task.error, task.blamed = dep.error, dep.blamed
                     broken.append(task)
         task.inputs = tuple(inputs)
         if real is not None:

@@ -108,7 +108,7 @@ class Losses(Placement):
             if task.state is WAITING:
                 failed = next((dep for dep in task.inputs if dep.state is ERRED), None)
                 if failed is not None:
-                    self.fail(task, failed.error)
+                    self.fail(task, failed.error, blamed=failed.blamed)
                 elif not task.open:
                     self.offer(task)
 

@@ -280,15 +280,24 @@ class Transitions:
     # -- errors ---------------------------------------------------------------------------------------------------
 
     def fail(
-        self, culprit: Task, error: Any, worker: int = -1, start: float = 0.0, stop: float = 0.0, attempt: int = 1
+        self,
+        first: Task,
+        error: Any,
+        worker: int = -1,
+        start: float = 0.0,
+        stop: float = 0.0,
+        attempt: int = 1,
+        blamed: Task | None = None,
     ) -> None:
-        """A task has failed for good, and with it all that build on it."""
-        todo = [culprit]
-        hit: dict[int, list[int]] = {culprit.id >> SHIFT: []}
+        """A task has failed for good, and with it all that build on it; `blamed` is the one that it has failed for, if
+        that was another one, before."""
+        culprit = blamed or first
+        todo = [first]
+        hit: dict[int, list[int]] = {first.id >> SHIFT: []}
         failed: list[Task] = []
         while todo:
             task = todo.pop()
-            if task.state in (ERRED, DONE, RELEASED, FORGOTTEN) and task is not culprit:
+            if task.state in (ERRED, DONE, RELEASED, FORGOTTEN) and task is not first:
                 continue
             self.recall(task, "take_back")
             task.state = ERRED
