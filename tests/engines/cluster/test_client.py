@@ -77,6 +77,51 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+# -- waiting inside of tasks: with a slot for one task, what does not free it waits for ever ---------------------------
+
+
+@pytest.fixture(params=[True, False], ids=["processes", "threads"])
+def narrow(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of a cluster that runs one task at a time."""
+    with Client(n_workers=1, threads_per_worker=1, processes=request.param) as client:
+        yield client
+
+
+def waits_for_an_executor() -> Any:
+    with get_client().get_executor() as executor:
+        mapped = list(executor.map(inc, [1, 2]))
+        future = executor.submit(inc, 3)
+        failed = executor.submit(fail, 4)
+        return mapped, future.result(), str(failed.exception())
+
+
+def waits_for_the_end_of_an_executor() -> Any:
+    with get_client().get_executor() as executor:
+        future = executor.submit(inc, 3)
+    return future.done()
+
+
+async def awaits_futures() -> Any:
+    async def steps(x: int) -> Any:
+        client = get_client()
+        return await client.submit(inc, await client.submit(inc, x))
+
+    return await asyncio.gather(*map(steps, range(4)))
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"),
+    [
+        (waits_for_an_executor, ([2, 3], 4, "4")),
+        (waits_for_the_end_of_an_executor, True),
+        (awaits_futures, [2, 3, 4, 5]),
+    ],
+)
+def test_waiting_inside_of_a_task_frees_its_slot(narrow: Client, function: Any, outcome: Any) -> None:
+    assert narrow.submit(function).result(timeout=20) == outcome
+    assert narrow.submit(function, pure=False).result(timeout=20) == outcome  # and the slot is there again
+
+
 # -- functions ---------------------------------------------------------------------------------------------------------
 
 
