@@ -697,3 +697,35 @@ def test_functions_that_are_not_used_any_more_are_dropped(cluster: LocalCluster,
         client.submit(lambda state=state: state, pure=False).result()
     client.submit(inc, 1).result()
     until(lambda: len(scheduler.functions) < before + 50)
+
+
+def test_what_ran_is_reported_in_a_loop(cluster: LocalCluster, tmp_path: Path) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            path = tmp_path / "report.html"
+            async with performance_report(path), get_task_stream(client) as stream:
+                assert await client.submit(inc, 1, pure=False) == 2
+            assert taskloom.delayed(inc)(1).compute() == 2  # waits, as everywhere
+            return path.exists(), [row["name"] for row in stream.data], await client.profile(key="inc")
+
+    written, names, profile = asyncio.run(run())
+    assert written
+    assert names[-1:] == ["inc"]
+    assert list(profile) == ["inc"]
+
+
+def test_batches_complete_in_a_loop(cluster: LocalCluster) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            batches = as_completed(client.map(inc, range(3)), with_results=True).batches()
+            return sorted([value async for batch in batches for _, value in batch])
+
+    assert asyncio.run(run()) == [1, 2, 3]
+
+
+def test_a_graph_is_computed_in_a_loop(cluster: LocalCluster) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            return await client.get({"x": (inc, 1), "y": (inc, "x")}, ["x", "y"])
+
+    assert asyncio.run(run()) == [2, 3]
