@@ -78,6 +78,51 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+# -- waiting inside of tasks: with a slot for one task, what does not free it waits for ever ---------------------------
+
+
+@pytest.fixture(params=[True, False], ids=["processes", "threads"])
+def narrow(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of a cluster that runs one task at a time."""
+    with Client(n_workers=1, threads_per_worker=1, processes=request.param) as client:
+        yield client
+
+
+def waits_for_an_executor() -> Any:
+    with get_client().get_executor() as executor:
+        mapped = list(executor.map(inc, [1, 2]))
+        future = executor.submit(inc, 3)
+        failed = executor.submit(fail, 4)
+        return mapped, future.result(), str(failed.exception())
+
+
+def waits_for_the_end_of_an_executor() -> Any:
+    with get_client().get_executor() as executor:
+        future = executor.submit(inc, 3)
+    return future.done()
+
+
+async def awaits_futures() -> Any:
+    async def steps(x: int) -> Any:
+        client = get_client()
+        return await client.submit(inc, await client.submit(inc, x))
+
+    return await asyncio.gather(*map(steps, range(4)))
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"),
+    [
+        (waits_for_an_executor, ([2, 3], 4, "4")),
+        (waits_for_the_end_of_an_executor, True),
+        (awaits_futures, [2, 3, 4, 5]),
+    ],
+)
+def test_waiting_inside_of_a_task_frees_its_slot(narrow: Client, function: Any, outcome: Any) -> None:
+    assert narrow.submit(function).result(timeout=20) == outcome
+    assert narrow.submit(function, pure=False).result(timeout=20) == outcome  # and the slot is there again
+
+
 # -- functions ---------------------------------------------------------------------------------------------------------
 
 
@@ -696,3 +741,35 @@ def test_functions_that_are_not_used_any_more_are_dropped(cluster: LocalCluster,
         client.submit(lambda state=state: state, pure=False).result()
     client.submit(inc, 1).result()
     until(lambda: len(scheduler.functions) < before + 50)
+
+
+def test_what_ran_is_reported_in_a_loop(cluster: LocalCluster, tmp_path: Path) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            path = tmp_path / "report.html"
+            async with performance_report(path), get_task_stream(client) as stream:
+                assert await client.submit(inc, 1, pure=False) == 2
+            assert taskloom.delayed(inc)(1).compute() == 2  # waits, as everywhere
+            return path.exists(), [row["name"] for row in stream.data], await client.profile(key="inc")
+
+    written, names, profile = asyncio.run(run())
+    assert written
+    assert names[-1:] == ["inc"]
+    assert list(profile) == ["inc"]
+
+
+def test_batches_complete_in_a_loop(cluster: LocalCluster) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            batches = as_completed(client.map(inc, range(3)), with_results=True).batches()
+            return sorted([value async for batch in batches for _, value in batch])
+
+    assert asyncio.run(run()) == [1, 2, 3]
+
+
+def test_a_graph_is_computed_in_a_loop(cluster: LocalCluster) -> None:
+    async def run() -> Any:
+        async with Client(cluster, asynchronous=True) as client:
+            return await client.get({"x": (inc, 1), "y": (inc, "x")}, ["x", "y"])
+
+    assert asyncio.run(run()) == [2, 3]

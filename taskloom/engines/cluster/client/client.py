@@ -104,7 +104,8 @@ class Client(ClusterViews, Submitting):
         current.opened(self)
         give_up_in_forks(self)
         if self.is_default:
-            self._setting = config.Assignment({"scheduler": self}, source="an open client")
+            scheduler = self._get_now if self.asynchronous else self
+            self._setting = config.Assignment({"scheduler": scheduler}, source="an open client")
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -168,7 +169,13 @@ class Client(ClusterViews, Submitting):
         __tracebackhide__ = True
         if not sync:
             return self.hold(dsk, keys, **options)
-        return DistributedEngine().get(dsk, keys, callbacks=callbacks, client=self, **options)
+        get = partial(self._get_now, dsk, keys, callbacks=callbacks, **options)
+        return asyncio.to_thread(get) if self.asynchronous else get()
+
+    def _get_now(self, dsk: Graph, keys: Any, **options: Any) -> Any:
+        """Compute keys of a graph, and wait, also in an asynchronous client."""
+        __tracebackhide__ = True
+        return DistributedEngine().get(dsk, keys, client=self, **options)
 
     @property
     def is_lost(self) -> bool:

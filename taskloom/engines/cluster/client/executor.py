@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.future import Future
-from taskloom.engines.cluster.client.reply import block
+from taskloom.engines.cluster.client.reply import block, waiting
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
@@ -84,7 +85,8 @@ class ClientExecutor(concurrent.futures.Executor):
             for future in outstanding:
                 future.cancel()
         if wait:
-            concurrent.futures.wait(outstanding)
+            with waiting():
+                concurrent.futures.wait(outstanding)
 
     def __repr__(self) -> str:
         return f"<ClientExecutor of {self._client!r}>"
@@ -96,6 +98,16 @@ class _Future(concurrent.futures.Future[Any]):
     def __init__(self, inner: Future) -> None:
         super().__init__()
         self._inner = inner
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result. Inside of a task the slot of the task is free meanwhile."""
+        with nullcontext() if self.done() else waiting():
+            return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the outcome. Inside of a task the slot of the task is free meanwhile."""
+        with nullcontext() if self.done() else waiting():
+            return super().exception(timeout)
 
     def cancel(self) -> bool:
         """Cancel the call, also if it runs already; False if it has an outcome."""

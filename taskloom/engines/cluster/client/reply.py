@@ -125,6 +125,8 @@ def cancelled_together(cancel: Callable[[], None]) -> Iterator[None]:
 async def in_loop(steps: Coroutine[Reply, None, Any], timeout: float | None = None) -> Any:
     """Run a coroutine that awaits replies in the event loop that is running.
 
+    Inside of a task the slot of the task is free meanwhile, also for what else the loop does.
+
     Raises
     ------
     TimeoutError
@@ -138,7 +140,8 @@ async def in_loop(steps: Coroutine[Reply, None, Any], timeout: float | None = No
                 reply = steps.send(None)
                 there: asyncio.Future[None] = loop.create_future()
                 reply.then(partial(_set_in, loop, there))
-                await there
+                with waiting():
+                    await there
         except StopIteration as stop:
             return stop.value
         finally:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from taskloom.bus.event_bus import runs
@@ -45,6 +45,7 @@ class ClusterViews:
     """Pictures of what ran on clusters through this process."""
 
     cluster: LocalCluster | None
+    asynchronous: bool
     _served: Served
 
     @property
@@ -70,16 +71,9 @@ class ClusterViews:
         plot : True gives a pair of those and a Bokeh figure; ``"save"`` also writes it to a file.
         filename : which.
         """
-        ran = _runs_between(start, stop)
-        rows = sorted([row for run in ran for row in _rows(run)], key=lambda row: row["startstops"][0]["stop"])
-        rows = [row for row in rows if _is_between(row["startstops"][0]["stop"], start, stop)]
-        rows = rows if count is None else rows[len(rows) - min(count, len(rows)) :]
-        if not plot:
-            return rows
-        run = merged_run(ran)
-        if plot == "save":
-            presenters["report"](run, filename)
-        return rows, higher["task_stream"](run)
+        if self.asynchronous:
+            return asyncio.to_thread(task_stream, start, stop, count, plot, filename)
+        return task_stream(start, stop, count, plot, filename)
 
     def profile(
         self,
@@ -98,17 +92,44 @@ class ClusterViews:
         plot : True gives a pair of that and a Bokeh figure.
         filename : a file to which the report of all of that is written.
         """
-        ran = _runs_between(start, stop)
-        seconds: dict[str, float] = {}
-        for run in ran:
-            for row in _rows(run):
-                (stamp,) = row["startstops"]
-                if _is_between(stamp["stop"], start, stop) and key in (None, row["name"]):
-                    seconds[row["name"]] = seconds.get(row["name"], 0.0) + stamp["stop"] - stamp["start"]
-        seconds = dict(sorted(seconds.items(), key=lambda item: -item[1]))
-        if filename is not None:
-            presenters["report"](merged_run(ran), filename)
-        return (seconds, higher["profile"](merged_run(ran))) if plot or filename is not None else seconds
+        if self.asynchronous:
+            return asyncio.to_thread(profile, key, start, stop, plot, filename)
+        return profile(key, start, stop, plot, filename)
+
+
+def task_stream(
+    start: float | None = None,
+    stop: float | None = None,
+    count: int | None = None,
+    plot: bool | str = False,
+    filename: str = "task-stream.html",
+) -> Any:
+    """The tasks that have run, see `Client.get_task_stream`."""
+    ran = _runs_between(start, stop)
+    rows = sorted([row for run in ran for row in _rows(run)], key=lambda row: row["startstops"][0]["stop"])
+    rows = [row for row in rows if _is_between(row["startstops"][0]["stop"], start, stop)]
+    rows = rows if count is None else rows[len(rows) - min(count, len(rows)) :]
+    if not plot:
+        return rows
+    run = merged_run(ran)
+    if plot == "save":
+        presenters["report"](run, filename)
+    return rows, higher["task_stream"](run)
+
+
+def profile(key: str | None, start: float | None, stop: float | None, plot: bool | str, filename: str | None) -> Any:
+    """How much time each function took, see `Client.profile`."""
+    ran = _runs_between(start, stop)
+    seconds: dict[str, float] = {}
+    for run in ran:
+        for row in _rows(run):
+            (stamp,) = row["startstops"]
+            if _is_between(stamp["stop"], start, stop) and key in (None, row["name"]):
+                seconds[row["name"]] = seconds.get(row["name"], 0.0) + stamp["stop"] - stamp["start"]
+    seconds = dict(sorted(seconds.items(), key=lambda item: -item[1]))
+    if filename is not None:
+        presenters["report"](merged_run(ran), filename)
+    return (seconds, higher["profile"](merged_run(ran))) if plot or filename is not None else seconds
 
 
 def _runs_between(start: float | None, stop: float | None) -> list[Run]:
@@ -166,18 +187,17 @@ class get_task_stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        stream = self.client.get_task_stream(self._start, plot=self._plot, filename=self._filename)
+        stream = task_stream(self._start, plot=self._plot, filename=self._filename)
         self.data, self.figure = stream if self._plot else (stream, None)
 
     async def __aenter__(self) -> get_task_stream:
         return self.__enter__()
 
     async def __aexit__(self, *_: object) -> None:
-        self.__exit__()
+        await asyncio.to_thread(self.__exit__)
 
 
-@contextmanager
-def performance_report(filename: str | os.PathLike[str] = "taskloom-report.html") -> Iterator[None]:
+class performance_report:
     """A block of which all that ran on clusters is written to an HTML file, with all views, which needs no network.
 
     Raises
@@ -185,6 +205,20 @@ def performance_report(filename: str | os.PathLike[str] = "taskloom-report.html"
     ImportError
         Bokeh is not installed.
     """
-    start = time.time()
-    yield
-    presenters["report"](merged_run(_runs_between(start, None)), filename)
+
+    def __init__(self, filename: str | os.PathLike[str] = "taskloom-report.html") -> None:
+        self._filename = filename
+        self._start = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.time()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            presenters["report"](merged_run(_runs_between(self._start, None)), self._filename)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await asyncio.to_thread(self.__exit__, kind)

@@ -14,7 +14,7 @@ from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.options import seconds_of
-from taskloom.engines.cluster.client.reply import LOOK_UP, Reply, waiting
+from taskloom.engines.cluster.client.reply import LOOK_UP, Reply, in_loop, waiting
 from taskloom.engines.cluster.client.state import State
 
 ALL_COMPLETED = "ALL_COMPLETED"
@@ -213,37 +213,61 @@ class as_completed:
             except Empty:
                 return [self._given(future) for future in batch]
 
-    def batches(self) -> Iterator[list[Any]]:
-        """Lists of all that are there, as they come."""
-        while True:
-            try:
-                yield self.next_batch()
-            except StopIteration:
-                return
+    def batches(self) -> Batches:
+        """Lists of all that are there, as they come: an iterator, and an asynchronous one."""
+        return Batches(self)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
-        from taskloom.engines.cluster.client.reply import in_loop
+        return await self._given_in_loop(await self._come_next())
 
+    async def _come_next(self) -> Future:
+        """The next future, in an event loop."""
         while True:
             waker = Reply()
             self._wakers.append(waker)
             try:
-                future = self._take(block=False)
-                break
+                return self._take(block=False)
             except Empty:
                 if not self._left:
                     raise StopAsyncIteration from None
             left = None if self._deadline is None else max(0.0, self._deadline - monotonic())
             await in_loop(_awaited(waker), left)
+
+    async def _given_in_loop(self, future: Future) -> Any:
         if not self.with_results:
             return future
         return future, await in_loop(future._result() if self.raise_errors else _outcome(future))
 
     def __repr__(self) -> str:
         return f"<as_completed: {self.count()} futures, {self._ready.qsize()} of them there>"
+
+
+class Batches:
+    """Lists of all futures that are there, as they come."""
+
+    def __init__(self, completed: as_completed) -> None:
+        self._completed = completed
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return self
+
+    def __next__(self) -> list[Any]:
+        return self._completed.next_batch()
+
+    def __aiter__(self) -> AsyncIterator[list[Any]]:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        completed = self._completed
+        batch = [await completed._come_next()]
+        while True:
+            try:
+                batch.append(completed._take(block=False))
+            except Empty:
+                return [await completed._given_in_loop(future) for future in batch]
 
 
 class _Once:

@@ -24,10 +24,20 @@ class WorkerInfo(NamedTuple):
     secret: bytes | None = None
 
 
+class _Wait:
+    """A task that waits for others, at one point or, in an event loop, at several."""
+
+    __slots__ = ("points", "task")
+
+    def __init__(self, task: int) -> None:
+        self.task = task
+        self.points = 0
+
+
 class _Place(threading.local):
     worker: Worker | None = None
     thread: int = 0
-    waits: bool = False  # a task of this thread, for others
+    wait: _Wait | None = None
 
 
 place = _Place()  # set by each thread that runs tasks
@@ -54,25 +64,36 @@ def waiting() -> Iterator[None]:
     ...     pass
     """
     worker, thread = place.worker, place.thread
-    if worker is None or place.waits or worker.running[thread] == NO_TASK:
+    if worker is None or worker.running[thread] == NO_TASK:
         yield
         return
     running = worker.running
     id = running[thread]
-    if not worker.has_thread():
+    wait = place.wait
+    if wait is not None and wait.task == id:
+        wait.points += 1
+    elif worker.has_thread():
+        wait = _Wait(id)
+    else:
         raise RecursionError(
             f"{MOST_THREADS} tasks of worker {worker.info.name!r} wait for tasks that they have submitted."
         )
     try:
-        running[thread] = NO_TASK  # who cancels the task does not strike before it is noted again
-        place.waits = True
-        worker.block()
-        running[thread] = id
-        worker.heed(id)
+        if not wait.points:
+            running[thread] = NO_TASK  # who cancels the task does not strike before it is noted again
+            wait.points = 1
+            place.wait = wait
+            worker.block()
+            running[thread] = id
+            worker.heed(id)
         yield
     finally:
-        running[thread] = NO_TASK
-        place.waits = False
-        worker.unblock()
-        running[thread] = id
-        worker.heed(id)
+        wait.points -= 1
+        if not wait.points and running[thread] not in (id, NO_TASK):
+            worker.unblock()  # a coroutine that its task has left behind
+        elif not wait.points:
+            running[thread] = NO_TASK
+            place.wait = None
+            worker.unblock()
+            running[thread] = id
+            worker.heed(id)
