@@ -120,7 +120,13 @@ class Events(RuleBasedStateMachine):
             place: self.cluster.scheduler.names.get(key) if named else None for place, (key, _, _) in enumerate(tasks)
         }
         ids = self.cluster.submit(
-            client, tasks, futures, options, named, bring and not named, ["constant"] if constant else ()
+            client,
+            tasks,
+            futures,
+            options,
+            named,
+            bring=bring and not named,
+            constants=["constant"] if constant else (),
         )
         for place, (id, (_, function, args)) in enumerate(zip(ids, tasks, strict=True)):
             other = met[place]
