@@ -38,7 +38,10 @@ _ids = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The task that ended a run, with the inputs it had, kept for replay until the next run."""
+    """The task that ended a run, with the inputs it had, kept for replay until the next run.
+
+    Where they are elsewhere, `recall` brings the function and the inputs.
+    """
 
     key: Key
     exception: BaseException | str
@@ -46,6 +49,7 @@ class Failure:
     attempt: int = 1
     function: Callable[..., Any] | None = None
     inputs: tuple[Any, ...] = ()
+    recall: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]] | None = None
 
     def replay(self) -> Any:
         """Run the task once more, in this thread, with the inputs it had.
@@ -55,6 +59,9 @@ class Failure:
         ValueError
             The inputs are not kept any more: another run has ended since, or the record was read from a file.
         """
+        if self.recall is not None:
+            function, inputs = self.recall()
+            return function(*inputs)
         if self.function is None:
             raise ValueError(
                 f"The inputs of {self.key!r} are not at hand: they are kept only in the process that ran the task, and "

@@ -20,6 +20,7 @@ import pytest
 
 import taskloom
 from taskloom import config
+from taskloom.bus import begin_burst
 from taskloom.distributed import (
     Client,
     Future,
@@ -63,6 +64,12 @@ def inc(x: Any) -> Any:
 
 def fail(x: Any) -> Any:
     raise ValueError(x)
+
+
+def divide(x: Any, by: list[int]) -> Any:
+    if not by[0]:
+        raise ZeroDivisionError(f"{x} in {threading.get_ident()}")
+    return x / by[0]
 
 
 def wait_for(path: str, value: Any = None) -> Any:
@@ -323,6 +330,31 @@ def test_an_error_names_the_task_that_had_failed_before(client: Client) -> None:
         (note,) = caught.value.__notes__
         assert "task 'first' failed in run" in note
         assert "worker 'worker-" in note
+
+
+def test_a_failed_future_is_replayed(client: Client) -> None:
+    begin_burst()
+    future = client.submit(divide, client.submit(inc, 4), by=[0])
+    wait(future)
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    here = threading.get_ident()
+    with pytest.raises(ZeroDivisionError, match=f"5 in {here}"):
+        run.failure.replay()
+
+
+def test_a_released_future_cannot_be_replayed(client: Client) -> None:
+    begin_burst()
+    future = client.submit(fail, "released")
+    wait(future)
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    future.release()
+    client.submit(inc, 1).result()
+    with pytest.raises(ValueError, match="keep the future"):
+        run.failure.replay()
 
 
 def test_a_traceback_leads_from_the_call_to_the_function(client: Client) -> None:

@@ -83,6 +83,9 @@ class Hearing:
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         raise NotImplementedError
 
+    def recall(self, id: int) -> Callable[[], Any]:
+        raise NotImplementedError
+
     def _end(self, status: Any, why: str) -> None:
         raise NotImplementedError
 
@@ -155,7 +158,8 @@ class Hearing:
     def _on_erred(
         self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
     ) -> None:
-        where = self.records.failed(id, _told(packed), None if worker < 0 else worker, start, stop, attempt, ids)
+        place = None if worker < 0 else worker
+        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, self.recall(id))
         failure = Failed(packed, self.connection.unpack_error, where)
         for other in ids:
             state = self.states.get(other)

@@ -15,8 +15,9 @@ CLEAR_LINE = "\r\x1b[2K"
 
 
 def progress(*futures: Any, notebook: bool | None = None) -> None:
-    """Show how far futures are, and wait for them. In a notebook it returns at once: the cell that submitted them shows
-    a bar already.
+    """Show how far futures are, and wait for them. Where the output is no terminal, such as in a file, it only waits.
+
+    In a notebook it returns at once: the cell that submitted them shows a bar already.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import nan
@@ -150,16 +150,18 @@ class Records:
         stop: float = 0.0,
         attempt: int = 1,
         ids: Sequence[int] = (),
+        recall: Callable[[], Any] | None = None,
     ) -> str:
         """Task `number` has failed for good, and with it all of `ids`, which need it: a sentence on where it was.
 
-        The sentence is empty where no record has the task, as it is another client's.
+        `recall` brings its function and inputs. The sentence is empty where no record has the task, as it is another
+        client's.
         """
         where = ""
         failure = Failure("of an earlier record", error, 0, attempt).without_inputs()
         for book, (row,) in self._by_book([number]):
             book.begin_failed(row, worker, start)
-            failure = replace(failure, key=book.run.graph.keys[row], worker=book.run.worker[row])
+            failure = replace(failure, key=book.run.graph.keys[row], worker=book.run.worker[row], recall=recall)
             where = where_failed(book.run, failure)
         for book, rows in self._by_book([number, *[other for other in ids if other != number]]):
             if isinstance(book, FuturesBook):

@@ -14,6 +14,7 @@ from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
 from taskloom.engines.cluster.client.options import from_here
+from taskloom.engines.cluster.client.recall import Recall
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
@@ -273,6 +274,10 @@ class Session(Hearing):
         if not ok:
             raise self.connection.unpack_error(value)
         return value, parcels
+
+    def recall(self, id: int) -> Recall:
+        """What brings the function and the inputs of a task that has failed."""
+        return Recall(self, id)
 
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         """Call a user's function, in a thread of its own, in turn."""

@@ -78,6 +78,12 @@ class Questions:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
 
+    def _call(self, client: int, number: int, id: int) -> None:
+        """What a task is called with: its arguments, and the parcel of its function."""
+        scheduler = self._coordinator.scheduler
+        task = scheduler.tasks[id]
+        self._reply(client, number, True, (task.args, task.plain), (scheduler.functions[task.code],))
+
     # -- what workers know ----------------------------------------------------------------------------------------
 
     def _call_stack(self, client: int, number: int, ids: Sequence[int] | None) -> None:
