@@ -77,6 +77,31 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+# -- keys and options --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [object(), ["x"], ("x", None), inc])
+def test_what_cannot_be_a_key_is_refused(client: Client, key: Any) -> None:
+    with pytest.raises(TypeError, match=r"keys are str, bytes, int, float, or tuples of those"):
+        client.submit(inc, 1, key=key)
+    with pytest.raises(TypeError, match=r"keys are str"):
+        client.map(inc, [1], key=[key])
+    assert client.submit(inc, 1, key=("x", b"y", 0, 1.5, ("z",))).result() == 2
+
+
+def test_names_of_data_are_keys(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"keys are str"):
+        client.scatter({None: 1})
+
+
+def test_a_timeout_of_the_order_is_taken_and_means_nothing(client: Client) -> None:
+    value = taskloom.delayed(inc)(1)
+    assert client.submit(inc, 1, fifo_timeout="1s").result() == 2
+    assert client.gather(client.map(inc, [1], fifo_timeout="1s")) == [2]
+    assert client.compute(value, sync=True, fifo_timeout="1s") == 2
+    assert client.persist(value, fifo_timeout="1s").compute() == 2
+
+
 # -- waiting inside of tasks: with a slot for one task, what does not free it waits for ever ---------------------------
 
 
