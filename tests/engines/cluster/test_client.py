@@ -754,3 +754,44 @@ def test_a_graph_is_computed_in_a_loop(cluster: LocalCluster) -> None:
             return await client.get({"x": (inc, 1), "y": (inc, "x")}, ["x", "y"])
 
     assert asyncio.run(run()) == [2, 3]
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def test_a_timeout_says_of_what(client: Client, gate: Path) -> None:
+    future = client.submit(wait_for, str(gate), key="late")
+    for wait_for_it in (future.result, future.exception, future.traceback):
+        with pytest.raises(TimeoutError, match=r"'late' is pending after 0\.01 s"):
+            wait_for_it(timeout=0.01)
+
+
+def test_a_timeout_says_of_what_in_a_loop(cluster: LocalCluster, gate: Path) -> None:
+    async def run() -> None:
+        async with Client(cluster, asynchronous=True) as client:
+            await client.submit(wait_for, str(gate), key="late in a loop").result(timeout=0.01)
+
+    with pytest.raises(TimeoutError, match="'late in a loop' is pending"):
+        asyncio.run(run())
+
+
+def test_a_timeout_that_a_task_raises_is_its_own(client: Client) -> None:
+    def late() -> None:
+        raise TimeoutError("of the task")
+
+    with pytest.raises(TimeoutError, match="of the task"):
+        client.submit(late).result(timeout=20)
+
+
+def test_a_closed_client_says_that_it_is_closed(cluster: LocalCluster) -> None:
+    client = Client(cluster, set_as_default=False)
+    client.close()
+    for action in (lambda: client.submit(inc, 1), lambda: client.map(inc, [1]), client.scheduler_info):
+        with pytest.raises(RuntimeError, match="This client is closed"):
+            action()
+
+
+@pytest.mark.parametrize("address", ["unix:///no/such", "unix:///tmp/such"])
+def test_an_address_of_no_cluster_is_said(address: str) -> None:
+    with pytest.raises(ConnectionError, match=f"There is no cluster at {address}"):
+        Client(address)
