@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from typing import Any
 
 from taskloom import views
@@ -32,14 +33,18 @@ from taskloom.engines.cluster.client.waiting import (
 from taskloom.engines.cluster.local_cluster import LocalCluster
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
+TimeoutError = TimeoutError  # by this name programs import it from here
+
 __all__ = [
     "ALL_COMPLETED",
     "FIRST_COMPLETED",
+    "CancelledError",
     "Client",
     "ClientExecutor",
     "Future",
     "FutureCancelledError",
     "LocalCluster",
+    "TimeoutError",
     "as_completed",
     "default_client",
     "fire_and_forget",
@@ -50,6 +55,72 @@ __all__ = [
     "progress",
     "wait",
 ]
+
+_LIMIT = "resources= of submit limits how many tasks run at a time."
+_STATE = "Keep state in futures, and pass them on; the result of a task can be anything."
+_PLUGINS = "Client.run calls a function on all workers."
+_ONE_MACHINE = "A cluster is on this machine: LocalCluster makes its workers."
+_INSIDE = "get_client() gives a client inside of a task, and waiting for its futures frees the task's slot by itself."
+_BUILTIN = "Python's own does: what tasks print and warn of is shown."
+
+#: What dask.distributed has, and what to use instead.
+_ELSEWHERE = {
+    "Actor": _STATE,
+    "ActorFuture": _STATE,
+    "Adaptive": "cluster.scale(n) says how many workers there are.",
+    "BaseActorFuture": _STATE,
+    "CompatibleExecutor": "Client.get_executor() gives an executor.",
+    "CondaInstall": _PLUGINS,
+    "Environ": _PLUGINS,
+    "Event": _STATE,
+    "InstallPlugin": _PLUGINS,
+    "KilledWorker": "taskloom.WorkerDied is raised where a worker died of a task.",
+    "Lock": _LIMIT,
+    "MultiLock": _LIMIT,
+    "Nanny": "Workers that die are replaced. " + _ONE_MACHINE,
+    "NannyPlugin": _PLUGINS,
+    "PipInstall": _PLUGINS,
+    "Pub": _STATE,
+    "Queue": _STATE,
+    "Reschedule": "retries= of submit has a task tried again.",
+    "SSHCluster": _ONE_MACHINE,
+    "Scheduler": _ONE_MACHINE,
+    "SchedulerPlugin": "A taskloom.Callback hears of tasks.",
+    "Security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
+    "Semaphore": _LIMIT,
+    "SpecCluster": _ONE_MACHINE,
+    "Status": "The status of clients and clusters is a text.",
+    "Sub": _STATE,
+    "SubprocessCluster": _ONE_MACHINE,
+    "UploadDirectory": _PLUGINS,
+    "UploadFile": _PLUGINS,
+    "Variable": _STATE,
+    "Worker": _ONE_MACHINE,
+    "WorkerPlugin": _PLUGINS,
+    "config": "taskloom.config holds the settings.",
+    "connect": "Client(address) connects.",
+    "get_task_metadata": "get_task_stream() tells of the tasks that ran.",
+    "get_worker": _INSIDE,
+    "local_client": _INSIDE,
+    "print": _BUILTIN,
+    "rejoin": _INSIDE,
+    "rpc": "Client(address) connects.",
+    "secede": _INSIDE,
+    "span": "get_task_stream() tells of the tasks that ran in a block.",
+    "sync": "A client that is not asynchronous waits by itself.",
+    "warn": _BUILTIN,
+    "worker_client": _INSIDE,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:  # an ImportError: of others an import would say no more than that the name is not there
+        raise ImportError(f"taskloom.distributed has no {name}, unlike dask.distributed. {_ELSEWHERE[name]}", name=name)
+    raise AttributeError(f"module 'taskloom.distributed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def _dashboard_server() -> Any:

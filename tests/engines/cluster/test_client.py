@@ -85,6 +85,31 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+# -- keys and options --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [object(), ["x"], ("x", None), inc])
+def test_what_cannot_be_a_key_is_refused(client: Client, key: Any) -> None:
+    with pytest.raises(TypeError, match=r"keys are str, bytes, int, float, or tuples of those"):
+        client.submit(inc, 1, key=key)
+    with pytest.raises(TypeError, match=r"keys are str"):
+        client.map(inc, [1], key=[key])
+    assert client.submit(inc, 1, key=("x", b"y", 0, 1.5, ("z",))).result() == 2
+
+
+def test_names_of_data_are_keys(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"keys are str"):
+        client.scatter({None: 1})
+
+
+def test_a_timeout_of_the_order_is_taken_and_means_nothing(client: Client) -> None:
+    value = taskloom.delayed(inc)(1)
+    assert client.submit(inc, 1, fifo_timeout="1s").result() == 2
+    assert client.gather(client.map(inc, [1], fifo_timeout="1s")) == [2]
+    assert client.compute(value, sync=True, fifo_timeout="1s") == 2
+    assert client.persist(value, fifo_timeout="1s").compute() == 2
+
+
 # -- waiting inside of tasks: with a slot for one task, what does not free it waits for ever ---------------------------
 
 
@@ -805,3 +830,44 @@ def test_a_graph_is_computed_in_a_loop(cluster: LocalCluster) -> None:
             return await client.get({"x": (inc, 1), "y": (inc, "x")}, ["x", "y"])
 
     assert asyncio.run(run()) == [2, 3]
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def test_a_timeout_says_of_what(client: Client, gate: Path) -> None:
+    future = client.submit(wait_for, str(gate), key="late")
+    for wait_for_it in (future.result, future.exception, future.traceback):
+        with pytest.raises(TimeoutError, match=r"'late' is pending after 0\.01 s"):
+            wait_for_it(timeout=0.01)
+
+
+def test_a_timeout_says_of_what_in_a_loop(cluster: LocalCluster, gate: Path) -> None:
+    async def run() -> None:
+        async with Client(cluster, asynchronous=True) as client:
+            await client.submit(wait_for, str(gate), key="late in a loop").result(timeout=0.01)
+
+    with pytest.raises(TimeoutError, match="'late in a loop' is pending"):
+        asyncio.run(run())
+
+
+def test_a_timeout_that_a_task_raises_is_its_own(client: Client) -> None:
+    def late() -> None:
+        raise TimeoutError("of the task")
+
+    with pytest.raises(TimeoutError, match="of the task"):
+        client.submit(late).result(timeout=20)
+
+
+def test_a_closed_client_says_that_it_is_closed(cluster: LocalCluster) -> None:
+    client = Client(cluster, set_as_default=False)
+    client.close()
+    for action in (lambda: client.submit(inc, 1), lambda: client.map(inc, [1]), client.scheduler_info):
+        with pytest.raises(RuntimeError, match="This client is closed"):
+            action()
+
+
+@pytest.mark.parametrize("address", ["unix:///no/such", "unix:///tmp/such"])
+def test_an_address_of_no_cluster_is_said(address: str) -> None:
+    with pytest.raises(ConnectionError, match=f"There is no cluster at {address}"):
+        Client(address)

@@ -1516,6 +1516,35 @@ def test_an_executors_future_is_cancelled(client: Any, gate: Path) -> None:
     executor.shutdown()
 
 
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_only_dask_has_is_explained() -> None:
+    ours = taskloom.distributed
+    for name in {*distributed.__all__, "Pub", "Sub"} - {"dask", "widgets"}:
+        if name not in ours.__all__:
+            with pytest.raises(ImportError, match=rf"taskloom.distributed has no {name}, unlike dask.distributed\. \w"):
+                getattr(ours, name)
+    with pytest.raises(ImportError, match="WorkerDied"):
+        exec("from taskloom.distributed import KilledWorker")
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        ours.nothing_of_the_kind  # noqa: B018
+
+
+def test_the_names_that_are_offered_are_public() -> None:
+    assert sorted(dir(taskloom.distributed)) == sorted(taskloom.distributed.__all__)
+    assert not [name for name in dir(taskloom.distributed) if not hasattr(taskloom.distributed, name)]
+
+
+def test_errors_go_by_the_names_they_are_imported_by(side: Side, client: Any, gate: Path) -> None:
+    future = client.submit(wait_for, str(gate), 8)
+    with pytest.raises(side.TimeoutError):
+        future.result(timeout=0.01)
+    future.cancel()
+    with pytest.raises(side.CancelledError):
+        future.result()
+
+
 # -- coroutine functions -----------------------------------------------------------------------------------------------
 
 

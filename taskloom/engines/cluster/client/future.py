@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +107,8 @@ class Future:
             What the task raised, as itself.
         """
         __tracebackhide__ = True
-        seconds = None if timeout is None else seconds_of(timeout)
         if self._client.asynchronous:
-            return self._client._do(self._result(), seconds)
+            return self._do(self._result(), timeout)
         state = self._state
         if state.status == "pending":
             reply = Reply()
@@ -119,7 +118,33 @@ class Future:
                     reply.wait()
         if state.value is not ELSEWHERE and state.status == "finished":
             return state.value
-        return block(self._result(), seconds)
+        return self._do(self._result(), timeout)
+
+    def _do(self, steps: Coroutine[Reply, None, Any], timeout: Any) -> Any:
+        """The result of a coroutine; in an asynchronous client, something to await that gives it."""
+        __tracebackhide__ = True
+        seconds = seconds_of(timeout)
+        if self._client.asynchronous:
+            return self._in_loop(steps, seconds)
+        try:
+            return block(steps, seconds)
+        except TimeoutError:
+            self._check_late(seconds)
+            raise
+
+    async def _in_loop(self, steps: Coroutine[Reply, None, Any], seconds: float | None) -> Any:
+        __tracebackhide__ = True
+        try:
+            return await in_loop(steps, seconds)
+        except TimeoutError:
+            self._check_late(seconds)
+            raise
+
+    def _check_late(self, seconds: float | None) -> None:
+        """Say so if it is the future that is late, and not the task that has raised this error."""
+        __tracebackhide__ = True
+        if seconds is not None and self.status != "error":
+            raise TimeoutError(f"{short_key(self.key)} is {self.status} after {seconds:g} s. It goes on.") from None
 
     def _cancel(self) -> None:
         self._client._session.send("cancel", [self._state.id], False)
@@ -131,7 +156,7 @@ class Future:
 
     def exception(self, timeout: Any = None) -> Any:
         """Wait for the outcome: what the task raised, or None where it has a result."""
-        return self._client._do(self._error(), seconds_of(timeout))
+        return self._do(self._error(), timeout)
 
     async def _error(self) -> BaseException | None:
         await self._client._settled([self._state])
@@ -139,7 +164,7 @@ class Future:
 
     def traceback(self, timeout: Any = None) -> Any:
         """Wait for the outcome: the traceback of what the task raised, or None where it has a result."""
-        return self._client._do(self._trace(), seconds_of(timeout))
+        return self._do(self._trace(), timeout)
 
     async def _trace(self) -> TracebackType | None:
         error = await self._error()

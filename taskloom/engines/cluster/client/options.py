@@ -9,6 +9,7 @@ from typing import Any
 
 from taskloom.engines.cluster.scheduler.tasks import Options
 from taskloom.engines.cluster.worker.place import current_task
+from taskloom.engines.processes_errors import describe
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
 
@@ -20,12 +21,14 @@ def options_of(
     allow_other_workers: bool = False,
     resources: Any = None,
     deaths: Any = None,
+    fifo_timeout: Any = None,
 ) -> Options | None:
     """The options of some tasks; None where all are the defaults.
 
     Parameters
     ----------
     workers : a worker's name or number, or several.
+    fifo_timeout : has no meaning here, and is ignored.
 
     Raises
     ------
@@ -51,6 +54,18 @@ def options_of(
         allow_other_workers=bool(allow_other_workers),
         resources=_resources(resources),
     )
+
+
+def check_key(key: Any) -> None:
+    """Refuse a name of a task that is none: it goes to other processes, where it must be the same.
+
+    >>> check_key(("x", 0))
+    """
+    if isinstance(key, tuple):
+        for part in key:
+            check_key(part)
+    elif not isinstance(key, str | bytes | int | float):
+        raise TypeError(f"{describe(key)} cannot be a key: keys are str, bytes, int, float, or tuples of those.")
 
 
 def from_here(options: Options | None) -> Options | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import settled
+from taskloom.engines.cluster.client.options import check_key
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.processes_errors import argument_stays
 from taskloom.graph import Key
@@ -22,6 +23,8 @@ async def scatter(client: Submitting, data: Any, workers: Any, broadcast: bool, 
     names: list[Key] | None = None
     if isinstance(data, Mapping):
         names, values = list(data), list(data.values())
+        for name in names:
+            check_key(name)
     elif isinstance(data, (list | tuple | set | frozenset, Iterator | range)):
         values = list(data)
     else:

@@ -23,6 +23,8 @@ from taskloom.engines.cluster.scheduler.tasks import SHIFT, Options, Slice
 from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
+CLOSED = "its client was closed"
+
 
 class Session(Hearing):
     """What connects a client with its cluster. Any thread may call its methods.
@@ -293,9 +295,9 @@ class Session(Hearing):
 
     def _check(self) -> None:
         if self.gone:
-            raise RuntimeError(f"The client cannot reach its cluster: {self.gone}.")
+            raise _out_of_reach(self.gone)
 
-    def close(self, why: str = "its client was closed") -> None:
+    def close(self, why: str = CLOSED) -> None:
         """Leave the cluster. Futures that are not done are cancelled."""
         with self._lock:
             if self.gone:
@@ -319,7 +321,7 @@ class Session(Hearing):
             if state.status != "finished" or state.value is ELSEWHERE:
                 state.note = why
                 state.settle(status)
-        error = RuntimeError(f"The client cannot reach its cluster: {why}.")
+        error = _out_of_reach(why)
         packed = self.connection.pack_error(error)
         for reply in list(self._questions.values()):
             reply.resolve((False, packed, ()))
@@ -333,3 +335,9 @@ class Session(Hearing):
         self._sweeper.close()
         if self._callbacks is not None:
             self._callbacks.close()
+
+
+def _out_of_reach(why: str) -> RuntimeError:
+    if why == CLOSED:
+        return RuntimeError("This client is closed. Open another one: client = Client().")
+    return RuntimeError(f"The client cannot reach its cluster: {why}.")

@@ -12,7 +12,7 @@ from taskloom.engines.cluster.client.call_key import call_token
 from taskloom.engines.cluster.client.compile import Draft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.info import ClusterInfo
-from taskloom.engines.cluster.client.options import options_of
+from taskloom.engines.cluster.client.options import check_key, options_of
 from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.processes_errors import describe
@@ -43,6 +43,7 @@ class Submitting(ClusterInfo):
         priority: int = 0,
         allow_other_workers: bool = False,
         pure: bool = True,
+        fifo_timeout: Any = None,
         **kwargs: Any,
     ) -> Future:
         """Call a function on a worker.
@@ -58,9 +59,13 @@ class Submitting(ClusterInfo):
         resources : what it needs of what workers have, such as ``{"GPU": 1}``.
         retries : how often it is tried again if it raises.
         priority : larger ones go first.
+        fifo_timeout : taken for the sake of programs for dask.distributed, and ignored: what is submitted first goes
+            first, however much later the next comes.
 
         Raises
         ------
+        TypeError
+            The key is none.
         SerializationError
             The function or an argument cannot be pickled.
         """
@@ -72,8 +77,10 @@ class Submitting(ClusterInfo):
         if workers is not None or resources is not None or retries or priority or allow_other_workers:
             options = options_of(priority, retries, workers, allow_other_workers, resources)
         session = self._session
-        function = session.function(func if key is None else key, func)
         chosen = key is not None
+        if chosen:
+            check_key(key)
+        function = session.function(key if chosen else func, func)
         if key is None:
             token = call_token(function, args, kwargs) if pure else self._new_token()
             key = f"{function.name}-{token}"
@@ -99,6 +106,7 @@ class Submitting(ClusterInfo):
         priority: int = 0,
         allow_other_workers: bool = False,
         pure: bool = True,
+        fifo_timeout: Any = None,
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[Future]:
@@ -110,7 +118,7 @@ class Submitting(ClusterInfo):
         key : names of the tasks, or what all their names begin with.
         batch_size : how many calls are submitted at a time; by default all, and 1,000 of iterators.
         kwargs : arguments that all calls have.
-        workers, retries, resources, priority, allow_other_workers, pure : as for `submit`.
+        workers, retries, resources, priority, allow_other_workers, pure, fifo_timeout : as for `submit`.
         """
         if kwargs:
             _refuse_actors(kwargs)
@@ -204,6 +212,8 @@ def _refuse_actors(kwargs: Mapping[str, Any]) -> None:
 
 def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:
     keys = list(keys)
+    for key in keys:
+        check_key(key)
     sized: Any = [iterable for iterable in iterables if hasattr(iterable, "__len__")]
     lengths = [len(iterable) for iterable in sized]
     if lengths and min(lengths) != len(keys):

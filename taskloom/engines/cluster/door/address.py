@@ -121,7 +121,10 @@ def secret_of(socket: str) -> bytes:
     if not os.path.lexists(directory):
         raise ConnectError(f"There is no cluster at {_SCHEME}{socket}: it has been closed, or another user owns it.")
     if flaw := _flaw(directory):
-        raise ConnectError(f"{directory} is not the directory of a cluster of this user: it {flaw}.")
+        raise ConnectError(
+            f"There is no cluster at {_SCHEME}{socket}: {directory} is not the directory of a cluster of this user, as "
+            f"it {flaw}."
+        )
     try:
         secret = _read(os.path.join(directory, _SECRET))
     except OSError as error:
