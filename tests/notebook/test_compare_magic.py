@@ -11,6 +11,7 @@ import pytest
 import taskloom
 from taskloom import config
 from taskloom.engines import ENGINES
+from taskloom.engines.cluster.shared import open_client
 from taskloom.engines.worker.pool import pool
 from taskloom.views.comparison import Comparison
 
@@ -31,6 +32,8 @@ def shell(shell: InteractiveShell) -> Iterator[InteractiveShell]:
     shell.user_ns.update(taskloom=taskloom, delayed=taskloom.delayed, seen=[], sleep=time.sleep)
     yield shell
     pool.close()  # of the processes engine, whose workers stay warm
+    if any(run.engine == "distributed" for run in taskloom.runs):  # the cluster of graphs without a client stays, too
+        open_client().close()
 
 
 def compare(shell: InteractiveShell, line: str, cell: str) -> Comparison:
