@@ -123,10 +123,10 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
-def _dashboard_server() -> Any:
+def _dashboard_server(port: int) -> Any:
     from taskloom.notebook.dashboard_server import DashboardServer  # has a web server, wanted only here
 
-    return DashboardServer()
+    return DashboardServer(port)
 
 
 higher |= {

@@ -11,11 +11,16 @@ from taskloom.views.figures.served import ADDRESS, ServedDashboard
 
 
 class DashboardServer:
-    """The server of a kernel. `link` is what to open."""
+    """The server of a kernel. `link` is what to open.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    port : where to serve; 0 for any.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         script, style = (page_source("bokeh", "served", suffix=suffix) for suffix in ("js", "css"))
-        self._served = ServedDashboard(bus.last_run(), script, style, dashboard_link)
+        self._served = ServedDashboard(bus.last_run(), script, style, dashboard_link, port)
         self._subscription = bus.subscribe(self._served)
         atexit.register(self.close)
         self.link = self._served.link

@@ -62,7 +62,8 @@ class LocalCluster:
     processes : False: workers are threads of this process, and share its memory.
     memory_limit : of each worker: bytes, ``"4 GiB"``, a fraction of the memory, ``"auto"`` for an equal share of it,
         or None for no limit.
-    dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read.
+    dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
+        a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
     name : what it is called.
     resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
     asynchronous : start it by ``async with`` or ``await``.
@@ -97,7 +98,7 @@ class LocalCluster:
         self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
         self.status = "created"
         self.asynchronous = asynchronous
-        self._served = Served(dashboard_address is not False)
+        self._served = Served(dashboard_address is not False, _port_of(dashboard_address))
         self.processes = processes
         n_workers, threads = _sizes(n_workers, threads_per_worker, processes)
         self._make = partial(_coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers), self.name)
@@ -288,6 +289,25 @@ def _limit(memory_limit: Any, n_workers: int) -> float:
             "memory such as 0.5, 'auto' or None."
         ) from None
     return size * total if size <= 1 else size
+
+
+def _port_of(address: Any) -> int:
+    """The port of a dashboard on this machine, 0 for any.
+
+    >>> _port_of(":8787"), _port_of("127.0.0.1:8787"), _port_of(8787), _port_of(None)
+    (8787, 8787, 8787, 0)
+    """
+    if address is None or isinstance(address, bool):
+        return 0
+    host, _, port = str(address).strip().removeprefix("http://").rpartition(":")
+    if host not in ("", "127.0.0.1", "localhost"):
+        raise ConfigError(
+            f"dashboard_address={address!r} cannot be used: a dashboard is served to this machine only, at 127.0.0.1. "
+            'Give its port, such as ":8787".'
+        )
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f'dashboard_address={address!r} cannot be used: it takes a port, such as ":8787", or False.')
+    return int(port)
 
 
 def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any) -> Any:

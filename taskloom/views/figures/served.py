@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import socket
 import threading
+import warnings
 from collections.abc import Callable
 from hmac import compare_digest
 from http import HTTPStatus
@@ -13,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -48,17 +49,20 @@ class ServedDashboard(PaintedRun):
     link : function (port, token) -> str
         Makes the address that people open, which may lead through a proxy. A request must be for this computer or for
         the address's host; any host does where it names none, since then only the proxy knows by what name it is asked.
+    port : 0 for any. Where another program has it, that is warned of, and any will do.
 
     Attributes
     ----------
     link : the address, with the token that every request must have.
-    port : chosen by the system.
+    port : where it is.
     """
 
-    def __init__(self, run: Run | None, script: str, style: str, link: Callable[[int, str], str]) -> None:
+    def __init__(
+        self, run: Run | None, script: str, style: str, link: Callable[[int, str], str], port: int = 0
+    ) -> None:
         self._lock = threading.Lock()  # of the document: the painter changes it in one thread, pages ask in another
         self._pages: set[_Socket] = set()  # changed in the server's thread only
-        (listening,) = bind_sockets(0, ADDRESS)
+        listening = _listening(port)
         self.port: int = listening.getsockname()[1]
         token = secrets.token_urlsafe(32)
         self.link = link(self.port, token)
@@ -158,6 +162,24 @@ class ServedDashboard(PaintedRun):
         """Tell a page no more."""
         with self._lock:
             self._pages.discard(page)
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket at a port, or at any where that one is taken."""
+    try:
+        listening = socket.create_server((ADDRESS, port))
+    except OSError as error:
+        if not port:
+            raise
+        listening = socket.create_server((ADDRESS, 0))
+        warnings.warn(
+            f"The dashboard cannot be at port {port} ({error.strerror or error}): it is at port "
+            f"{listening.getsockname()[1]}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    listening.setblocking(False)
+    return listening
 
 
 class _Guarded(RequestHandler):

@@ -5,6 +5,7 @@ import concurrent.futures
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -871,3 +872,31 @@ def test_a_closed_client_says_that_it_is_closed(cluster: LocalCluster) -> None:
 def test_an_address_of_no_cluster_is_said(address: str) -> None:
     with pytest.raises(ConnectionError, match=f"There is no cluster at {address}"):
         Client(address)
+
+
+# -- the dashboard -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dashboard_is_at_the_port_that_is_asked_for() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    for address in (f":{port}", port, f"127.0.0.1:{port}"):
+        with LocalCluster(n_workers=0, processes=False, dashboard_address=address) as cluster:
+            assert f":{port}/" in str(cluster.dashboard_link)
+
+
+def test_a_port_that_is_taken_is_warned_of() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with LocalCluster(n_workers=0, processes=False, dashboard_address=port) as cluster:
+            with pytest.warns(UserWarning, match=f"cannot be at port {port}"):
+                link = cluster.dashboard_link
+            assert link is not None
+            assert f":{port}/" not in link
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8787", "example.org:8787", ":http", 70_000])
+def test_a_dashboard_is_served_to_this_machine_only(address: Any) -> None:
+    with pytest.raises(taskloom.ConfigError, match="dashboard_address="):
+        LocalCluster(n_workers=0, processes=False, dashboard_address=address)

@@ -6,6 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 #: For collections: ``is_collection(value)``, ``merged_graph(collections, optimize_graph)``, ``delayed(container)``,
-#: ``finish(function, extra)`` and ``rebuilt(collection, graph)``. For views: ``dashboard_server()``, an object with
+#: ``finish(function, extra)`` and ``rebuilt(collection, graph)``. For views: ``dashboard_server(port)``, an object with
 #: ``link`` and ``close()``, and ``task_stream(run)`` and ``profile(run)``, figures.
 higher: dict[str, Callable[..., Any]] = {}

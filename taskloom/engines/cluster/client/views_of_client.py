@@ -21,17 +21,23 @@ ENGINE = "distributed"
 
 
 class Served:
-    """The dashboard of a cluster, served to this machine from the first time that its link is asked for."""
+    """The dashboard of a cluster, served to this machine from the first time that its link is asked for.
 
-    def __init__(self, wanted: bool = True) -> None:
+    Parameters
+    ----------
+    port : where; 0 for any.
+    """
+
+    def __init__(self, wanted: bool = True, port: int = 0) -> None:
         self._wanted = wanted
+        self._port = port
         self._server: Any = None
 
     def link(self) -> str | None:
         if not self._wanted:
             return None
         if self._server is None:
-            self._server = higher["dashboard_server"]()
+            self._server = higher["dashboard_server"](self._port)
         return str(self._server.link)
 
     def close(self) -> None:
