@@ -142,7 +142,7 @@ if not child:
     try:
         given.submit(abs, -1)
     except RuntimeError as error:
-        assert "forked from" in str(error), error
+        assert "is a fork" in str(error), error
     else:
         raise SystemExit("no error")
     sys.exit()

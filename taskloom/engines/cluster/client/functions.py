@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import ref
 
 from taskloom.containers import fill
 from taskloom.engines.worker.parcel import PLAIN, dumps
@@ -31,24 +32,18 @@ class Function:
     parcel : the pickled function, until it has been sent.
     name : what views call it.
     token : its part in the keys of pure calls, once somebody has asked for it.
-    forgotten : takes the code when nothing here will use it again.
     """
 
-    __slots__ = ("_looks", "code", "forgotten", "function", "name", "parcel", "payload", "token")
+    __slots__ = ("__weakref__", "_looks", "code", "function", "name", "parcel", "payload", "token")
 
     def __init__(self, function: Any, code: int, parcel: Any, looks: Sequence[Look] | None) -> None:
         self.parcel = parcel
-        self.forgotten: list[int] | None = None
         self.function = function  # held, so that its identity is not given to another one
         self.code = code
         self.payload = getattr(parcel, "payload", None)
         self.name = function_name(function)
         self.token: bytes | None = None
         self._looks = looks
-
-    def __del__(self) -> None:
-        if getattr(self, "parcel", self) is None and self.forgotten is not None:  # else it was never sent
-            self.forgotten.append(self.code)
 
     @property
     def is_lasting(self) -> bool:
@@ -66,6 +61,14 @@ class Function:
         """Something that it refers to has changed: so have the keys of its calls, and it may change again."""
         self.token = None
         self._looks = None
+
+
+class _Trace(ref[Function]):
+    """What is left of a function that nothing here uses any more."""
+
+    __slots__ = ("code",)
+
+    code: int
 
 
 class Functions:
@@ -89,7 +92,17 @@ class Functions:
         self._by_reference = by_reference
         self._known: dict[Any, Function] = {}
         self._fleeting: dict[Any, Function] = {}  # of which nobody can tell whether they stay what they are
-        self.forgotten: list[int] = []  # codes that were sent, and will not be used again
+        self._traces: set[_Trace] = set()
+        self._gone: list[Any] = []  # a list takes them without any code of Python's, which an interrupt could end
+
+    def take_forgotten(self) -> list[int]:
+        """Codes that will not be used again, each told once."""
+        codes = []
+        while self._gone:
+            trace = self._gone.pop()
+            self._traces.discard(trace)
+            codes.append(trace.code)
+        return codes
 
     def find(self, function: Any) -> Function:
         """The code of a function; raises what pickling it raises.
@@ -127,7 +140,9 @@ class Functions:
     def _remember(self, key: Any, function: Any, named: Any, parcel: Any, looks: Sequence[Look] | None) -> Function:
         made = Function(function, self._number(), parcel, looks)
         made.name = function_name(named)
-        made.forgotten = self.forgotten
+        trace = _Trace(made, self._gone.append)
+        trace.code = made.code
+        self._traces.add(trace)
         for functions in (self._known, self._fleeting):
             functions.pop(key, None)
         lasting = looks is not None or self._by_reference

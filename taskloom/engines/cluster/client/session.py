@@ -116,8 +116,8 @@ class Session(Hearing):
                 draft.is_sent()
                 if named:  # last: nobody shares what has not been sent
                     self.names.update(zip(draft.keys, made, strict=True))
-            if self._given_up:  # while that is on its way
-                self._flush()
+                if self._given_up:  # while that is on its way
+                    self._flush()
         return made
 
     @contextmanager
@@ -234,9 +234,7 @@ class Session(Hearing):
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
         self.records.released(ids)
-        forgotten = self.functions.forgotten
-        while forgotten:
-            ids.append(forgotten.pop())
+        ids += self.functions.take_forgotten()
         if ids and not self.gone:
             self.connection.send("release", ids)
         self._released = []
