@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.worker.place import undisturbed
+
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
 
@@ -94,7 +96,7 @@ def _task_here() -> Any:
 
 def _of_worker(worker: Any) -> Client:
     """The client for code inside of a worker's tasks: one per process."""
-    with _opening:  # several tasks may want one, and modules that they would have to load by halves
+    with undisturbed(), _opening:  # several tasks may want one, and modules must not be loaded by halves
         from taskloom.engines.cluster.client.client import Client
 
         for client in reversed(_open):

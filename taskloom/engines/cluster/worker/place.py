@@ -48,7 +48,28 @@ def current_task() -> tuple[WorkerInfo, int] | None:
     worker = place.worker
     if worker is None or worker.running[place.thread] == NO_TASK:
         return None
-    return worker.info, worker.running[place.thread]
+    id = worker.running[place.thread]
+    return worker.info, id if id >= 0 else ~id
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Do something whole, inside of a task: who cancels the task stops it afterwards.
+
+    >>> with undisturbed():
+    ...     pass
+    """
+    worker, thread = place.worker, place.thread
+    if worker is None or worker.running[thread] < 0:
+        yield
+        return
+    id = worker.running[thread]
+    worker.running[thread] = ~id
+    try:
+        yield
+    finally:
+        worker.running[thread] = id
+        worker.heed(id)
 
 
 @contextmanager

@@ -50,7 +50,8 @@ class Worker:
 
     Attributes
     ----------
-    running : per thread the id of the task that it is in. A thread may be stopped exactly while one is noted here.
+    running : per thread the id of the task that it is in. A thread may be stopped exactly while one is noted here; ~id
+        stands for a task that must not be stopped just now.
     page : what each thread does, for the coordinator to see.
     """
 
