@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -140,3 +140,18 @@ def _extract_dataclass(value: Any, find: Callable[[Any], int | None]) -> Any:
     # The found objects must not travel with the template.
     blank = _Dataclass(value, names)([None] * len(names))
     return Container(_Dataclass(blank, names), templates)
+
+
+def flat(nested: Any) -> Iterator[Any]:
+    """What is in nested lists, from left to right; of anything else, just that.
+
+    >>> list(flat(["a", ["b", ("c", 0)]])), list(flat("a"))
+    (['a', 'b', ('c', 0)], ['a'])
+    """
+    todo = [nested]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += reversed(item)
+        else:
+            yield item

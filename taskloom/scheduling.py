@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from taskloom import config
-from taskloom.containers import Slot, extract, fill
+from taskloom.containers import Slot, extract, fill, flat
 from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError, GraphError
 from taskloom.graph import Graph, cull, identity
@@ -157,7 +157,7 @@ def persist(
         return args
     get = _scheduler_for(collections, scheduler)
     dsk = merged_graph(collections, optimize_graph)
-    keys = [list(_flat(collection.__dask_keys__())) for collection in collections]
+    keys = [list(flat(collection.__dask_keys__())) for collection in collections]
     hold = getattr(
         getattr(get, "__self__", None), "hold", None
     )  # a client's: futures of results that stay where they are
@@ -188,7 +188,7 @@ def optimize(*args: Any, traverse: bool = True) -> tuple[Any, ...]:
     found = _Found(args, traverse)
     if not found.collections:
         return args
-    keys = [key for collection in found.collections for key in _flat(collection.__dask_keys__())]
+    keys = [key for collection in found.collections for key in flat(collection.__dask_keys__())]
     dsk = cull(merged_graph(found.collections, True), keys)
     return found.replaced([rebuilt(collection, dsk) for collection in found.collections])
 
@@ -249,7 +249,7 @@ def merged_graph(collections: Sequence[Any], optimize_graph: bool) -> Graph:
             [graph for walk, alike in _grouped(members, "__taskloom_graph__") for graph in _graphs(walk, alike)]
         )
         if optimize_graph and optimizer is not None:
-            dsk = optimizer(dsk, [key for member in members for key in _flat(member.__dask_keys__())])
+            dsk = optimizer(dsk, [key for member in members for key in flat(member.__dask_keys__())])
         graphs.append(dsk)
     return _merge(graphs)
 
@@ -314,17 +314,6 @@ def rebuilt(collection: Any, dsk: Graph) -> Any:
     """The same collection over another graph."""
     rebuild, state = collection.__dask_postpersist__()
     return rebuild(dsk, *state)
-
-
-def _flat(keys: Any) -> Iterable[Any]:
-    """The keys in nested lists of keys, from left to right."""
-    todo = [keys]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, list):
-            todo += reversed(item)
-        else:
-            yield item
 
 
 class _Found:

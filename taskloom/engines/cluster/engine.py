@@ -27,7 +27,7 @@ class DistributedEngine(Engine):
     name = "distributed"
     names = ("distributed", "cluster")
     summary = "A cluster on this machine: futures, data that stay in the workers, several runs at a time."
-    cost = "Takes 5 to 10 µs per task; starting it takes as long as starting its workers."
+    cost = "Takes 10 to 20 µs per task; starting it takes as long as starting its workers."
     advice = (
         ("Work that goes on while you look at it", "submit gives a future at once, and results stay where they are"),
         ("Several runs or notebooks at a time", "they share the workers fairly"),

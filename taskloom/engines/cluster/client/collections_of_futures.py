@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from taskloom.containers import flat
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
@@ -91,7 +92,7 @@ def persist(client: Client, given: Any, optimize_graph: bool, options: Options |
     found = [item for item in items if is_collection(item)]
     persisted: Iterator[Any] = iter(())
     if found:
-        names = [list(_flat(collection.__dask_keys__())) for collection in found]
+        names = [list(flat(collection.__dask_keys__())) for collection in found]
         futures = hold(client, higher["merged_graph"](found, optimize_graph), names, options)
         persisted = iter(
             [
@@ -101,14 +102,3 @@ def persist(client: Client, given: Any, optimize_graph: bool, options: Options |
         )
     answers = [next(persisted) if is_collection(item) else item for item in items]
     return answers[0] if single else type(given)(answers)
-
-
-def _flat(keys: Any) -> Iterable[Any]:
-    """The keys in nested lists of keys, from left to right."""
-    todo = [keys]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, list):
-            todo += reversed(item)
-        else:
-            yield item

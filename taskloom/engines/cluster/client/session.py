@@ -19,7 +19,7 @@ from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
-from taskloom.engines.cluster.scheduler.tasks import SHIFT, Options, Slice
+from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Options, Slice
 from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
@@ -202,7 +202,7 @@ class Session(Hearing):
             self._check()
             state = State(self._next, key)
             self._next += 1
-            slice = Slice(state.id, [key], [-1], [()], [()], wanted=[state.id], named=True)
+            slice = Slice(state.id, [key], [NOT_A_FUNCTION], [()], [()], wanted=[state.id], named=True)
             with self.given_up_if_interrupted([state]):
                 self.states[state.id] = state
                 self.connection.send("submit", slice)

@@ -42,7 +42,7 @@ Hear = Callable[[str, tuple[Any, ...], Sequence[Any]], None]
 class Coordinator:
     """Workers, and the thread that tells them what to do.
 
-    Its loop polls files: an event loop of asyncio would take three times as long to hand a message over.
+    Its loop polls files itself: nothing stands between a message and who is to take it in.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from taskloom.engines.cluster.scheduler.tasks import (
     DONE,
     ERRED,
     MASK,
+    NOT_A_FUNCTION,
     SENT,
     SHIFT,
     WAITING,
@@ -20,8 +21,6 @@ from taskloom.engines.cluster.scheduler.tasks import (
 )
 from taskloom.engines.processes_errors import describe
 from taskloom.errors import TaskloomError
-
-NOT_A_FUNCTION = -1  # the code of data
 
 
 class ClientEvents(Losses):
@@ -78,7 +77,7 @@ class ClientEvents(Losses):
                     known[id] = other
                     met.append((id, code, other))
                     continue
-            if code < 0:  # a future of what should be known
+            if code == NOT_A_FUNCTION:  # a future of what should be known
                 self.tell(number, "cancelled", [id], f"The cluster knows no task with the key {describe(key)}.")
                 continue
             task = known[id] = Task(id, key, code, args, plain, options)
@@ -206,7 +205,7 @@ class ClientEvents(Losses):
         if tasks:
             self.let_go(tasks)
 
-    def cancel(self, number: int, ids: Iterable[int], force: bool = False) -> None:
+    def cancel(self, number: int, ids: Sequence[int], force: bool = False) -> None:
         """Forget tasks and all that build on them, and stop code that runs for them; what other clients want stays,
         unless it is forced."""
         todo = [task for id in ids if (task := self.tasks.get(id)) is not None]

@@ -15,6 +15,8 @@ MASK = (1 << ID_BITS) - 1  # the bits of an id within a rank
 
 LEAST_LIMIT = 4096  # entries of a heap up to which it is not looked through
 
+NOT_A_FUNCTION = -1  # the code of data, and of a task that is only meant if its key is known
+
 ABSENT: Final = object()  # where there is no value
 
 # What becomes of a task. The result of a released one nobody needs, but it may have to be computed again for its heirs.
