@@ -37,7 +37,7 @@ class LocalConnection:
         """Have the coordinator do something, soon; in the order of the calls."""
         coordinator = self._coordinator
         if coordinator is not None:
-            coordinator.call(coordinator.on_message, self.number, kind, fields, parcels)
+            coordinator.call(coordinator.inbox.from_client, self.number, kind, fields, parcels)
         else:
             for parcel in parcels:
                 parcel.close()

@@ -18,6 +18,7 @@ from taskloom import config
 from taskloom.engines.cluster.coordinator.clients import Clients
 from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.crew import Crew
+from taskloom.engines.cluster.coordinator.inbox import Inbox
 from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
 from taskloom.engines.cluster.coordinator.stops import Stops
@@ -69,6 +70,7 @@ class Coordinator:
         self.stops = Stops(self.scheduler, self.crew)
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll)
+        self.inbox = Inbox(self)
         self._post = Post(self.scheduler, self.crew, self.stops, self.clients)
         self.closed = False
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # what other threads want done here
@@ -228,7 +230,7 @@ class Coordinator:
                 continue
             watched = self.crew.watched(file)
             if watched is None:
-                self.clients.hear(file, self.on_message)
+                self.clients.hear(file, self.inbox.from_client)
                 continue
             number, what = watched
             if what == "work":  # if there are more, the next poll shows it
@@ -256,7 +258,7 @@ class Coordinator:
             return True
         if message is None:
             return False
-        self._hear_worker(number, *message)
+        self.inbox.from_worker(number, *message)
         return True
 
     def _copy_output(self, number: int) -> None:
@@ -265,28 +267,6 @@ class Coordinator:
             process.copy_output()
         except Exception:  # whatever stands in the place of stdout
             _log.exception("What %s has printed was lost", process.name)
-
-    def _hear_worker(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
-        scheduler = self.scheduler
-        if number not in scheduler.workers:
-            for parcel in parcels:
-                parcel.close()
-        elif kind == "done":
-            self.crew.reported[number] = self.crew.reported.get(number, 0) + len(fields[0])
-            self.crew.has_done_something()
-            scheduler.done(number, *fields)
-        elif kind in ("data", "no_data", "gone"):
-            self.stops.has_come(number, fields[0])
-            getattr(scheduler, kind)(number, *fields, *parcels)
-        elif kind == "blocked":
-            scheduler.blocked(number, 1)
-        elif kind == "unblocked":
-            scheduler.blocked(number, -1)
-        elif kind == "answer":
-            answer_number, ok, value = fields
-            self.questions.answered(number, answer_number, ok, value, parcels)
-        else:
-            getattr(scheduler, kind)(number, *fields)
 
     def _bury(self, number: int, expected: bool = False) -> None:
         """A worker has ended, or is to: another one takes its place."""
@@ -345,27 +325,6 @@ class Coordinator:
     def _adopt(self, link: Link) -> None:
         """A client of another process has connected; from the listener's thread."""
         self.call(self.clients.join_remote, RemoteClient(link))
-
-    def on_message(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
-        """A client has something done."""
-        if number not in self.scheduler.clients:
-            for parcel in parcels:
-                parcel.close()
-            return
-        if kind == "submit":
-            self.crew.try_again()
-            self.scheduler.submit(number, fields[0], parcels)
-        elif kind == "scatter":
-            self.scheduler.scatter(number, fields[0], parcels, *fields[1:])
-        elif kind == "ask":
-            question, what, args = fields
-            self.questions.ask(number, question, what, args, parcels)
-        elif kind == "close":
-            self.clients.leave(number)
-        elif kind in ("release", "cancel", "retry", "gather"):
-            getattr(self.scheduler, kind)(number, *fields)
-        else:
-            raise ValueError(f"There is no message {kind!r}.")
 
     # -- what goes out --------------------------------------------------------------------------------------------
 
