@@ -268,6 +268,8 @@ class Worker:
                     arguments = None
                 if arguments is None:
                     store.unpack(code, args)
+                    if cancelled and id in cancelled:  # while something was imported
+                        raise KeyboardInterrupt
                     absent = queue.absent(task)
                     if not absent:
                         function = functions[code]
