@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
-from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
+from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
@@ -50,7 +49,7 @@ class Session(Hearing):
         self.runs = ()
         self.gone = ""
         self._numbers = itertools.count(1)
-        self._given_up: deque[State] = deque()
+        self._holds: dict[int, Hold] = {}  # of all futures, by identity
         self._released: list[int] = []
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
@@ -120,7 +119,7 @@ class Session(Hearing):
             draft.is_sent()
             if named:  # last: nobody shares what has not been sent
                 self.names.update(zip(draft.keys, made, strict=True))
-            if self._given_up:  # while that is on its way
+            if self._sweeper:  # while that is on its way
                 self._flush()
             return futures
 
@@ -128,7 +127,7 @@ class Session(Hearing):
         """Submit the slice of a plan."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
             draft.is_sent()
@@ -140,7 +139,7 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             tasks = [id - slice.first for id in slice.wanted]
             if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
@@ -171,7 +170,7 @@ class Session(Hearing):
         """Bring packed data to the workers; futures of them."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             first = self._next
             self._next += len(items)
@@ -204,28 +203,39 @@ class Session(Hearing):
 
     # -- giving up ------------------------------------------------------------------------------------------------
 
-    def give_up(self, state: State) -> None:
-        """A future is gone. Called by the garbage collector, at any point of any thread: takes no lock."""
-        self._given_up.append(state)
-        self._sweeper.wake()
+    def hold(self, future: Any, state: State) -> Hold:
+        """Count a future of a state, until it goes or is given up. Called under the lock of this session."""
+        hold = Hold(future, self._sweeper.left.put)
+        hold.state = state
+        number = id(hold)
+        self._holds[number] = hold  # no interrupt comes between this and the next line
+        state.count += 1
+        return hold
+
+    def give_up(self, hold: Hold) -> None:
+        """A future is not to count any more. Takes no lock."""
+        self._sweeper.left.put(hold)
 
     def _sweep(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more."""
-        ids = self._released  # an interrupt may have kept some from being sent
-        given_up = self._given_up
+        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
+        ids, holds, given_up = self._released, self._holds, self._sweeper.take()
         while given_up:
-            state = given_up.popleft()
-            state.count -= 1
+            hold = given_up[0]
+            number, state = id(hold), hold.state
+            if number in holds:
+                del holds[number]  # no interrupt comes between this and the next line
+                state.count -= 1
             if not state.count:
                 self.states.pop(state.id, None)
                 if self.names.get(state.key) is state:
                     del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
+            given_up.popleft()
         self.records.released(ids)
         ids += self.functions.take_forgotten()
         if ids and not self.gone:
@@ -237,7 +247,7 @@ class Session(Hearing):
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 
