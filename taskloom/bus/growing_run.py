@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from taskloom.bus.run import Failure, Run, Status
 from taskloom.bus.run_graph import RunGraph
-from taskloom.graph import Key
+from taskloom.graph import Key, Plan
 
 
 class GrowingRun(Run):
@@ -33,6 +33,7 @@ class GrowingRun(Run):
         super().__init__(RunGraph([], [], []), engine)
         self.parent = None  # futures are nobody's part: the one that submits them goes on
         self._settled = settled
+        self._recall: Callable[[int, bool], Plan] | None = None
 
     # -- for engines ----------------------------------------------------------------------------------------------
 
@@ -51,6 +52,22 @@ class GrowingRun(Run):
         graph.extend(keys, functions, dependencies)
         self.n_tasks = row + n  # last: what is counted is there
         return row
+
+    def on_recall(self, recall: Callable[[int, bool], Plan]) -> None:
+        """Set what brings functions and inputs from where they are, for `plan_for`."""
+        self._recall = recall
+
+    @property
+    def keeps_inputs(self) -> bool:
+        return self._recall is not None
+
+    def plan_for(self, task: int, fresh: bool = False) -> Plan:
+        recall = self._recall
+        return super().plan_for(task, fresh) if recall is None else recall(task, fresh)
+
+    def let_go(self) -> None:
+        super().let_go()
+        self._recall = None
 
     def _cut(self, row: int) -> None:
         """Take away what an interrupt in the middle of `extend` has left."""

@@ -51,7 +51,7 @@ def connection() -> Connection:
 
 @pytest.fixture
 def records(connection: Connection) -> Iterator[Records]:
-    records = Records("distributed", connection)
+    records = Records("distributed", connection, recall=lambda number: None)
     for number in range(2):
         records.joined(number, f"worker-{number}", 1000 + number, 2)
     yield records

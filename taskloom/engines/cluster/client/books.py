@@ -182,6 +182,10 @@ class FuturesBook(Book):
         rows = list(map(self._rows.get, ids))
         return [row for row in rows if row is not None]
 
+    def number(self, row: int) -> int:
+        """The id of a row."""
+        return next(number for number, other in list(self._rows.items()) if other == row)
+
     def takes(self, n: int) -> bool:
         """Whether `n` more futures belong into this record."""
         return not self.run.stopped and self._burst == bus.bursts and self.run.n_tasks + n <= MOST_ROWS

@@ -126,8 +126,11 @@ class Client(ClusterViews, Submitting):
         __tracebackhide__ = True
         if errors not in ("raise", "skip"):
             raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
-        with cancelled_together(partial(self._cancel_pending, futures)):
-            return self._do(self._gather(futures, errors))
+        try:
+            with cancelled_together(partial(self._cancel_pending, futures)):
+                return self._do(self._gather(futures, errors))
+        finally:
+            del futures  # a traceback holds this frame, perhaps for long
 
     def _cancel_pending(self, futures: Any) -> None:
         from taskloom.engines.cluster.client.waiting import futures_of

@@ -6,8 +6,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any
+from weakref import ref
 
 from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
@@ -50,18 +52,22 @@ class Session(Hearing):
         self.gone = ""
         self._numbers = itertools.count(1)
         self._given_up: deque[State] = deque()
+        self._keeps = False  # whether there may be states that are kept
         self._released: list[int] = []
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
         self._next: int = self.connection.number << SHIFT | 1
         self.functions = Functions(self.pack, self._number, self.connection.threads)
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         with self._lock:
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
         give_up_in_forks(self)
+
+    def _new_records(self) -> Records:
+        return Records("distributed", self.connection, partial(Recall, ref(self)))
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -98,6 +104,8 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
+            if self._keeps and self._given_up:
+                self._flush()  # first, as this may be what failed, once more
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -190,11 +198,27 @@ class Session(Hearing):
     def share(self, key: Key) -> State | None:
         """The state of a key that there is a future of, for one more."""
         with self._lock:
+            if self._keeps and self._given_up:
+                self._flush()
             state = self.names.get(key)
             if state is None or not state.is_usable:
                 return None
             state.count += 1
             return state
+
+    def keep(self, state: State) -> bool:
+        """Keep what has failed beyond its last future, if it has one, until `keep_no_more`; but not under its name."""
+        with self._lock:
+            if not state.count or state.is_kept or self.gone:
+                return False
+            state.count += 1
+            state.is_kept = self._keeps = True
+            return True
+
+    def keep_no_more(self, state: State) -> None:
+        """Called by the garbage collector, as `give_up`."""
+        state.is_kept = False
+        self.give_up(state)
 
     def adopt(self, key: Key) -> State:
         """The state of a key that another client has submitted, for a future of it here."""
@@ -223,14 +247,19 @@ class Session(Hearing):
     def _flush(self) -> None:
         """Release what nobody has a future of any more."""
         ids = self._released  # an interrupt may have kept some from being sent
+        hidden: list[int] = []
         given_up = self._given_up
         while given_up:
             state = given_up.popleft()
             state.count -= 1
-            if not state.count:
+            if state.count > state.is_kept:
+                continue
+            if self.names.get(state.key) is state:
+                del self.names[state.key]
+            if state.count:
+                hidden.append(state.id)
+            else:
                 self.states.pop(state.id, None)
-                if self.names.get(state.key) is state:
-                    del self.names[state.key]
                 if state.status not in ("cancelled", "lost"):
                     ids.append(state.id)
         self.records.released(ids)
@@ -238,6 +267,8 @@ class Session(Hearing):
         if ids and not self.gone:
             self.connection.send("release", ids)
         self._released = []
+        if hidden and not self.gone:  # last: what it needs has no futures any more by now
+            self.connection.send("hide", hidden)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -275,10 +306,6 @@ class Session(Hearing):
             raise self.connection.unpack_error(value)
         return value, parcels
 
-    def recall(self, id: int) -> Recall:
-        """What brings the function and the inputs of a task that has failed."""
-        return Recall(self, id)
-
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         """Call a user's function, in a thread of its own, in turn."""
         with self._lock:
@@ -309,7 +336,7 @@ class Session(Hearing):
     def let_go(self) -> None:
         """Have nothing to do with the cluster any more: it is reached from another process."""
         self._lock, self._fetching = Lock(), Lock()
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         if not self.gone:
             self.gone = WHY
             self._end("lost", WHY)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from taskloom.engines.cluster.scheduler.tasks import Task
+from taskloom.engines.cluster.scheduler.tasks import ERRED, RELEASED, Task
 from taskloom.errors import TaskloomError
 
 if TYPE_CHECKING:
@@ -78,11 +78,34 @@ class Questions:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
 
-    def _call(self, client: int, number: int, id: int) -> None:
-        """What a task is called with: its arguments, and the parcel of its function."""
+    def _calls(self, client: int, number: int, id: int, fresh: bool) -> None:
+        """What a task is called with, and what has to run first: what has no result now, or, for fresh inputs, all.
+
+        The answer has the task's own id, by id the number of the function's parcel and the arguments, and by id the
+        number of the parcel of constants that there are no other ways to.
+        """
         scheduler = self._coordinator.scheduler
-        task = scheduler.tasks[id]
-        self._reply(client, number, True, (task.args, task.plain), (scheduler.functions[task.code],))
+        first = scheduler.tasks[id]
+        parcels: list[Any] = []
+        functions: dict[int, int] = {}
+        calls: dict[int, tuple[int, tuple[int, ...], tuple[Any, ...]]] = {}
+        data: dict[int, int] = {}
+        todo = [first]
+        while todo:
+            task = todo.pop()
+            if task.code not in functions:
+                functions[task.code] = len(parcels)
+                parcels.append(scheduler.functions[task.code])
+            calls[task.id] = functions[task.code], task.args, task.plain
+            for dep in task.inputs:
+                if dep.id in calls or dep.id in data:
+                    continue
+                if dep.has_function and (fresh or dep.state in (RELEASED, ERRED)):
+                    todo.append(dep)
+                elif dep.parcel is not None and dep.state is RELEASED:
+                    data[dep.id] = len(parcels)
+                    parcels.append(dep.parcel)
+        self._reply(client, number, True, (first.id, calls, data), tuple(parcels))
 
     # -- what workers know ----------------------------------------------------------------------------------------
 
