@@ -188,7 +188,8 @@ class Client(ClusterViews, Submitting):
     @property
     def is_idle(self) -> bool:
         """Whether no graph runs, and there are no futures."""
-        return not self._session.runs and not self._session.states
+        session = self._session
+        return not session.runs and all(state.count == state.is_kept for state in list(session.states.values()))
 
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""

@@ -107,6 +107,10 @@ class Records:
             self._books, self._newest = (book, *self._books), book
             bus.started(run)
 
+    def runs_of(self, ids: Sequence[int]) -> list[Run]:
+        """The open records that have these."""
+        return [book.run for book, _ in self._by_book(ids)]
+
     def released(self, ids: Iterable[int]) -> None:
         """No future of these is left: those that are not done will not be, unless others need them. Never waits.
 
