@@ -33,6 +33,7 @@ class GrowingRun(Run):
         super().__init__(RunGraph([], [], []), engine)
         self.parent = None  # futures are nobody's part: the one that submits them goes on
         self._settled = settled
+        self.quiet_since: float | None = None  # clock reading since when nothing is outstanding, if nothing is
         self._recall: Callable[[int, bool], Plan] | None = None
 
     # -- for engines ----------------------------------------------------------------------------------------------
@@ -99,6 +100,12 @@ class GrowingRun(Run):
         super().end(status, duration)
         self.unfinished = self.unfinished | given_up
         self.current = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start to the end, or until now; without the time in which nothing is to be done, so far."""
+        quiet = self.quiet_since
+        return super().duration if quiet is None or self.status != "running" else quiet - self.zero
 
     def ends_by_itself(self) -> bool:
         return self.status == "running" and self._settled(self)
