@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.scheduler.tasks import ERRED, RELEASED, Task
@@ -20,6 +21,7 @@ class Questions:
         self._coordinator = coordinator
         self._pending: dict[int, _Round] = {}
         self._count = 0
+        self._started = time()
         self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
 
     def ask(self, client: int, number: int, what: str, args: tuple[Any, ...], parcels: Sequence[Any]) -> None:
@@ -65,13 +67,19 @@ class Questions:
                 "outstanding": len(worker.outstanding),
                 "executing": sum([number == worker.number for number, _, _ in running]),
                 "keys": len(worker.has),
+                "leaving": worker.leaving,
             }
             for worker in self._coordinator.scheduler.workers.values()
         ]
 
     def _info(self, client: int, number: int) -> None:
         coordinator = self._coordinator
-        info = {"name": coordinator.name, "address": coordinator.address, "workers": self.describe_workers()}
+        info = {
+            "name": coordinator.name,
+            "address": coordinator.address,
+            "started": self._started,
+            "workers": self.describe_workers(),
+        }
         self._reply(client, number, True, info)
 
     def _named(self, client: int, number: int, keys: Sequence[Any]) -> None:
