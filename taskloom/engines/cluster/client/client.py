@@ -44,7 +44,8 @@ class Client(ClusterViews, Submitting):
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
-        by ``await``.
+        by ``await``. What waits by itself, such as `taskloom.compute`, holds up the event loop of its thread: there,
+        take ``await client.compute(...)``.
     name : what it is called.
     options : of the `LocalCluster` that it makes.
 
@@ -83,6 +84,14 @@ class Client(ClusterViews, Submitting):
             )
         if not asynchronous or address is not None:
             self._start()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_session", "_served"):
+            raise RuntimeError(
+                "This asynchronous client has not been started. Start it by  async with Client(asynchronous=True) as "
+                "client  or by  client = await Client(asynchronous=True)."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _start(self) -> None:
         from taskloom.engines.cluster.local_cluster import LocalCluster, connector
