@@ -111,18 +111,21 @@ class Future:
             What the task raised, as itself.
         """
         __tracebackhide__ = True
-        if self._client.asynchronous:
+        try:
+            if self._client.asynchronous:
+                return self._do(self._result(), timeout)
+            state = self._state
+            if state.status == "pending":
+                reply = Reply()
+                state.when_done(reply.resolve)
+                if timeout is None:
+                    with cancelled_together(self._cancel), waiting():
+                        reply.wait()
+            if state.value is not ELSEWHERE and state.status == "finished":
+                return state.value
             return self._do(self._result(), timeout)
-        state = self._state
-        if state.status == "pending":
-            reply = Reply()
-            state.when_done(reply.resolve)
-            if timeout is None:
-                with cancelled_together(self._cancel), waiting():
-                    reply.wait()
-        if state.value is not ELSEWHERE and state.status == "finished":
-            return state.value
-        return self._do(self._result(), timeout)
+        finally:
+            del self  # a traceback holds this frame, perhaps for long: it is not to hold the future
 
     def _do(self, steps: Coroutine[Reply, None, Any], timeout: Any) -> Any:
         """The result of a coroutine; in an asynchronous client, something to await that gives it."""
@@ -135,6 +138,8 @@ class Future:
         except TimeoutError:
             self._check_late(seconds)
             raise
+        finally:
+            del self
 
     async def _in_loop(self, steps: Coroutine[Reply, None, Any], seconds: float | None) -> Any:
         __tracebackhide__ = True
@@ -155,8 +160,11 @@ class Future:
 
     async def _result(self) -> Any:
         __tracebackhide__ = True
-        (value,) = await self._client._bring([self._state])
-        return value
+        try:
+            (value,) = await self._client._bring([self._state])
+            return value
+        finally:
+            del self
 
     def exception(self, timeout: Any = None) -> Any:
         """Wait for the outcome: what the task raised, or None where it has a result."""
