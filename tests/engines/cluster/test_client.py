@@ -428,6 +428,38 @@ def test_futures_are_kept_by_fire_and_forget_until_they_are_done(client: Client,
     until(lambda: not client._session.states)
 
 
+def test_what_was_fired_and_forgotten_is_done_although_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "done"
+    leaving = Client(cluster, set_as_default=False)
+    waits = leaving.submit(wait_for, str(gate), pure=False)
+    stopped = leaving.submit(wait_for, str(tmp_path / "never"), pure=False)
+    fire_and_forget(leaving.submit(lambda _: path.touch(), waits, key="fired"))
+    until(lambda: stopped.key in str(client.processing()))
+    del waits
+    leaving.close()
+    until(lambda: stopped.key not in str(client.processing()))
+    gate.touch()
+    until(path.exists)
+    coordinator = cluster._coordinator
+    until(lambda: len(coordinator.scheduler.clients) == len(coordinator.clients) == 1)
+    assert not coordinator.scheduler.tasks
+    assert not coordinator.scheduler.functions
+
+
+def test_what_was_fired_and_forgotten_may_fail_after_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path
+) -> None:
+    leaving = Client(cluster, set_as_default=False)
+    fire_and_forget(leaving.submit(fail, leaving.submit(wait_for, str(gate), pure=False), key="fired"))
+    fire_and_forget(leaving.submit(inc, 1))
+    leaving.close()
+    gate.touch()
+    until(lambda: len(cluster._coordinator.scheduler.clients) == 1)
+    assert not cluster._coordinator.scheduler.tasks
+
+
 # -- errors at the door ------------------------------------------------------------------------------------------------
 
 
