@@ -37,6 +37,7 @@ from taskloom.distributed import (
     wait,
 )
 from taskloom.engines.cluster.local_cluster import nprocesses_nthreads
+from taskloom.engines.cluster.scheduler.tasks import SHIFT
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])
@@ -442,10 +443,7 @@ def test_what_was_fired_and_forgotten_is_done_although_its_client_has_left(
     until(lambda: stopped.key not in str(client.processing()))
     gate.touch()
     until(path.exists)
-    coordinator = cluster._coordinator
-    until(lambda: len(coordinator.scheduler.clients) == len(coordinator.clients) == 1)
-    assert not coordinator.scheduler.tasks
-    assert not coordinator.scheduler.functions
+    check_nothing_is_left_of(leaving, cluster)
 
 
 def test_what_was_fired_and_forgotten_may_fail_after_its_client_has_left(
@@ -455,9 +453,16 @@ def test_what_was_fired_and_forgotten_may_fail_after_its_client_has_left(
     fire_and_forget(leaving.submit(fail, leaving.submit(wait_for, str(gate), pure=False), key="fired"))
     fire_and_forget(leaving.submit(inc, 1))
     leaving.close()
+    client.scheduler_info()
+    assert leaving._session.connection.number in cluster._coordinator.scheduler.clients
     gate.touch()
-    until(lambda: len(cluster._coordinator.scheduler.clients) == 1)
-    assert not cluster._coordinator.scheduler.tasks
+    check_nothing_is_left_of(leaving, cluster)
+
+
+def check_nothing_is_left_of(client: Client, cluster: LocalCluster) -> None:
+    number, coordinator = client._session.connection.number, cluster._coordinator
+    until(lambda: number not in coordinator.scheduler.clients and number not in coordinator.clients)
+    assert not [id for id in (*coordinator.scheduler.tasks, *coordinator.scheduler.functions) if id >> SHIFT == number]
 
 
 # -- errors at the door ------------------------------------------------------------------------------------------------
