@@ -69,7 +69,7 @@ class Coordinator:
         self.questions = Questions(self)
         self.stops = Stops(self.scheduler, self.crew)
         self._poll = select.poll()
-        self.clients = Clients(self.scheduler, self._poll)
+        self.clients = Clients(self.scheduler, self._poll, self.call)
         self.inbox = Inbox(self)
         self._post = Post(self.scheduler, self.crew, self.stops, self.clients)
         self.closed = False

@@ -40,6 +40,7 @@ class Inbox:
             "ask": self._ask,
             "cancel": _plain(scheduler.cancel),
             "close": _plain(coordinator.clients.leave),
+            "fire": _plain(coordinator.clients.fire),
             "gather": _plain(scheduler.gather),
             "hide": _plain(scheduler.hide),
             "release": _plain(scheduler.release),
