@@ -51,6 +51,7 @@ class Session(Hearing):
         self._numbers = itertools.count(1)
         self._given_up: deque[State] = deque()
         self._released: list[int] = []
+        self._undone: deque[int] = deque()
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
@@ -221,7 +222,9 @@ class Session(Hearing):
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more."""
+        """Release what nobody has a future of any more, and undo questions."""
+        while self._undone and not self.gone:
+            self.connection.send("withdraw", self._undone.popleft())
         ids = self._released  # an interrupt may have kept some from being sent
         given_up = self._given_up
         while given_up:
@@ -244,7 +247,7 @@ class Session(Hearing):
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._given_up or self._undone:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 
@@ -259,7 +262,14 @@ class Session(Hearing):
 
     def ask(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
         """Ask the coordinator; its answer is a tuple (ok, value or packed error, parcels)."""
-        number = next(self._numbers)
+        return self.ask_as(self.new_question(), what, *args, parcels=parcels)
+
+    def new_question(self) -> int:
+        """A number for a question."""
+        return next(self._numbers)
+
+    def ask_as(self, number: int, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
+        """Ask under a number by which the question can be undone."""
         reply = self._questions[number] = Reply()
         try:
             self.send("ask", number, what, args, parcels=parcels)
@@ -267,6 +277,11 @@ class Session(Hearing):
             self._questions.pop(number, None)
             raise
         return reply
+
+    def undo(self, number: int) -> None:
+        """A question is as if it had not been asked, soon. Takes no lock, so that the garbage collector may call it."""
+        self._undone.append(number)
+        self._sweeper.wake()
 
     async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
         """The answer to a question, and its parcels; raises what went wrong."""

@@ -23,6 +23,7 @@ class Clients(dict[int, LocalConnection | RemoteClient]):
         self._poll = poll
         self._remote: dict[int, tuple[int, RemoteClient]] = {}
         self._numbers = itertools.count(1)
+        self.on_leave: Callable[[int], None] = lambda number: None  # called for each that has left
 
     def new_number(self) -> int:
         """A number that nobody has had."""
@@ -63,6 +64,7 @@ class Clients(dict[int, LocalConnection | RemoteClient]):
         client = self.pop(number, None)
         if client is not None:
             self._scheduler.client_left(number)
+            self.on_leave(number)
             self._part_with(client)
 
     def _part_with(self, client: LocalConnection | RemoteClient) -> None:
