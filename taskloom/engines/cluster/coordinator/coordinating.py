@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +22,6 @@ Content = tuple[Any] | int
 
 #: The number under which results are wanted that no client has a future of, but something that clients share has.
 NOBODY = 0
-
-_log = logging.getLogger("taskloom")
 
 
 class Coordinating:
@@ -93,9 +90,8 @@ class Coordinating:
         """A client has gone: others get what it had leases of."""
         inside = self._inside.pop(client, "")
         for lease in self._coordination.client_left(client):
-            holder = f"a task on worker {inside!r}" if inside else "a client"
-            text = f"{holder} has ended that held {lease}: it is given to those who wait for it.".capitalize()
-            _log.warning(text)
+            holder = f"Worker {inside!r}" if inside else "A client"
+            text = f"{holder} has ended and held {lease}, which goes to the next one that waits for it."
             for other in self._clients:
                 if not self._worker_of(other):
                     self._scheduler.tell(other, "said", text, None)
