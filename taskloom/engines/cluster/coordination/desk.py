@@ -125,6 +125,7 @@ class Desk:
             self.withdraw(asker)
         for asker in reversed([asker for asker in self._given if asker[0] == client]):
             self.withdraw(asker)
+        self.answers = [answer for answer in self.answers if answer.asker[0] != client]
 
     def keep(self, item: Item) -> None:
         """An item is in one place more."""
