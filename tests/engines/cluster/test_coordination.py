@@ -501,7 +501,8 @@ Variable("v").set(future)
 until(lambda: written("held"))
 client.restart()
 assert Lock("x").acquire(timeout=10)
-assert Variable("v").get().status == "cancelled"
+found = Variable("v").get()
+until(lambda: found.status == "cancelled")
 """,
     ),
     "names-of-any-kind": (
