@@ -308,6 +308,7 @@ def run(name):
         sum(range(1000))
     return name
 other = Client(client.cluster, set_as_default=False)
+client.run(lambda: None)  # what workers load for such functions is there
 mine, theirs = client.submit(run, "a", key="k"), other.submit(run, "a", key="k")
 until(lambda: written("a"))
 mine.cancel()
