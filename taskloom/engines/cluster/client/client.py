@@ -15,6 +15,7 @@ from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.client import collections_of_futures, current
 from taskloom.engines.cluster.client.compile import Packing
+from taskloom.engines.cluster.client.datasets import Publishing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
@@ -23,6 +24,7 @@ from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
+from taskloom.engines.cluster.client.topics import Topics
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Submitting):
+class Client(ClusterViews, Publishing, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.

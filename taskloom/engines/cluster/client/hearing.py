@@ -75,6 +75,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.workers_changed: list[Reply] = []
+        self.handlers: dict[str, Callable[..., None]] = {}  # by topic, what is called for its events
         self._lock = threading.Lock()
         self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
         self._fetches: dict[int, list[Fetch]] = {}
@@ -209,6 +210,14 @@ class Hearing:
         reply = self._questions.pop(number, None)
         if reply is not None:
             reply.resolve((ok, value, parcels))
+
+    def _on_event(self, parcels: Sequence[Any], topic: str, when: float, content: Any) -> None:
+        handler = self.handlers.get(topic)
+        if handler is not None:
+            self.call_back(handler, when, content, parcels)
+            return
+        for parcel in parcels:
+            parcel.close()
 
     def _on_said(self, _: Any, text: str, key: Key) -> None:
         self.call_back(warnings.warn, text, UserWarning)

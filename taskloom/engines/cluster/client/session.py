@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
@@ -55,6 +56,7 @@ class Session(Hearing):
         self._keeps = False  # whether there may be states that are kept
         self._hidden: list[int] = []
         self._released: list[int] = []
+        self._undone: deque[int] = deque()
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
@@ -240,7 +242,12 @@ class Session(Hearing):
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
+        """Release what nobody has a future of any more, and undo questions.
+
+        What an interrupt breaks off here is done the next time.
+        """
+        while self._undone and not self.gone:
+            self.connection.send("withdraw", self._undone.popleft())
         ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
         while given_up:
             hold = given_up[0]
@@ -274,7 +281,7 @@ class Session(Hearing):
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._sweeper:
+            if self._sweeper or self._undone:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 
@@ -289,7 +296,14 @@ class Session(Hearing):
 
     def ask(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
         """Ask the coordinator; its answer is a tuple (ok, value or packed error, parcels)."""
-        number = next(self._numbers)
+        return self.ask_as(self.new_question(), what, *args, parcels=parcels)
+
+    def new_question(self) -> int:
+        """A number for a question."""
+        return next(self._numbers)
+
+    def ask_as(self, number: int, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
+        """Ask under a number by which the question can be undone."""
         reply = self._questions[number] = Reply()
         try:
             self.send("ask", number, what, args, parcels=parcels)
@@ -297,6 +311,11 @@ class Session(Hearing):
             self._questions.pop(number, None)
             raise
         return reply
+
+    def undo(self, number: int) -> None:
+        """A question is as if it had not been asked, soon. Takes no lock, so that the garbage collector may call it."""
+        self._undone.append(number)
+        self._sweeper.wake()
 
     async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
         """The answer to a question, and its parcels; raises what went wrong."""

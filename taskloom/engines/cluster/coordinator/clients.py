@@ -53,6 +53,7 @@ class Clients(dict[int, LocalConnection | RemoteClient | StandIn]):
         self._poll = poll
         self._remote: dict[int, tuple[int, RemoteClient]] = {}
         self._numbers = itertools.count(1)
+        self.on_leave: Callable[[int], None] = lambda number: None  # called for each that has left
 
     def new_number(self) -> int:
         """A number that nobody has had."""
@@ -100,6 +101,7 @@ class Clients(dict[int, LocalConnection | RemoteClient | StandIn]):
         elif client is not None:
             left = self._scheduler.unfinished(number, self._fired.pop(number, ()))
             self._scheduler.client_left(number, but=left)
+            self.on_leave(number)
             self._part_with(client)
             if left:
                 self[number] = StandIn(left, partial(self._later, self._end, number))

@@ -82,6 +82,9 @@ class Questions:
         }
         self._reply(client, number, True, info)
 
+    def _coordinate(self, client: int, number: int, *args: Any) -> None:
+        self._coordinator.coordinating.ask(client, number, *args)
+
     def _named(self, client: int, number: int, keys: Sequence[Any]) -> None:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
