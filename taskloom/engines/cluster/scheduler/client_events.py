@@ -27,6 +27,8 @@ class ClientEvents(Losses):
     """The events that come from clients."""
 
     def client_joined(self, number: int) -> None:
+        for other in self.clients:
+            self.tell(other, "client_joined", number)
         self.clients[number] = ClientState(number)
         for worker in self.workers.values():
             self.tell(number, "joined", worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
@@ -41,6 +43,8 @@ class ClientEvents(Losses):
             self._want_no_more(task, client, id)
         self.let_go(tasks, "cancel")
         del self.clients[number]
+        for other in self.clients:
+            self.tell(other, "client_left", number)
         for code in client.codes:
             self.use_no_more(code)
         for rank in {*client.ready, *client.roots}:

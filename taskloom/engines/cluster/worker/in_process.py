@@ -75,6 +75,12 @@ class ThreadsWorker(Worker):
         self._spent: dict[int, float] = {}  # CPU seconds by thread, as of the last look
         super().__init__(channel, page)
 
+    def end(self) -> None:
+        for home in self.store.actors.values():
+            home.close()
+        self.plugins.close()
+        self.handle.close()
+
     def cpu_seconds(self) -> float:
         self._spent[threading.get_ident()] = thread_time()  # the others tell theirs when they report
         return sum(self._spent.values())

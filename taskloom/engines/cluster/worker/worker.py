@@ -13,7 +13,8 @@ from time import perf_counter, process_time
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
-from taskloom.engines.cluster.worker.channel import Channel, Gone
+from taskloom.engines.cluster.worker.channel import Channel, Gone, packed_error
+from taskloom.engines.cluster.worker.handle import WorkerHandle
 from taskloom.engines.cluster.worker.page import (
     EACH,
     FINISHED,
@@ -26,21 +27,21 @@ from taskloom.engines.cluster.worker.page import (
     Words,
     word,
 )
-from taskloom.engines.cluster.worker.place import WorkerInfo, current_task, place, waiting
+from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, place, waiting
+from taskloom.engines.cluster.worker.plugins import Plugins
+from taskloom.engines.cluster.worker.reschedule import Reschedule
 from taskloom.engines.cluster.worker.stop import NO_TASK, stop
 from taskloom.engines.cluster.worker.store import Package, Store
 from taskloom.engines.cluster.worker.task_queue import TaskQueue
 from taskloom.engines.measure import bytes_of
 from taskloom.engines.worker.page import NOTHING
 from taskloom.engines.worker.parcel import is_plain
-from taskloom.errors import SerializationError
 
 __all__ = ["Worker", "current_task", "waiting"]
 
 REPORT_EVERY = 0.0002  # seconds
 LARGE = 65_536  # bytes: a result of more is reported at once
 
-_PACKAGE = "taskloom.engines.cluster"
 _SIMPLE = frozenset({type(None), bool, float})  # always plain
 _UNMEASURED = frozenset({tuple, list, dict, set, frozenset})  # `bytes_of` does not know their sizes
 
@@ -59,10 +60,13 @@ class Worker:
         self.channel = channel
         self.page = page
         self.info = WorkerInfo()
+        self.handle = WorkerHandle(self)
+        self.plugins = Plugins(self)
         self.store = Store()
         self.queue = TaskQueue(self.store)
         self.running = [NO_TASK] * MOST_THREADS
         self.idents: dict[int, int] = {}  # by thread
+        self.seceded: dict[int, Wait] = {}  # by thread, of tasks that others run in the place of
         self._free = list(range(MOST_THREADS - 1, 0, -1))  # numbers for threads, the next one last
         self._surplus = 0  # of those that are to end when they are idle
         self._changing = threading.Lock()  # threads
@@ -79,6 +83,7 @@ class Worker:
             "setup": self._setup,
             "adopt": self._adopt,
             "join": self._join,
+            "keys": self.plugins.learn,
             "tasks": self._tasks,
         }
 
@@ -207,6 +212,7 @@ class Worker:
         self, number: int, name: str, threads: int, address: str | None, secret: bytes | None, parcels: object
     ) -> None:
         self.info = WorkerInfo(number, name, threads, address, secret)
+        self.handle.join(self.info)
         with self._changing:
             for _ in range(threads - 1):
                 self._start_task_thread()
@@ -224,12 +230,17 @@ class Worker:
         dropped_codes: list[int],
         parcels: Sequence[Package],
     ) -> None:
-        self.store.drop(dropped, dropped_codes)
+        self.drop(dropped, dropped_codes)
         self.store.learn(functions, values, packed, parcels)
         self.queue.extend(ids, zip(ids, codes, args, plains, strict=True))
         if self.queue.awaited:
             for id in (*values, *packed):
                 self.queue.arrived(id)
+
+    def drop(self, ids: Sequence[int], codes: Sequence[int]) -> None:
+        """Forget results and functions."""
+        self.store.drop(ids, codes)
+        self.plugins.released(ids)
 
     # -- the hot loop ---------------------------------------------------------------------------------------------
 
@@ -336,28 +347,20 @@ class Worker:
         if stopped:
             self.forget([id])
             self.channel.send("cancelled", [id])
+        elif isinstance(error, Reschedule):
+            self.forget([id])
+            self.channel.send("rescheduled", id)
         else:
             self.page[packing] = id
-            packed = self.packed_error(error)
+            packed = packed_error(self.channel, error)
             self.page[packing] = NOTHING
             self.forget([id])
             self.channel.send("failed", id, start, stop, packed)
 
-    def packed_error(self, error: BaseException) -> bytes | BaseException:
-        """An exception as it is sent, without the frames that are ours."""
-        trace = error.__traceback__
-        while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
-            trace = trace.tb_next
-        try:
-            return self.channel.pack_error(error.with_traceback(trace))
-        except BaseException as why:
-            name, reason = type(error).__qualname__, type(why).__name__
-            text = f"The exception {name} cannot leave its worker: pickling it raised {reason}."
-            return self.channel.pack_error(SerializationError(text))
-
     def forget(self, ids: Sequence[int]) -> None:
         """Tasks have come to another end than a result: those that are parked for them cannot run."""
         self.queue.cancelled.difference_update(ids)
+        self.plugins.forgotten(ids)
         self.miss(self.queue.lose(ids))
 
     def miss(self, found: Sequence[tuple[int, list[int]]]) -> None:
@@ -368,6 +371,8 @@ class Worker:
 
     def report(self) -> None:
         """Tell what has been done since the last time."""
+        if self.seceded:
+            give_back(self)
         with self._reporting:
             done = self._done
             n = len(done)
