@@ -34,9 +34,9 @@ from taskloom.engines.cluster.client.waiting import (
 )
 from taskloom.engines.cluster.local_cluster import LocalCluster
 from taskloom.engines.cluster.plugin import Environ, SchedulerPlugin, UploadFile, WorkerPlugin
+from taskloom.engines.cluster.worker.ending import Reschedule
 from taskloom.engines.cluster.worker.handle import get_worker
 from taskloom.engines.cluster.worker.place import rejoin, secede
-from taskloom.engines.cluster.worker.reschedule import Reschedule
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 TimeoutError = TimeoutError  # by this name programs import it from here

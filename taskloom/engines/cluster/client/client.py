@@ -27,7 +27,7 @@ from taskloom.engines.cluster.client.submitting import Submitting
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
-from taskloom.graph import Graph, Key, Plan
+from taskloom.graph import Graph, Plan
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.executor import ClientExecutor
@@ -265,14 +265,7 @@ class Client(ClusterViews, Plugging, Submitting):
         values = await bring(self._session, states)
         return [values[state.id] for state in states]
 
-    def _state_of(self, key: Key) -> State:
-        """The state of a key that the cluster knows, for a future more."""
-        state = self._session.share(key)
-        if state is None:
-            state = self._session.adopt(key)
-        return state
-
-    def _future(self, state: State) -> Future:
+    def _own(self, state: State) -> Future:
         return Future._of(self, state)
 
     def get_executor(self, **options: Any) -> ClientExecutor:

@@ -49,15 +49,21 @@ class Future:
 
         self._held = False
         self._client = client or get_client()
-        self._state = self._client._state_of(key)
-        self._held = True
+        session = self._client._session
+        if session.share(key, self._own) is None:
+            session.adopt(key, self._own)
 
     @classmethod
     def _of(cls, client: Client, state: State) -> Future:
-        """A future of a state in which it is counted already."""
+        """A future of a state, whose session is locked."""
         self = cls.__new__(cls)
+        self._held = False
         self._client = client
+        return self._own(state)
+
+    def _own(self, state: State) -> Future:
         self._state = state
+        state.count += 1  # no interrupt comes between this and the next line
         self._held = True
         return self
 

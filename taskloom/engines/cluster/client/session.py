@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -25,6 +24,8 @@ from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
 CLOSED = "its client was closed"
+
+Own = Callable[[State], Any]  # makes the future of a state
 
 
 class Session(Hearing):
@@ -92,8 +93,11 @@ class Session(Hearing):
     def _number(self) -> int:
         return self.allocate(1)
 
-    def submit(self, draft: Draft, options: Options | None, named: bool = True) -> list[State]:
-        """Submit what was drafted; the states of its tasks, one future each. Names are in the records, too.
+    # Futures are made by `own` before what they stand for is sent. Wherever an interrupt comes in between, they go, and
+    # with them what they stand for.
+
+    def submit(self, draft: Draft, options: Options | None, own: Own, named: bool = True) -> list[Any]:
+        """Submit what was drafted; futures of its tasks. Names are in the records, too.
 
         Tasks of which there are futures by now, from another thread, are left out.
         """
@@ -109,27 +113,17 @@ class Session(Hearing):
             slice, parcels = draft.finish(first, from_here(options), named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
-            with self.given_up_if_interrupted(made):
-                self.states.update(zip(ids, made, strict=True))
-                if named:
-                    self.records.submitted(first, draft.keys, draft.function_names, draft.args)
-                self.connection.send("submit", slice, parcels=parcels)
-                draft.is_sent()
-                if named:  # last: nobody shares what has not been sent
-                    self.names.update(zip(draft.keys, made, strict=True))
-                if self._given_up:  # while that is on its way
-                    self._flush()
-        return made
-
-    @contextmanager
-    def given_up_if_interrupted(self, states: Sequence[State]) -> Iterator[None]:
-        """Have futures that are not made because of an interrupt given up, as if they had been."""
-        try:
-            yield
-        except BaseException:
-            self._given_up.extend(states)
-            self._sweeper.wake()
-            raise
+            futures = list(map(own, made))
+            self.states.update(zip(ids, made, strict=True))
+            if named:
+                self.records.submitted(first, draft.keys, draft.function_names, draft.args)
+            self.connection.send("submit", slice, parcels=parcels)
+            draft.is_sent()
+            if named:  # last: nobody shares what has not been sent
+                self.names.update(zip(draft.keys, made, strict=True))
+            if self._given_up:  # while that is on its way
+                self._flush()
+            return futures
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:
         """Submit the slice of a plan."""
@@ -140,8 +134,8 @@ class Session(Hearing):
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
             draft.is_sent()
 
-    def hold_plan(self, draft: PlanDraft, slice: Slice) -> list[State] | None:
-        """Submit the slice of a plan; the states of its wanted tasks, one future each.
+    def hold_plan(self, draft: PlanDraft, slice: Slice, own: Own) -> list[Any] | None:
+        """Submit the slice of a plan; futures of its wanted tasks.
 
         None where there are futures of one of them by now, from another thread: then it is to be drafted anew.
         """
@@ -155,13 +149,13 @@ class Session(Hearing):
             keys = [slice.keys[task] for task in tasks]
             made = list(map(State, slice.wanted, keys, [slice.codes[task] for task in tasks]))
             names = [function_name(function) for function in draft.plan.functions]
-            with self.given_up_if_interrupted(made):
-                self.states.update(zip(slice.wanted, made, strict=True))
-                self.records.submitted(slice.first, slice.keys, names, slice.args)
-                self.connection.send("submit", slice, parcels=draft.parcels(slice))
-                draft.is_sent()
-                self.names.update(zip(keys, made, strict=True))
-        return made
+            futures = list(map(own, made))
+            self.states.update(zip(slice.wanted, made, strict=True))
+            self.records.submitted(slice.first, slice.keys, names, slice.args)
+            self.connection.send("submit", slice, parcels=draft.parcels(slice))
+            draft.is_sent()
+            self.names.update(zip(keys, made, strict=True))
+            return futures
 
     def add_run(self, run: Any) -> None:
         """Have a run hear of its tasks, until `remove_run`."""
@@ -172,8 +166,10 @@ class Session(Hearing):
         with self._lock:
             self.runs = tuple([other for other in self.runs if other is not run])
 
-    def scatter(self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool) -> list[State]:
-        """Bring packed data to the workers; the states of their futures."""
+    def scatter(
+        self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool, own: Own
+    ) -> list[Any]:
+        """Bring packed data to the workers; futures of them."""
         with self._lock:
             self._check()
             if self._given_up:
@@ -182,33 +178,30 @@ class Session(Hearing):
             self._next += len(items)
             made = [State(first + number, key) for number, (key, _) in enumerate(items)]
             numbers = {state.id: (state.key, number) for number, state in enumerate(made)}
-            with self.given_up_if_interrupted(made):
-                self.states.update([(state.id, state) for state in made])
-                self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
-                self.names.update([(state.key, state) for state in made])
-        return made
+            futures = list(map(own, made))
+            self.states.update([(state.id, state) for state in made])
+            self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
+            self.names.update([(state.key, state) for state in made])
+            return futures
 
-    def share(self, key: Key) -> State | None:
-        """The state of a key that there is a future of, for one more."""
+    def share(self, key: Key, own: Own) -> Any:
+        """One more future of a key, or None where there is no other."""
         with self._lock:
             state = self.names.get(key)
-            if state is None or not state.is_usable:
-                return None
-            state.count += 1
-            return state
+            return None if state is None or not state.is_usable else own(state)
 
-    def adopt(self, key: Key) -> State:
-        """The state of a key that another client has submitted, for a future of it here."""
+    def adopt(self, key: Key, own: Own) -> Any:
+        """A future of a key that another client has submitted."""
         with self._lock:
             self._check()
             state = State(self._next, key)
             self._next += 1
             slice = Slice(state.id, [key], [NOT_A_FUNCTION], [()], [()], wanted=[state.id], named=True)
-            with self.given_up_if_interrupted([state]):
-                self.states[state.id] = state
-                self.connection.send("submit", slice)
-                self.names[key] = state
-            return state
+            future = own(state)
+            self.states[state.id] = state
+            self.connection.send("submit", slice)
+            self.names[key] = state
+            return future
 
     # -- giving up ------------------------------------------------------------------------------------------------
 

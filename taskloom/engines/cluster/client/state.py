@@ -41,7 +41,7 @@ class State:
         self.status: Status = "pending"
         self.value = ELSEWHERE
         self.nbytes = 0.0
-        self.count = 1
+        self.count = 0
         self.failure: Failed | None = None
         self.note = ""
         self.waiters: list[Callable[[Any], Any]] | None = None

@@ -31,8 +31,8 @@ class Submitting(ClusterInfo):
         self._unique = itertools.count()
         self._series = os.urandom(8).hex()
 
-    def _future(self, state: State) -> Future:
-        """A future of a state in which it is counted already."""
+    def _own(self, state: State) -> Future:
+        """A future of a state, whose session is locked."""
         raise NotImplementedError
 
     def submit(
@@ -92,15 +92,15 @@ class Submitting(ClusterInfo):
             token = call_token(function, args, kwargs) if pure else self._new_token()
             key = f"{function.name}-{token}"
         while True:
-            state = session.share(key) if key in session.names else None
-            if state is not None:
-                if chosen and state.code != function.code:
+            future: Future | None = session.share(key, self._own) if key in session.names else None
+            if future is not None:
+                if chosen and future._state.code != function.code:
                     _warn_of_reuse(key)
-                return self._future(state)
+                return future
             draft = Draft(session, chosen)
             draft.add(key, function, (key, *args) if actor else args, kwargs)
-            for state in session.submit(draft, options):
-                return self._future(state)
+            for future in session.submit(draft, options, self._own):
+                return future
 
     def map(
         self,
@@ -174,17 +174,14 @@ class Submitting(ClusterInfo):
             keys.append(key)
             if key in made:
                 continue
-            state = session.share(key) if key in session.names else None
-            if state is not None:
-                made[key] = self._future(state)
-                if names is not None and state.code != function.code:
+            future: Future | None = session.share(key, self._own) if key in session.names else None
+            made[key] = future
+            if future is not None:
+                if names is not None and future._state.code != function.code:
                     _warn_of_reuse(key, depth=4)
                 continue
-            made[key] = None
             draft.add(key, function, (key, *args) if actor else args, kwargs)
-        states = session.submit(draft, options)
-        with session.given_up_if_interrupted(states):
-            made.update([(state.key, self._future(state)) for state in states])
+        made.update([(future.key, future) for future in session.submit(draft, options, self._own)])
         plain = func.func if actor else func
         return [
             made[key] or self.submit(plain, *args, key=key, actor=actor, **kwargs)

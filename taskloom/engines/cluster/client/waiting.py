@@ -304,7 +304,7 @@ _forgotten: dict[int, Future] = {}
 def fire_and_forget(obj: Any) -> None:
     """Have tasks run although nobody keeps their futures."""
     for future in futures_of(obj):
-        kept = Future._of(future._client, future._client._state_of(future.key))
+        kept = Future(future.key, future._client)
         number = id(kept)
         _forgotten[number] = kept
 

@@ -13,7 +13,8 @@ from time import perf_counter, process_time
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
-from taskloom.engines.cluster.worker.channel import Channel, Gone, packed_error
+from taskloom.engines.cluster.worker.channel import Channel, Gone
+from taskloom.engines.cluster.worker.ending import ended_badly
 from taskloom.engines.cluster.worker.handle import WorkerHandle
 from taskloom.engines.cluster.worker.page import (
     EACH,
@@ -29,7 +30,6 @@ from taskloom.engines.cluster.worker.page import (
 )
 from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, place, waiting
 from taskloom.engines.cluster.worker.plugins import Plugins
-from taskloom.engines.cluster.worker.reschedule import Reschedule
 from taskloom.engines.cluster.worker.stop import NO_TASK, stop
 from taskloom.engines.cluster.worker.store import Package, Store
 from taskloom.engines.cluster.worker.task_queue import TaskQueue
@@ -279,6 +279,8 @@ class Worker:
                     arguments = None
                 if arguments is None:
                     store.unpack(code, args)
+                    if cancelled and id in cancelled:  # while something was imported
+                        raise KeyboardInterrupt
                     absent = queue.absent(task)
                     if not absent:
                         function = functions[code]
@@ -290,7 +292,7 @@ class Worker:
             except BaseException as error:
                 running[thread] = NO_TASK
                 arguments = function = None
-                self._ended_badly(thread, id, start, error)
+                ended_badly(self, thread, id, start, error)
                 start = clock()
                 continue
             if absent:
@@ -336,26 +338,6 @@ class Worker:
             size = 0.0
         self.page[packing] = NOTHING
         return size if size > 0 else 0.0  # not NaN
-
-    def _ended_badly(self, thread: int, id: int, start: float, error: BaseException) -> None:
-        """A task has raised something, or has been stopped."""
-        stop = perf_counter()
-        packing = word(thread, PACKING)
-        self.page[word(thread, TASK)] = NOTHING
-        self.report()
-        stopped = id in self.queue.cancelled and isinstance(error, KeyboardInterrupt)
-        if stopped:
-            self.forget([id])
-            self.channel.send("cancelled", [id])
-        elif isinstance(error, Reschedule):
-            self.forget([id])
-            self.channel.send("rescheduled", id)
-        else:
-            self.page[packing] = id
-            packed = packed_error(self.channel, error)
-            self.page[packing] = NOTHING
-            self.forget([id])
-            self.channel.send("failed", id, start, stop, packed)
 
     def forget(self, ids: Sequence[int]) -> None:
         """Tasks have come to another end than a result: those that are parked for them cannot run."""
