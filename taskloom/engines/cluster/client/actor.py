@@ -26,7 +26,8 @@ class Actor:
 
     ``client.submit(Class, ..., actor=True)`` makes one: the result of that future is a proxy. Its methods are called in
     the worker, in the order in which the calls come there, one at a time, outside of the slots for tasks; coroutines
-    run side by side. A call gives an `ActorFuture` at once. Attributes are read there, and cannot be set from here.
+    run side by side. A call gives an `ActorFuture` at once. Attributes that the object has had from the beginning are
+    read there; they cannot be set from here.
     Whoever holds a proxy in a client keeps the actor. With its worker an actor is lost, as its state is nowhere else.
 
     Examples
@@ -44,12 +45,20 @@ class Actor:
     (7, 7)
     """
 
-    __slots__ = ("__weakref__", "_address", "_cls", "_future", "_home", "_id", "_key")
+    __slots__ = ("__weakref__", "_address", "_cls", "_future", "_home", "_id", "_key", "_names")
 
     def __init__(
-        self, cls: type, key: Key, id: int, address: str | None, home: ActorHome | None, future: Future | None = None
+        self,
+        cls: type,
+        names: frozenset[str],
+        key: Key,
+        id: int,
+        address: str | None,
+        home: ActorHome | None,
+        future: Future | None = None,
     ) -> None:
         self._cls = cls
+        self._names = names  # of what can be read beside what the class has
         self._key = key
         self._id = id
         self._address = address
@@ -75,10 +84,11 @@ class Actor:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._cls, name, None)
-        if method is None and name.startswith("_"):  # such as tools look for that show or copy objects
-            raise AttributeError(f"The actor {self._cls.__name__} has no attribute {name!r}.")
         if not callable(method):
-            return self._read(name)
+            if name in self._names or hasattr(self._cls, name):
+                return self._read(name)
+            # Nobody is asked: tools look for many such that show, copy or measure objects.
+            raise AttributeError(f"The actor {self._cls.__name__} has no attribute {name!r}.")
 
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> ActorFuture:
@@ -118,7 +128,7 @@ class Actor:
         object.__setattr__(self, name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *[name for name in dir(self._cls) if not name.startswith("_")]})
+        return sorted({*object.__dir__(self), *self._names, *[name for name in dir(self._cls) if name[0] != "_"]})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Actor):
@@ -129,7 +139,7 @@ class Actor:
         return hash((self._address, self._id))
 
     def __reduce__(self) -> Any:
-        return _unpickled, (self._cls, self._key, self._id, self._address)
+        return _unpickled, (self._cls, self._names, self._key, self._id, self._address)
 
     def __dask_tokenize__(self) -> Any:
         return self._address, self._id
@@ -138,7 +148,7 @@ class Actor:
         return f"<Actor: {self._cls.__name__}, key={short_key(self._key)}>"
 
 
-def _unpickled(cls: type, key: Key, id: int, address: str | None) -> Actor:
+def _unpickled(cls: type, names: frozenset[str], key: Key, id: int, address: str | None) -> Actor:
     """A proxy where it has come to. In a client it holds a future; in a worker it does not, as the results there, of
     which it may be a part, are kept for futures."""
     from taskloom.engines.cluster.client.current import any_client_of
@@ -146,7 +156,7 @@ def _unpickled(cls: type, key: Key, id: int, address: str | None) -> Actor:
 
     home = home_of(address, id)
     client = None if home is not None or worker_here() is not None else any_client_of(address)
-    return Actor(cls, key, id, address, home, None if client is None else Future(key, client))
+    return Actor(cls, names, key, id, address, home, None if client is None else Future(key, client))
 
 
 class BaseActorFuture(ABC, Awaitable[Any]):

@@ -151,7 +151,8 @@ class Client(ClusterViews, Plugging, Submitting):
             return len(states) - 1
 
         template = extract(futures, find)
-        values = await bring(self._session, states, errors)
+        with current.bringing(self):
+            values = await bring(self._session, states, errors)
         if errors == "skip" and isinstance(futures, list):
             kept = [item for item in futures if item.__class__ is not Future or item._state.id in values]
             states.clear()
@@ -262,7 +263,8 @@ class Client(ClusterViews, Plugging, Submitting):
 
     async def _bring(self, states: Sequence[State]) -> list[Any]:
         __tracebackhide__ = True
-        values = await bring(self._session, states)
+        with current.bringing(self):
+            values = await bring(self._session, states)
         return [values[state.id] for state in states]
 
     def _own(self, state: State) -> Future:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _open: list[Client] = []  # the newest last
 _opening = Lock()
 chosen: ContextVar[Client | None] = ContextVar("chosen", default=None)
+_brings: ContextVar[Client | None] = ContextVar("brings", default=None)
 
 
 def opened(client: Client) -> None:
@@ -48,17 +51,28 @@ def default_client(client: Client | None = None) -> Client:
     raise ValueError("No client is open. Start one: client = Client().")
 
 
+@contextmanager
+def bringing(client: Client) -> Iterator[None]:
+    """A block in which results are unpacked that a client has brought."""
+    token = _brings.set(client)
+    try:
+        yield
+    finally:
+        _brings.reset(token)
+
+
 def any_client_of(address: str | None) -> Client | None:
-    """The newest open client of the cluster at an address, rather one that is not asynchronous."""
+    """The client of a cluster that brings what is being unpacked, or else the newest that is open."""
+    brings = _brings.get()
     there = [client for client in reversed(_open) if client._address() == address]
-    return next((client for client in there if not client.asynchronous), there[0] if there else None)
+    return brings if brings in there else next(iter(there), None)
 
 
 def client_of(address: str | None) -> Client | None:
     """The client of the cluster at an address; inside of a task, one is opened where there is none."""
-    client = any_client_of(address)
-    if client is not None and not client.asynchronous:
-        return client
+    for client in reversed(_open):
+        if client._address() == address and not client.asynchronous:
+            return client
     worker = worker_here()
     if worker is not None and address is not None and worker.info.address == address:
         return _of_worker(worker.info)

@@ -67,7 +67,7 @@ class Submitting(ClusterInfo):
         fifo_timeout : taken for the sake of programs for dask.distributed, and ignored: what is submitted first goes
             first, however much later the next comes.
         actor, actors : True: what the function returns, such as an object of a class, stays in the worker, and the
-            result is an `Actor`, which calls its methods there.
+            result is an `Actor`, which calls its methods there. Equal calls make one each.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Submitting(ClusterInfo):
         if workers is not None or resources is not None or retries or priority or allow_other_workers:
             options = options_of(priority, retries, workers, allow_other_workers, resources)
         if actor := actor or actors:
-            func, options = MakeActor(func), replace(options or Options(), actor=True)
+            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
         session = self._session
         chosen = key is not None
         if chosen:
@@ -135,7 +135,7 @@ class Submitting(ClusterInfo):
             raise TypeError("map takes at least one iterable behind the function.")
         options = options_of(priority, retries, workers, allow_other_workers, resources)
         if actor or actors:
-            func, options = MakeActor(func), replace(options or Options(), actor=True)
+            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
         if batch_size is None and not all(hasattr(iterable, "__len__") for iterable in iterables):
             batch_size = CHUNK
         names: Iterator[Key] | None = None

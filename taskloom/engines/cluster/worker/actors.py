@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, finalize
 
 from taskloom.engines.cluster.worker.place import current_task, place
-from taskloom.errors import TaskloomError
+from taskloom.errors import TaskloomError, WorkerDied
 from taskloom.graph import Key, function_name, short_key
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class MakeActor:
             raise TaskloomError(f"The actor {short_key(key)} can be made only by a worker of a cluster.")
         id, address = task[1], worker.info.address
         home = worker.store.actors[id] = _homes[address, id] = ActorHome(made, key, worker)
-        return Actor(type(made), key, id, address, home)
+        names = frozenset([name for name in getattr(made, "__dict__", ()) if not name.startswith("_")])
+        return Actor(type(made), names, key, id, address, home)
 
 
 class ActorHome:
@@ -117,8 +118,8 @@ class ActorHome:
         steps.close()
         settle(None, self._gone())
 
-    def _gone(self) -> TaskloomError:
-        return TaskloomError(f"The actor {short_key(self._key)} is gone: its worker has ended.")
+    def _gone(self) -> WorkerDied:
+        return WorkerDied(f"The actor {short_key(self._key)} is gone: its worker has ended.")
 
 
 def _serve(worker: Worker, calls: SimpleQueue[Callable[[], None] | None]) -> None:
