@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (fixtures)
 """What programs do inside of workers, on taskloom's clusters and on those of dask.distributed: actors, what tasks know
 of their worker, and plugins.
 
@@ -11,7 +12,7 @@ import os
 import signal
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 
 import taskloom.distributed
 
-from .test_semantics import Side, client, cluster, limit, shared, side, workers  # noqa: F401  (fixtures)
+from .test_semantics import Side, client, cluster, shared, side, workers  # noqa: F401  (fixtures)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:distributed"),
@@ -34,6 +35,20 @@ DIFFERENCES = {
     "test_an_attribute_of_an_object_is_read": "any; dask reads what the class has, too",
     "test_scheduler_plugins_hear_of_workers": "it is in the client's process; dask's is a copy in the scheduler's",
 }
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    """A test that hangs fails. Some start clusters, which takes dask a while."""
+
+    def ring(*_: Any) -> None:
+        raise AssertionError("the test hangs")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(90)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -651,7 +666,7 @@ def test_differences_are_those_that_are_listed() -> None:
     """Whatever test asks which side it is on is listed, and nothing else."""
     asking = set()
     for node in ast.parse(Path(__file__).read_text()).body:
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            if any(isinstance(part, ast.Attribute) and part.attr == "is_ours" for part in ast.walk(node)):
-                asking.add(node.name)
+        asks = any(isinstance(part, ast.Attribute) and part.attr == "is_ours" for part in ast.walk(node))
+        if isinstance(node, ast.FunctionDef) and asks:
+            asking.add(node.name)
     assert asking == set(DIFFERENCES)

@@ -31,6 +31,13 @@ def home_of(address: str | None, id: int) -> ActorHome | None:
     return _homes.get((address, id))
 
 
+def close_all(worker: Worker) -> None:
+    """A worker ends whose process goes on: its actors take no more calls, whoever has proxies of them."""
+    for home in list(_homes.values()):
+        if home.worker is worker:
+            home.close()
+
+
 class MakeActor:
     """Makes an object that stays in the worker; the result of the task is a proxy of it."""
 
@@ -69,7 +76,7 @@ class ActorHome:
     def __init__(self, made: Any, key: Key, worker: Worker) -> None:
         self._made = made
         self._key = key
-        self._worker = worker
+        self.worker = worker
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._changing = threading.Lock()  # whether it is closed, and whether it has a loop
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,7 +119,7 @@ class ActorHome:
         with self._changing:
             if self._end.alive:
                 if self._loop is None:
-                    self._loop = _new_loop(self, self._worker)
+                    self._loop = _new_loop(self, self.worker)
                 asyncio.run_coroutine_threadsafe(steps, self._loop)
                 return
         steps.close()

@@ -11,6 +11,7 @@ from time import thread_time
 from typing import Any
 
 from taskloom.engines.cluster.worker import page
+from taskloom.engines.cluster.worker.actors import close_all
 from taskloom.engines.cluster.worker.channel import Channel, Gone, Message
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.page import Words
@@ -76,8 +77,7 @@ class ThreadsWorker(Worker):
         super().__init__(channel, page)
 
     def end(self) -> None:
-        for home in self.store.actors.values():
-            home.close()
+        close_all(self)
         self.plugins.close()
         self.handle.close()
 
