@@ -43,6 +43,7 @@ class Options:
     allow_other_workers : whether others may as well if none of those is there.
     resources : what it needs of what workers have, such as ``(("GPU", 1.0),)``.
     actor : whether the result stands for an object that stays in the worker that has made it.
+    given : what they were before the task asked to run elsewhere; None for those that a client has given.
     """
 
     priority: int = 0
@@ -52,6 +53,7 @@ class Options:
     allow_other_workers: bool = False
     resources: tuple[tuple[str, float], ...] = ()
     actor: bool = False
+    given: Options | None = None
 
     @property
     def requirement(self) -> Requirement | None:

@@ -178,14 +178,14 @@ class WorkerEvents(ClientEvents):
         task = worker.outstanding.get(id)
         if task is None:
             return
-        options = task.options
+        options = task.options.given or task.options
         allowed = [other.name for other in self.workers.values() if other is not worker and not other.leaving]
         if options.workers is not None:
             allowed = [name for name in allowed if name in options.workers]
         self.withdraw(task)
         if allowed:
             others = options.allow_other_workers or options.workers is None
-            task.options = replace(options, workers=frozenset(allowed), allow_other_workers=others)
+            task.options = replace(options, workers=frozenset(allowed), allow_other_workers=others, given=options)
         task.state = WAITING
         if not task.open:
             self.offer(task)
