@@ -95,13 +95,15 @@ class Plugins:
             return
         self._greeted.add(number)
         given = [(name, packed) for name, (packed, _) in self._there.items()]
-        self._ask(Round(0, 0, lambda round: self._has_set_up(number, round)), [number], "plug_in", given)
+        self._ask(Round(0, 0, lambda round: self._has_set_up(number, given, round)), [number], "plug_in", given)
 
-    def _has_set_up(self, number: int, round: Round) -> None:
+    def _has_set_up(self, number: int, given: list[tuple[str, bytes]], round: Round) -> None:
         self._greeted.discard(number)
         ((ok, value, _),) = round.answers.values()
         if ok:
             self._coordinator.welcome(number)
+        elif not {name: packed for name, (packed, _) in self._there.items()}.items() >= dict(given).items():
+            self._coordinator.dismiss(number)  # one of them was taken back meanwhile: the next one may do better
         else:
             self._refuse(number, value)
         if not self._greeted:
