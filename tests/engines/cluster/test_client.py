@@ -900,3 +900,40 @@ def test_a_port_that_is_taken_is_warned_of() -> None:
 def test_a_dashboard_is_served_to_this_machine_only(address: Any) -> None:
     with pytest.raises(taskloom.ConfigError, match="dashboard_address="):
         LocalCluster(n_workers=0, processes=False, dashboard_address=address)
+
+
+# -- what a person is told ---------------------------------------------------------------------------------------------
+
+
+def test_an_asynchronous_client_that_was_not_started_says_what_to_do() -> None:
+    client = Client(asynchronous=True)
+    for action in (lambda: client.submit(inc, 1), lambda: client.map(inc, [1]), lambda: client.dashboard_link):
+        with pytest.raises(RuntimeError, match=r"has not been started.*async with Client"):
+            action()
+    with pytest.raises(AttributeError, match="no attribute 'sumbit'"):
+        client.sumbit  # noqa: B018
+
+
+def test_the_record_of_futures_does_not_count_the_time_after_them(client: Client) -> None:
+    begin_burst()
+    client.gather(client.map(inc, range(5), pure=False))
+    run = taskloom.last_run()
+    assert run is not None
+    took = run.duration
+    assert (run.n_done, took) == (5, run.duration)
+    assert f"5/5 tasks, {run.status}" in str(run.summary())
+    client.submit(inc, 1, pure=False).result()
+    assert run.n_tasks == 6
+    assert run.duration > took
+
+
+def test_scheduler_info_has_the_fields_of_dask(client: Client) -> None:
+    before = client.scheduler_info()
+    assert 0 <= time.time() - before["started"] < 3600
+    for worker in before["workers"].values():
+        assert worker["status"] == "running"
+        assert before["started"] <= worker["last_seen"] <= time.time()
+        assert worker["services"] == {}
+        assert Path(worker["local_directory"]).is_dir()
+        assert worker["metrics"]["memory"] > 1_000_000
+        assert worker["metrics"]["cpu"] >= 0.0

@@ -45,7 +45,8 @@ class Client(ClusterViews, Plugging, Submitting):
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
-        by ``await``.
+        by ``await``. What waits by itself, such as `taskloom.compute`, holds up the event loop of its thread: there,
+        take ``await client.compute(...)``.
     name : what it is called.
     options : of the `LocalCluster` that it makes.
 
@@ -84,6 +85,14 @@ class Client(ClusterViews, Plugging, Submitting):
             )
         if not asynchronous or address is not None:
             self._start()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_session", "_served"):
+            raise RuntimeError(
+                "This asynchronous client has not been started. Start it by  async with Client(asynchronous=True) as "
+                "client  or by  client = await Client(asynchronous=True)."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _start(self) -> None:
         from taskloom.engines.cluster.local_cluster import LocalCluster, connector
@@ -127,8 +136,11 @@ class Client(ClusterViews, Plugging, Submitting):
         __tracebackhide__ = True
         if errors not in ("raise", "skip"):
             raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
-        with cancelled_together(partial(self._cancel_pending, futures)):
-            return self._do(self._gather(futures, errors))
+        try:
+            with cancelled_together(partial(self._cancel_pending, futures)):
+                return self._do(self._gather(futures, errors))
+        finally:
+            del futures  # a traceback holds this frame, perhaps for long
 
     def _cancel_pending(self, futures: Any) -> None:
         from taskloom.engines.cluster.client.waiting import futures_of
@@ -187,7 +199,8 @@ class Client(ClusterViews, Plugging, Submitting):
     @property
     def is_idle(self) -> bool:
         """Whether no graph runs, and there are no futures."""
-        return not self._session.runs and not self._session.states
+        session = self._session
+        return not session.runs and not any(state.has_futures for state in list(session.states.values()))
 
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
+from weakref import ref
 
-from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
+from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
@@ -51,19 +52,24 @@ class Session(Hearing):
         self.runs = ()
         self.gone = ""
         self._numbers = itertools.count(1)
-        self._given_up: deque[State] = deque()
+        self._holds: dict[int, Hold] = {}  # of all futures, by identity
+        self._keeps = False  # whether there may be states that are kept
+        self._hidden: list[int] = []
         self._released: list[int] = []
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
         self._next: int = self.connection.number << SHIFT | 1
         self.functions = Functions(self.pack, self._number, self.connection.threads)
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         with self._lock:
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
         give_up_in_forks(self)
+
+    def _new_records(self) -> Records:
+        return Records("distributed", self.connection, partial(Recall, ref(self)))
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -103,6 +109,8 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
+            if self._keeps and self._sweeper:
+                self._flush()  # first, as this may be what failed, once more
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -121,7 +129,7 @@ class Session(Hearing):
             draft.is_sent()
             if named:  # last: nobody shares what has not been sent
                 self.names.update(zip(draft.keys, made, strict=True))
-            if self._given_up:  # while that is on its way
+            if self._sweeper:  # while that is on its way
                 self._flush()
             return futures
 
@@ -129,7 +137,7 @@ class Session(Hearing):
         """Submit the slice of a plan."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
             draft.is_sent()
@@ -141,7 +149,7 @@ class Session(Hearing):
         """
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             tasks = [id - slice.first for id in slice.wanted]
             if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
@@ -172,7 +180,7 @@ class Session(Hearing):
         """Bring packed data to the workers; futures of them."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             first = self._next
             self._next += len(items)
@@ -187,8 +195,18 @@ class Session(Hearing):
     def share(self, key: Key, own: Own) -> Any:
         """One more future of a key, or None where there is no other."""
         with self._lock:
+            if self._keeps and self._sweeper:
+                self._flush()
             state = self.names.get(key)
             return None if state is None or not state.is_usable else own(state)
+
+    def keep(self, keeper: Any, state: State) -> None:
+        """Keep what has failed beyond its last future, if it has one, as long as an object lives; but not under its
+        name."""
+        with self._lock:
+            if state.count and state.keeper is None and not self.gone:
+                self._keeps = True
+                state.keeper = self.hold(keeper, state)
 
     def adopt(self, key: Key, own: Own) -> Any:
         """A future of a key that another client has submitted."""
@@ -205,40 +223,59 @@ class Session(Hearing):
 
     # -- giving up ------------------------------------------------------------------------------------------------
 
-    def give_up(self, state: State) -> None:
-        """A future is gone. Called by the garbage collector, at any point of any thread: takes no lock."""
-        self._given_up.append(state)
-        self._sweeper.wake()
+    def hold(self, future: Any, state: State) -> Hold:
+        """Count a future of a state, until it goes or is given up. Called under the lock of this session."""
+        hold = Hold(future, self._sweeper.left.put)
+        hold.state = state
+        number = id(hold)
+        self._holds[number] = hold  # no interrupt comes between this and the next line
+        state.count += 1
+        return hold
+
+    def give_up(self, hold: Hold) -> None:
+        """A future is not to count any more. Takes no lock."""
+        self._sweeper.left.put(hold)
 
     def _sweep(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more."""
-        ids = self._released  # an interrupt may have kept some from being sent
-        given_up = self._given_up
+        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
+        ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
         while given_up:
-            state = given_up.popleft()
-            state.count -= 1
-            if not state.count:
-                self.states.pop(state.id, None)
+            hold = given_up[0]
+            number, state = id(hold), hold.state
+            if number in holds:
+                del holds[number]  # no interrupt comes between this and the next lines
+                state.count -= 1
+                if state.keeper is hold:
+                    state.keeper = None
+            if not state.has_futures:
                 if self.names.get(state.key) is state:
                     del self.names[state.key]
-                if state.status not in ("cancelled", "lost"):
-                    ids.append(state.id)
+                if state.count:
+                    hidden.append(state.id)
+                else:
+                    self.states.pop(state.id, None)
+                    if state.status not in ("cancelled", "lost"):
+                        ids.append(state.id)
+            given_up.popleft()
         self.records.released(ids)
         ids += self.functions.take_forgotten()
         if ids and not self.gone:
             self.connection.send("release", ids)
         self._released = []
+        if hidden and not self.gone:  # last: what it needs has no futures any more by now
+            self.connection.send("hide", hidden)
+        self._hidden = []
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 
@@ -268,10 +305,6 @@ class Session(Hearing):
         if not ok:
             raise self.connection.unpack_error(value)
         return value, parcels
-
-    def recall(self, id: int) -> Recall:
-        """What brings the function and the inputs of a task that has failed."""
-        return Recall(self, id)
 
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         """Call a user's function, in a thread of its own, in turn."""
@@ -311,7 +344,7 @@ class Session(Hearing):
     def let_go(self) -> None:
         """Have nothing to do with the cluster any more: it is reached from another process."""
         self._lock, self._fetching = Lock(), Lock()
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         if not self.gone:
             self.gone = WHY
             self._end("lost", WHY)

@@ -42,6 +42,7 @@ class Inbox:
             "cancel": _plain(scheduler.cancel),
             "close": _plain(coordinator.clients.leave),
             "gather": _plain(scheduler.gather),
+            "hide": _plain(scheduler.hide),
             "release": _plain(scheduler.release),
             "retry": _plain(scheduler.retry),
             "scatter": self._scatter,

@@ -209,6 +209,20 @@ class ClientEvents(Losses):
         if tasks:
             self.let_go(tasks)
 
+    def hide(self, number: int, ids: Sequence[int]) -> None:
+        """A client keeps what has failed only to look at it: who submits under such a name again has it run again."""
+        todo = [task for id in ids if (task := self.clients[number].futures.get(id)) is not None]
+        seen, kept = set(todo), set(ids)
+        for task in todo:  # which grows
+            if task.state is not ERRED or any(id not in kept for id in task.wanted or ()):
+                continue
+            if task.named and self.names.get(task.key) is task:
+                del self.names[task.key]
+            task.named = False
+            new = [dep for dep in task.inputs if dep not in seen]
+            seen.update(new)
+            todo += new
+
     def cancel(self, number: int, ids: Sequence[int], force: bool = False) -> None:
         """Forget tasks and all that build on them, and stop code that runs for them; what other clients want stays,
         unless it is forced."""
