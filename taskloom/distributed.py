@@ -14,12 +14,14 @@ from typing import Any
 from taskloom import views
 from taskloom.collections.delayed import delayed
 from taskloom.collections.delayed_call import Finish
+from taskloom.engines.cluster.client.actor import Actor, ActorFuture, BaseActorFuture
 from taskloom.engines.cluster.client.client import Client
 from taskloom.engines.cluster.client.current import default_client, get_client
 from taskloom.engines.cluster.client.event import Event
 from taskloom.engines.cluster.client.executor import ClientExecutor
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
+from taskloom.engines.cluster.client.inside import local_client, worker_client
 from taskloom.engines.cluster.client.lock import Lock, MultiLock, Semaphore
 from taskloom.engines.cluster.client.progress import progress
 from taskloom.engines.cluster.client.queue import Queue
@@ -35,6 +37,10 @@ from taskloom.engines.cluster.client.waiting import (
     wait,
 )
 from taskloom.engines.cluster.local_cluster import LocalCluster
+from taskloom.engines.cluster.plugin import Environ, SchedulerPlugin, UploadFile, WorkerPlugin
+from taskloom.engines.cluster.worker.ending import Reschedule
+from taskloom.engines.cluster.worker.handle import get_worker
+from taskloom.engines.cluster.worker.place import rejoin, secede
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 TimeoutError = TimeoutError  # by this name programs import it from here
@@ -42,9 +48,13 @@ TimeoutError = TimeoutError  # by this name programs import it from here
 __all__ = [
     "ALL_COMPLETED",
     "FIRST_COMPLETED",
+    "Actor",
+    "ActorFuture",
+    "BaseActorFuture",
     "CancelledError",
     "Client",
     "ClientExecutor",
+    "Environ",
     "Event",
     "Future",
     "FutureCancelledError",
@@ -52,68 +62,63 @@ __all__ = [
     "Lock",
     "MultiLock",
     "Queue",
+    "Reschedule",
+    "SchedulerPlugin",
     "Semaphore",
     "TimeoutError",
+    "UploadFile",
     "Variable",
+    "WorkerPlugin",
     "as_completed",
     "default_client",
     "fire_and_forget",
     "futures_of",
     "get_client",
     "get_task_stream",
+    "get_worker",
+    "local_client",
     "performance_report",
     "progress",
+    "rejoin",
+    "secede",
     "wait",
+    "worker_client",
 ]
 
 _STATE = "Keep state in futures, and pass them on; the result of a task can be anything."
 _EVENTS = "Client.log_event and Client.subscribe_topic send messages to whoever wants them."
-_PLUGINS = "Client.run calls a function on all workers."
+_PLUGINS = "A WorkerPlugin runs code in all workers; UploadFile and Environ are there."
 _ONE_MACHINE = "A cluster is on this machine: LocalCluster makes its workers."
-_INSIDE = "get_client() gives a client inside of a task, and waiting for its futures frees the task's slot by itself."
 _BUILTIN = "Python's own does: what tasks print and warn of is shown."
 
 #: What dask.distributed has, and what to use instead.
 _ELSEWHERE = {
-    "Actor": _STATE,
-    "ActorFuture": _STATE,
     "Adaptive": "cluster.scale(n) says how many workers there are.",
-    "BaseActorFuture": _STATE,
     "CompatibleExecutor": "Client.get_executor() gives an executor.",
     "CondaInstall": _PLUGINS,
-    "Environ": _PLUGINS,
     "InstallPlugin": _PLUGINS,
     "KilledWorker": "taskloom.WorkerDied is raised where a worker died of a task.",
     "Nanny": "Workers that die are replaced. " + _ONE_MACHINE,
     "NannyPlugin": _PLUGINS,
     "PipInstall": _PLUGINS,
-    "Pub": _EVENTS,
-    "Reschedule": "retries= of submit has a task tried again.",
+    "Pub": _STATE,
     "SSHCluster": _ONE_MACHINE,
     "Scheduler": _ONE_MACHINE,
-    "SchedulerPlugin": "A taskloom.Callback hears of tasks.",
     "Security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
     "SpecCluster": _ONE_MACHINE,
     "Status": "The status of clients and clusters is a text.",
     "Sub": _EVENTS,
     "SubprocessCluster": _ONE_MACHINE,
     "UploadDirectory": _PLUGINS,
-    "UploadFile": _PLUGINS,
     "Worker": _ONE_MACHINE,
-    "WorkerPlugin": _PLUGINS,
     "config": "taskloom.config holds the settings.",
     "connect": "Client(address) connects.",
     "get_task_metadata": "get_task_stream() tells of the tasks that ran.",
-    "get_worker": _INSIDE,
-    "local_client": _INSIDE,
     "print": _BUILTIN,
-    "rejoin": _INSIDE,
     "rpc": "Client(address) connects.",
-    "secede": _INSIDE,
     "span": "get_task_stream() tells of the tasks that ran in a block.",
     "sync": "A client that is not asynchronous waits by itself.",
     "warn": _BUILTIN,
-    "worker_client": _INSIDE,
 }
 
 

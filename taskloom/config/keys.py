@@ -134,6 +134,23 @@ KEYS = {
             "How long a task waits for a worker that may run it, in seconds, where there is none; then it fails.",
         ),
         Key(
+            "distributed.worker.env",
+            None,
+            "a mapping of names to values",
+            lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+            "Variables of the environment of a new cluster's worker processes, beside those of this process.",
+        ),
+        Key(
+            "distributed.worker.preload",
+            None,
+            "a text or a list of texts: names of modules, paths of .py files, or source code",
+            lambda value: (
+                isinstance(value, str)
+                or (isinstance(value, list | tuple) and all(isinstance(what, str) for what in value))
+            ),
+            "What the workers of a new cluster load before they get tasks.",
+        ),
+        Key(
             "notebook.progress",
             True,
             "True or False",

@@ -7,7 +7,7 @@ import atexit
 import math
 import os
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,6 @@ _ELSEWHERE = {
     "interface": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
     "ip": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
     "loop": "A cluster runs on a thread of its own, with any event loop or none.",
-    "preload": "Call a function on all workers by Client.run.",
     "preload_nanny": "Call a function on all workers by Client.run.",
     "protocol": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
     "scheduler_port": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
@@ -67,9 +66,16 @@ class LocalCluster:
     name : what it is called.
     resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
     asynchronous : start it by ``async with`` or ``await``.
+    env : variables of the workers' environment, beside those of this process; by default the setting
+        ``distributed.worker.env``. They are set before a worker loads any library of yours.
+    preload : what each worker loads before it gets tasks: names of modules, paths of .py files, or source code, one or
+        several; by default the setting ``distributed.worker.preload``. If they define ``dask_setup(worker)`` or
+        ``dask_teardown(worker)``, these are called.
 
     Raises
     ------
+    ConfigError
+        An option cannot be used, or workers could not load what they were to preload.
     TypeError
         An option that only dask.distributed has. The message says what to do instead.
 
@@ -91,6 +97,8 @@ class LocalCluster:
         name: str | None = None,
         resources: dict[str, float] | None = None,
         asynchronous: bool = False,
+        env: Mapping[str, Any] | None = None,
+        preload: str | Sequence[str] | None = None,
         **others: Any,
     ) -> None:
         for option in others:
@@ -103,6 +111,8 @@ class LocalCluster:
         n_workers, threads = _sizes(n_workers, threads_per_worker, processes)
         self._make = partial(_coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers), self.name)
         self._resources = resources
+        self._environment = _environment(env, processes)
+        self._preload = config.get("distributed.worker.preload") if preload is None else preload
         self._coordinator: Any = None
         if not asynchronous:
             self._start()
@@ -110,11 +120,22 @@ class LocalCluster:
     def _start(self) -> None:
         if self.status != "created":
             return
-        self._coordinator = self._make(self._resources)
+        self._coordinator = self._make(self._resources, self._environment, _packed(self._preload))
+        self._check_preload()
         self.status = "running"
         _clusters[self.scheduler_address] = self
         atexit.register(self._close_now)
         give_up_in_forks(self)
+
+    def _check_preload(self) -> None:
+        """Wait until the workers have loaded what they are to, if anything."""
+        plugins = self._coordinator.plugins
+        while self._preload and self._coordinator.crew.size and not plugins.settled.wait(0.1):
+            if self._coordinator.closed:
+                break
+        if plugins.failure:
+            self._coordinator.close()
+            raise ConfigError(f"The cluster cannot start: a worker {plugins.failure}.")
 
     @property
     def scheduler_address(self) -> str:
@@ -310,14 +331,34 @@ def _port_of(address: Any) -> int:
     return int(port)
 
 
-def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, resources: Any) -> Any:
+def _environment(given: Mapping[str, Any] | None, processes: bool) -> dict[str, str]:
+    """Variables of the workers' environment."""
+    variables = config.get("distributed.worker.env") if given is None else given
+    if given and not processes:
+        raise ConfigError("env= is for processes: workers that are threads have the environment of this one.")
+    return {str(name): str(value) for name, value in (variables or {}).items()}
+
+
+def _packed(preload: str | Sequence[str] | None) -> list[tuple[str, bytes]]:
+    """Plugins that load what is to be loaded."""
+    if not preload:
+        return []
+    from taskloom.engines.cluster.plugin import preloads
+    from taskloom.engines.worker.parcel import dumps
+
+    plugins = enumerate(preloads(preload))
+    return [(f"preload {i}: {' '.join(plugin.what.split())[:100]}", dumps(plugin)) for i, plugin in plugins]
+
+
+def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: float, name: str, *more: Any) -> Any:
     from taskloom.engines.cluster.coordinator.coordinator import Coordinator
 
-    return Coordinator(n_workers, threads, processes, memory_limit, name, resources)
+    return Coordinator(n_workers, threads, processes, memory_limit, name, *more)
 
 
 def _unknown(option: str) -> TypeError:
     if option in _ELSEWHERE:
         return TypeError(f"LocalCluster has no option {option!r}, unlike dask.distributed. {_ELSEWHERE[option]}")
     known = "n_workers, threads_per_worker, processes, memory_limit, dashboard_address, name, resources, asynchronous"
+    known += ", env, preload"
     return TypeError(f"LocalCluster has no option {option!r}. There are: {known}.")

@@ -46,12 +46,14 @@ class Function:
     large : whether its results are too large for messages.
     raises : how often it raises in each task before it returns something.
     stays : whether its result cannot be pickled.
+    moves : how often it asks to be run elsewhere before it does anything else.
     """
 
     name: str
     large: bool = False
     raises: float = 0
     stays: bool = False
+    moves: int = 0
 
     def __call__(self, *args: Any) -> Any:
         return (self.name, *args)
@@ -62,6 +64,7 @@ BIG = Function("large")
 RAISES = Function("raises", raises=float("inf"))
 RAISES_ONCE = Function("raises-once", raises=1)
 STAYS = Function("stays", stays=True)
+MOVES = Function("moves", moves=1)
 
 
 @dataclass
@@ -159,6 +162,10 @@ class Worker:
         if task.id in self.cancelled and task.id % 3:  # every third one does not let itself be stopped
             self.report()
             self._end([task.id], ("cancelled", [task.id]))
+        elif cluster.moved[task.id] < function.moves:
+            cluster.moved[task.id] += 1
+            self.report()
+            self._end([task.id], ("rescheduled", task.id))
         elif cluster.raised[task.id] < function.raises:
             cluster.raised[task.id] += 1
             self.report()

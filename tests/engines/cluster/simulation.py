@@ -9,11 +9,12 @@ from taskloom.engines.cluster.scheduler.scheduler import Scheduler
 from taskloom.engines.cluster.scheduler.tasks import Options, Slice
 
 from .agreement import check
-from .simulated import BIG, LARGE, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Function, Packed, Worker
+from .simulated import BIG, LARGE, MOVES, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Function, Packed, Worker
 
 __all__ = [
     "BIG",
     "LARGE",
+    "MOVES",
     "RAISES",
     "RAISES_ONCE",
     "SMALL",
@@ -43,6 +44,7 @@ class Cluster:
         self.large: set[Any] = set()
         self.raised: Counter[int] = Counter()
         self.ran: Counter[int] = Counter()
+        self.moved: Counter[int] = Counter()
         self.lossy = False
 
     def pack(self, content: Any, nbytes: int = 10) -> Packed:

@@ -3,7 +3,7 @@
 from taskloom.engines.cluster.scheduler.tasks import ERRED
 from taskloom.errors import SerializationError, WorkerDied
 
-from .simulation import BIG, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Cluster, finish, task
+from .simulation import BIG, MOVES, RAISES, RAISES_ONCE, SMALL, STAYS, Boom, Client, Cluster, finish, task
 
 # -- failures ---------------------------------------------------------------------------------------------------------
 
@@ -214,3 +214,72 @@ def test_two_that_cannot_travel_do_not_meet(cluster: Cluster, client: Client) ->
     (c,) = cluster.submit(client, [("c", SMALL, [a, b])])
     finish(cluster)
     assert isinstance(client.errors[c], SerializationError)
+
+
+# -- tasks that stay where they are, or do not ------------------------------------------------------------------------
+
+
+def test_a_task_that_wants_to_run_elsewhere_does(cluster: Cluster, client: Client) -> None:
+    places = [cluster.add_worker(), cluster.add_worker()]
+    (id,) = cluster.submit(client, [("a", MOVES, [])])
+    cluster.flush()
+    (first,) = [number for number in places if cluster.scheduler.workers[number].outstanding]
+    finish(cluster)
+    assert client.status[id] == "finished"
+    assert first not in task(cluster, id).holders
+
+
+def test_a_task_that_wants_to_run_elsewhere_does_so_where_it_may(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    cluster.add_worker()
+    (alone,) = cluster.submit(client, [("a", MOVES, [])], workers=frozenset({"worker-1"}))
+    finish(cluster)
+    assert task(cluster, alone).holders == (1,)
+
+
+def test_an_actor_is_lost_with_the_worker_that_has_made_it(cluster: Cluster, client: Client) -> None:
+    """Copies of its result elsewhere are proxies: neither do they help, nor is it made again."""
+    cluster.add_worker()
+    (actor,) = cluster.submit(client, [("actor", BIG, [])], actor=True)
+    finish(cluster)
+    cluster.add_worker()
+    (user,) = cluster.submit(client, [("user", SMALL, [actor])], workers=frozenset({"worker-1"}))
+    finish(cluster)
+    assert task(cluster, actor).holders == (0, 1)
+    cluster.kill(0)
+    finish(cluster)
+    assert client.status == {actor: "error", user: "finished"}
+    assert isinstance(client.errors[actor], WorkerDied)
+    assert "'actor' is gone with worker 'worker-0'" in str(client.errors[actor])
+    assert cluster.ran[actor] == 1
+
+
+def test_what_needs_a_lost_actor_fails_for_it(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    actor, user = cluster.submit(client, [("actor", BIG, []), ("user", BIG, [0])], [1], actor=True)
+    finish(cluster)
+    cluster.kill(0)
+    cluster.add_worker()
+    finish(cluster)
+    assert client.status[user] == "error"
+    assert cluster.ran[actor] == 1
+
+
+def test_an_actor_is_made_again_when_it_is_retried(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    (actor,) = cluster.submit(client, [("actor", BIG, [])], actor=True)
+    finish(cluster)
+    cluster.kill(0)
+    finish(cluster)
+    cluster.add_worker()
+    cluster.scheduler.retry(client.number, [actor])
+    finish(cluster)
+    assert client.status[actor] == "finished"
+    assert task(cluster, actor).holders == (1,)
+
+
+def test_a_worker_with_an_actor_is_not_replaced_for_a_task_that_goes_on(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    cluster.submit(client, [("actor", BIG, [])], actor=True)
+    finish(cluster)
+    assert not cluster.scheduler.may_end(0)

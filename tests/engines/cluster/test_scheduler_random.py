@@ -19,6 +19,7 @@ FUNCTIONS = [
     Function("raises", raises=float("inf")),
     Function("raises-once", raises=1),
     Function("large-stays", stays=True),
+    Function("moves", moves=2),
 ]
 OPTIONS = [
     None,
@@ -30,6 +31,7 @@ OPTIONS = [
     Options(workers=frozenset({"worker-0"})),
     Options(workers=frozenset({"worker-1", "worker-2"}), allow_other_workers=True),
     Options(resources=(("GPU", 1.0),)),
+    Options(actor=True),
 ]
 NAMES = ["a", "b", "c", "d", "e", "f"]
 

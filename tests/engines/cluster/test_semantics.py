@@ -52,7 +52,6 @@ DIFFERENCES = {
     "test_a_future_goes_to_another_client_by_its_key": "the cluster is asked for it; dask does not ask",
     "test_a_key_list_of_another_length": "refused; dask leaves out the calls that have no key",
     "test_a_key_reused_with_another_function_is_noticed": "a warning; dask gives the old future without a word",
-    "test_actors": "there are none",
     "test_an_argument_that_cannot_be_pickled": "the error names the task, and is a SerializationError",
     "test_an_iterator_is_mapped": "it is consumed as its calls are submitted; dask refuses iterators",
     "test_an_option_of_more_machines_is_refused": "nothing listens on the network, so there is no host to choose",
@@ -249,14 +248,6 @@ def test_a_result_that_cannot_be_pickled_is_used_where_it_is(client: Any, worker
 
     lock = client.submit(threading.Lock, workers=workers[:1], pure=False)
     assert client.submit(lambda lock: lock.locked(), lock, workers=workers[:1]).result() is False
-
-
-def test_actors(side: Side, client: Any) -> None:
-    if side.is_ours:
-        with pytest.raises(TypeError, match="actor"):
-            client.submit(list, actor=True)
-    else:
-        assert client.submit(list, actor=True).result() is not None
 
 
 # -- options -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
 from taskloom.engines.cluster.client.options import options_of, seconds_of
+from taskloom.engines.cluster.client.plugins import Plugging
 from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Publishing, Submitting, Topics):
+class Client(ClusterViews, Plugging, Publishing, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
@@ -164,7 +165,8 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
             return len(states) - 1
 
         template = extract(futures, find)
-        values = await bring(self._session, states, errors)
+        with current.bringing(self):
+            values = await bring(self._session, states, errors)
         if errors == "skip" and isinstance(futures, list):
             kept = [item for item in futures if item.__class__ is not Future or item._state.id in values]
             states.clear()
@@ -276,7 +278,8 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
 
     async def _bring(self, states: Sequence[State]) -> list[Any]:
         __tracebackhide__ = True
-        values = await bring(self._session, states)
+        with current.bringing(self):
+            values = await bring(self._session, states)
         return [values[state.id] for state in states]
 
     def _own(self, state: State) -> Future:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from taskloom.engines.cluster.worker.place import undisturbed
+from taskloom.engines.cluster.worker.place import WorkerInfo, undisturbed, worker_here
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _open: list[Client] = []  # the newest last
 _opening = Lock()
 chosen: ContextVar[Client | None] = ContextVar("chosen", default=None)
+_brings: ContextVar[Client | None] = ContextVar("brings", default=None)
 
 
 def opened(client: Client) -> None:
@@ -49,6 +51,23 @@ def default_client(client: Client | None = None) -> Client:
     raise ValueError("No client is open. Start one: client = Client().")
 
 
+@contextmanager
+def bringing(client: Client) -> Iterator[None]:
+    """A block in which results are unpacked that a client has brought."""
+    token = _brings.set(client)
+    try:
+        yield
+    finally:
+        _brings.reset(token)
+
+
+def any_client_of(address: str | None) -> Client | None:
+    """The client of a cluster that brings what is being unpacked, or else the newest that is open."""
+    brings = _brings.get()
+    there = [client for client in reversed(_open) if client._address() == address]
+    return brings if brings in there else next(iter(there), None)
+
+
 def client_of(address: str | None) -> Client | None:
     """The client of the cluster at an address; inside of a task, one is opened where there is none."""
     here = chosen.get()
@@ -57,9 +76,9 @@ def client_of(address: str | None) -> Client | None:
     for client in reversed(_open):
         if client._address() == address and not client.asynchronous:
             return client
-    task = _task_here()
-    if task is not None and address is not None and getattr(task[0], "address", None) == address:
-        return _of_worker(task[0])
+    worker = worker_here()
+    if worker is not None and address is not None and worker.info.address == address:
+        return _of_worker(worker.info)
     return None
 
 
@@ -85,20 +104,12 @@ def get_client(address: str | None = None, timeout: Any = None) -> Client:
 
             found = Client(address, timeout=timeout, set_as_default=False)
         return found
-    task = _task_here()
-    if task is not None:
-        return _of_worker(task[0])
-    return default_client()
+    worker = worker_here()
+    return default_client() if worker is None else _of_worker(worker.info)
 
 
-def _task_here() -> Any:
-    """The worker and id of the task that the calling thread is inside of, or None."""
-    worker = sys.modules.get("taskloom.engines.cluster.worker.place")
-    return None if worker is None else worker.current_task()
-
-
-def _of_worker(worker: Any) -> Client:
-    """The client for code inside of a worker's tasks: one per process."""
+def _of_worker(worker: WorkerInfo) -> Client:
+    """The client for code inside of a worker: one per process."""
     with undisturbed(), _opening:  # several tasks may want one, and modules must not be loaded by halves
         from taskloom.engines.cluster.client.client import Client
 

@@ -76,6 +76,7 @@ class Hearing:
     def __init__(self) -> None:
         self.workers_changed: list[Reply] = []
         self.handlers: dict[str, Callable[..., None]] = {}  # by topic, what is called for its events
+        self.watchings: dict[str, Any] = {}  # by name: what tells plugins of what is heard
         self._lock = threading.Lock()
         self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
         self._fetches: dict[int, list[Fetch]] = {}
@@ -100,6 +101,8 @@ class Hearing:
     def _take(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
         try:
             _HANDLERS[kind](self, parcels, *fields)
+            for watching in self.watchings.values() if self.watchings else ():
+                watching.hear(kind, fields)
         except Exception:
             _log.exception("taskloom: a client could not take in what its coordinator said: %s", kind)
 
@@ -196,6 +199,12 @@ class Hearing:
         self.workers[worker] = WorkerInfo(worker, name, pid, threads, memory_limit)
         self.records.joined(worker, name, pid, threads)
         self._tell_of_workers()
+
+    def _on_client_joined(self, _: Any, number: int) -> None:
+        """Another client: of interest to plugins."""
+
+    def _on_client_left(self, _: Any, number: int) -> None:
+        """Another client: of interest to plugins."""
 
     def _on_left(self, _: Any, worker: int, why: str) -> None:
         self.workers.pop(worker, None)

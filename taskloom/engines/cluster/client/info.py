@@ -212,6 +212,16 @@ class ClusterInfo:
 
         return self._do(answer(), seconds_of(timeout))
 
+    def _key_of(self, id: int) -> Key:
+        """The key of a task that the cluster knows by this id."""
+        key, _ = block(self._session.answer("key_of", id))
+        return key  # type: ignore[no-any-return]
+
+    def _held_at(self, worker: int) -> dict[Key, int]:
+        """The keys and ids of the results that a worker holds."""
+        held, _ = block(self._session.answer("held_at", worker))
+        return held  # type: ignore[no-any-return]
+
     def _futures(self) -> dict[Key, Any]:
         return {state.key: state for state in list(self._session.states.values())}
 

@@ -48,6 +48,7 @@ class Reply:
         then = self._then
         if then is not None:
             then()
+            self._then = None  # it may hold this reply
         if self._gate.locked():
             try:
                 self._gate.release()
@@ -59,6 +60,7 @@ class Reply:
         self._then = action
         if self.done:
             action()
+            self._then = None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, interruptibly; False where it has not come in time."""

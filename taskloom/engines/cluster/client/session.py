@@ -19,6 +19,7 @@ from taskloom.engines.cluster.client.recall import Recall
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
+from taskloom.engines.cluster.client.watching import Watching
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Options, Slice
 from taskloom.engines.processes_errors import function_stays
@@ -331,6 +332,14 @@ class Session(Hearing):
                 self._callbacks = Callbacks()
         self._callbacks.put(action, args)
 
+    def watch(self, name: str, watching: Watching | None) -> None:
+        """Have a plugin hear of what is heard, in the place of the one of the same name; None: none."""
+        others = dict(self.watchings)
+        former = others.pop(name, None)
+        self.watchings = others if watching is None else {**others, name: watching}
+        if former is not None:
+            former.close()
+
     def check(self) -> None:
         """Raise if the cluster is out of reach."""
         with self._lock:
@@ -376,6 +385,8 @@ class Session(Hearing):
         self._tell_of_workers()
         self.records.gone(why)
         self._sweeper.close()
+        for name in self.watchings:
+            self.watch(name, None)
         if self._callbacks is not None:
             self._callbacks.close()
 

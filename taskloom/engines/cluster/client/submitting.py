@@ -6,6 +6,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from taskloom.engines.cluster.client.call_key import call_token
@@ -15,6 +16,8 @@ from taskloom.engines.cluster.client.info import ClusterInfo
 from taskloom.engines.cluster.client.options import check_key, options_of
 from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
+from taskloom.engines.cluster.scheduler.tasks import Options
+from taskloom.engines.cluster.worker.actors import MakeActor
 from taskloom.engines.processes_errors import describe
 from taskloom.graph import Key
 
@@ -44,6 +47,8 @@ class Submitting(ClusterInfo):
         allow_other_workers: bool = False,
         pure: bool = True,
         fifo_timeout: Any = None,
+        actor: bool = False,
+        actors: bool = False,
         **kwargs: Any,
     ) -> Future:
         """Call a function on a worker.
@@ -64,6 +69,8 @@ class Submitting(ClusterInfo):
         priority : larger ones go first.
         fifo_timeout : taken for the sake of programs for dask.distributed, and ignored: what is submitted first goes
             first, however much later the next comes.
+        actor, actors : True: what the function returns, such as an object of a class, stays in the worker, and the
+            result is an `Actor`, which calls its methods there. Equal calls make one each.
 
         Raises
         ------
@@ -72,13 +79,13 @@ class Submitting(ClusterInfo):
         SerializationError
             The function or an argument cannot be pickled.
         """
-        if kwargs:
-            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
         options = None
         if workers is not None or resources is not None or retries or priority or allow_other_workers:
             options = options_of(priority, retries, workers, allow_other_workers, resources)
+        if actor := actor or actors:
+            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
         session = self._session
         chosen = key is not None
         if chosen:
@@ -94,7 +101,7 @@ class Submitting(ClusterInfo):
                     _warn_of_reuse(key)
                 return future
             draft = Draft(session, chosen)
-            draft.add(key, function, args, kwargs)
+            draft.add(key, function, (key, *args) if actor else args, kwargs)
             for future in session.submit(draft, options, self._own):
                 return future
 
@@ -111,6 +118,8 @@ class Submitting(ClusterInfo):
         pure: bool = True,
         fifo_timeout: Any = None,
         batch_size: int | None = None,
+        actor: bool = False,
+        actors: bool = False,
         **kwargs: Any,
     ) -> list[Future]:
         """Call a function with each item of an iterable, or with the items of several, as `map` does.
@@ -121,15 +130,15 @@ class Submitting(ClusterInfo):
         key : names of the tasks, or what all their names begin with.
         batch_size : how many calls are submitted at a time; by default all, and 1,000 of iterators.
         kwargs : arguments that all calls have.
-        workers, retries, resources, priority, allow_other_workers, pure, fifo_timeout : as for `submit`.
+        workers, retries, resources, priority, allow_other_workers, pure, fifo_timeout, actor, actors : as for `submit`.
         """
-        if kwargs:
-            _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
         if not iterables:
             raise TypeError("map takes at least one iterable behind the function.")
         options = options_of(priority, retries, workers, allow_other_workers, resources)
+        if actor or actors:
+            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
         if batch_size is None and not all(hasattr(iterable, "__len__") for iterable in iterables):
             batch_size = CHUNK
         names: Iterator[Key] | None = None
@@ -154,6 +163,7 @@ class Submitting(ClusterInfo):
         options: Any,
     ) -> list[Future]:
         session = self._session
+        actor = func.__class__ is MakeActor
         draft = Draft(session, chosen=names is not None)
         function = session.function(prefix or func, func)
         prefix = prefix or function.name
@@ -173,9 +183,13 @@ class Submitting(ClusterInfo):
                 if names is not None and future._state.code != function.code:
                     _warn_of_reuse(key, depth=4)
                 continue
-            draft.add(key, function, args, kwargs)
+            draft.add(key, function, (key, *args) if actor else args, kwargs)
         made.update([(future.key, future) for future in session.submit(draft, options, self._own)])
-        return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
+        plain = func.func if actor else func
+        return [
+            made[key] or self.submit(plain, *args, key=key, actor=actor, **kwargs)
+            for key, args in zip(keys, calls, strict=True)
+        ]
 
     def _new_token(self) -> str:
         return f"{self._series}{next(self._unique):016x}"
@@ -203,11 +217,6 @@ def _warn_of_reuse(key: Key, depth: int = 3) -> None:
         UserWarning,
         stacklevel=depth,
     )
-
-
-def _refuse_actors(kwargs: Mapping[str, Any]) -> None:
-    if "actor" in kwargs or "actors" in kwargs:
-        raise TypeError("There are no actors, unlike in dask.distributed: keep state in a future, and pass it on.")
 
 
 def _checked_keys(keys: Sequence[Key], iterables: Sequence[Iterable[Any]]) -> Sequence[Key]:

@@ -20,6 +20,7 @@ from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.coordinating import Coordinating
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.inbox import Inbox
+from taskloom.engines.cluster.coordinator.plugins import Plugins
 from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
 from taskloom.engines.cluster.coordinator.stops import Stops
@@ -52,6 +53,8 @@ class Coordinator:
     processes : whether workers are processes, or threads of this one.
     memory_limit : bytes per worker.
     resources : what each worker has, by name.
+    environment : variables of the workers' environment.
+    preload : names of plugins, and those packed, that all workers have.
     """
 
     def __init__(
@@ -62,19 +65,24 @@ class Coordinator:
         memory_limit: float = float("inf"),
         name: str = "",
         resources: dict[str, float] | None = None,
+        environment: dict[str, str] | None = None,
+        preload: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         self.name = name
-        self.crew = Crew(threads, processes, memory_limit, resources or {})
+        self.crew = Crew(threads, processes, memory_limit, resources or {}, environment or {})
         self.scheduler = Scheduler(self.crew.pack_error)
         self.scheduler.deaths_allowed = config.get("multiprocessing.retries")
         self.questions = Questions(self)
+        self.plugins = Plugins(self)
         self.stops = Stops(self.scheduler, self.crew)
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll, self.call)
         self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
         self.clients.on_leave = self.coordinating.client_left
         self.inbox = Inbox(self)
-        self._post = Post(self.scheduler, self.crew, self.stops, self.clients)
+        self.post = Post(self.scheduler, self.crew, self.stops, self.clients)
+        for plugin in preload:
+            self.plugins.preload(*plugin)
         self.closed = False
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # what other threads want done here
         self._waker = Waker()
@@ -157,6 +165,9 @@ class Coordinator:
             self._why = f"The coordinator of the cluster failed:\n{traceback.format_exc()}"
         finally:
             self.closed = True
+            self.crew.size = 0
+            with contextlib.suppress(Exception):
+                self.plugins.close(lambda: self._take_in(self._poll.poll(1000 * LAST_LOOK)))
             with contextlib.suppress(Exception):
                 self._do_calls()  # of those who have connected just now
             for client in self.clients.values():
@@ -191,6 +202,7 @@ class Coordinator:
             self._timers
             or self.stops
             or self.crew.is_short
+            or self.plugins.parting
             or any(worker.dropped or worker.dropped_codes for worker in workers)
         ):
             return LAST_LOOK
@@ -222,6 +234,7 @@ class Coordinator:
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
+        self.plugins.look(now)
 
     def _take_in(self, found: list[tuple[int, int]]) -> None:
         """Workers write what a task prints before they report it, and report before they end."""
@@ -303,16 +316,30 @@ class Coordinator:
         for number in crew.newcomers():
             for file in crew.files(number):
                 self._poll.register(file, select.POLLIN)
-            worker = crew.workers[number]
-            who = (number, worker.name, worker.pid)
-            self.scheduler.worker_joined(*who, crew.threads, crew.memory_limit, crew.resources)
+            self.plugins.greet(number)
+
+    def welcome(self, number: int) -> None:
+        """A worker can be given tasks."""
+        crew = self.crew
+        worker = crew.workers[number]
+        who = (number, worker.name, worker.pid)
+        self.scheduler.worker_joined(*who, crew.threads, crew.memory_limit, crew.resources)
         self.questions.look()
+
+    def dismiss(self, number: int) -> None:
+        """End a worker that has nothing to do."""
+        if number in self.crew.workers:
+            self._bury(number, expected=True)
 
     def scale(self, n: int) -> None:
         """Have so many workers from now on; on the coordinator's thread."""
         self.crew.size = n
         for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
-            self.scheduler.retire(number)
+            if number in self.scheduler.workers:
+                self.scheduler.retire(number)
+            else:
+                self.dismiss(number)
+        self.crew.held = False
         self.crew.try_again()
         self._staff()
 
@@ -320,6 +347,7 @@ class Coordinator:
         """End all tasks, and have new workers; on the coordinator's thread."""
         for number, client in list(self.scheduler.clients.items()):
             self.scheduler.cancel(number, list(client.futures), force=True)
+        self.crew.held = False
         for number in list(self.crew.workers):
             self._bury(number, expected=True)
 
@@ -336,7 +364,7 @@ class Coordinator:
         scheduler = self.scheduler
         while True:
             scheduler.assign()
-            self._post.send()
+            self.post.send()
             if not scheduler.orders:
                 return
             orders, scheduler.orders = scheduler.orders, []
@@ -349,7 +377,8 @@ class Coordinator:
         elif what == "stop" and number in self.crew.workers:
             self.stops.cancelled(number, id)
         elif what == "end" and number in self.crew.workers:
-            self._bury(number, expected=True)
+            self.scheduler.worker_left(number, "was ended", expected=True)
+            self.plugins.part(number)
 
     def _close_all(self) -> None:
         if self._listener is not None:

@@ -42,16 +42,26 @@ class Crew:
     ----------
     size : how many there should be.
     reported : how many tasks each has reported.
+    held : whether none is started in the place of one that has ended, as it would fail in the same way.
     """
 
-    def __init__(self, threads: int, processes: bool, memory_limit: float, resources: dict[str, float]) -> None:
+    def __init__(
+        self,
+        threads: int,
+        processes: bool,
+        memory_limit: float,
+        resources: dict[str, float],
+        environment: dict[str, str],
+    ) -> None:
         self.threads = threads
         self.processes = processes
         self.memory_limit = memory_limit
         self.resources = resources
+        self.environment = environment
         self.address: str | None = None
         self.secret: bytes | None = None
         self.size = 0
+        self.held = False
         self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
         self.reported: dict[int, int] = {}
         self._idle_deaths = 0
@@ -84,7 +94,7 @@ class Crew:
     @property
     def is_short(self) -> bool:
         """Whether workers are missing that are to be started."""
-        return len(self.workers) < self.size and not self._gave_up
+        return len(self.workers) < self.size and not (self._gave_up or self.held)
 
     def replace(self) -> None:
         """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
@@ -103,7 +113,7 @@ class Crew:
             for file, what in worker.watched().items():
                 self._files[file] = (number, what)
             if self.processes:
-                worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
+                worker.send("setup", [*sys.path], os.getcwd(), {**os.environ, **self.environment})
                 worker.send("adopt", pack_manner(now))
             worker.send("join", number, name, self.threads, self.address, self.secret)
 
@@ -177,6 +187,8 @@ class Crew:
 
     def try_again(self) -> None:
         """Let workers be started although they ended again and again: each of them once."""
+        if not self.workers:
+            self.held = False
         if self._gave_up:
             self._gave_up = False
             self._idle_deaths -= max(1, self.size)

@@ -33,6 +33,7 @@ class Inbox:
             "gone": self._fetched(scheduler.gone),
             "missing": _plain(scheduler.missing),
             "no_data": self._fetched(scheduler.no_data),
+            "rescheduled": _plain(scheduler.rescheduled),
             "returned": _plain(scheduler.returned),
             "unblocked": self._unblocked,
         }
@@ -54,7 +55,7 @@ class Inbox:
 
     def from_worker(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         """A worker says something."""
-        if number in self._coordinator.scheduler.workers:
+        if number in self._coordinator.scheduler.workers or kind == "answer":  # before it takes part, and after
             self.of_workers[kind](number, fields, parcels)
         else:
             _close(parcels)

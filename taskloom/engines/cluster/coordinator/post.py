@@ -33,6 +33,7 @@ class Post:
         self._crew = crew
         self._stops = stops
         self._clients = clients
+        self.names_tasks = False  # to the workers: their plugins want to know
 
     def send(self) -> None:
         """Send all that is to be told."""
@@ -75,6 +76,8 @@ class Post:
         for id, parcel in worker.packed.items():
             packed[id] = len(parcels)
             parcels.append(parcel)
+        if self.names_tasks:
+            self._crew.workers[worker.number].send("keys", {task.id: task.key for task in batch})
         self._crew.workers[worker.number].send(
             "tasks",
             [task.id for task in batch],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from taskloom.engines.cluster.scheduler.tasks import ERRED, RELEASED, Task
-from taskloom.errors import TaskloomError
+from taskloom.engines.cluster.scheduler.tasks import DONE, ERRED, RELEASED, Task
+from taskloom.engines.cluster.versions import versions
+from taskloom.engines.processes_errors import describe
+from taskloom.errors import TaskloomError, WorkerDied
+from taskloom.graph import Key
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.coordinator.coordinator import Coordinator
@@ -19,7 +22,7 @@ class Questions:
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        self._pending: dict[int, _Round] = {}
+        self._pending: dict[int, Round] = {}
         self._count = 0
         self._started = time()
         self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
@@ -85,6 +88,9 @@ class Questions:
     def _coordinate(self, client: int, number: int, *args: Any) -> None:
         self._coordinator.coordinating.ask(client, number, *args)
 
+    def _versions(self, client: int, number: int, packages: Sequence[str]) -> None:
+        self._reply(client, number, True, versions(packages))
+
     def _named(self, client: int, number: int, keys: Sequence[Any]) -> None:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
@@ -118,13 +124,20 @@ class Questions:
                     parcels.append(dep.parcel)
         self._reply(client, number, True, (first.id, calls, data), tuple(parcels))
 
+    def _key_of(self, client: int, number: int, id: int) -> None:
+        self._reply(client, number, True, self._coordinator.scheduler.tasks[id].key)
+
+    def _held_at(self, client: int, number: int, worker: int) -> None:
+        has = self._coordinator.scheduler.workers[worker].has
+        self._reply(client, number, True, {task.key: task.id for task in has})
+
     # -- what workers know ----------------------------------------------------------------------------------------
 
     def _call_stack(self, client: int, number: int, ids: Sequence[int] | None) -> None:
-        self._ask_workers(_Stacks(client, number, None if ids is None else set(ids)), None, "stacks", ())
+        self.ask_workers(_Stacks(client, number, None if ids is None else set(ids)), None, "stacks", ())
 
     def _run(self, client: int, number: int, workers: Sequence[int] | None, wait: bool, parcel: Any) -> None:
-        self._ask_workers(_Round(client, number), workers, "call", (wait,), (parcel,))
+        self.ask_workers(Round(client, number), workers, "call", (wait,), (parcel,))
         if not wait:
             for key, round in list(self._pending.items()):
                 if round.number == number and round.client == client:
@@ -132,14 +145,29 @@ class Questions:
             self._reply(client, number, True, {})
         parcel.close()
 
-    def _ask_workers(
+    def _actor(self, client: int, number: int, id: int, name: str, *call: Any) -> None:
+        """Call a method of an actor, or read an attribute of it."""
+        scheduler = self._coordinator.scheduler
+        task = scheduler.tasks.get(id)
+        if task is None or task.state is not DONE:
+            released = TaskloomError("The actor was released: keep its proxy, or its future.")
+            error = None if task is None else task.error
+            self._reply(client, number, False, error or self._coordinator.crew.pack_error(released))
+        else:
+            round = _ActorCall(client, number, task.key)
+            self.ask_workers(round, task.holders[:1], "actor", (id, name), call)
+        for parcel in call:
+            parcel.close()
+
+    def ask_workers(
         self,
-        round: _Round,
+        round: Round,
         workers: Sequence[int] | None,
         kind: str,
         fields: tuple[Any, ...],
         parcels: Sequence[Any] = (),
     ) -> None:
+        """Ask some of the workers, or all."""
         crew = self._coordinator.crew.workers
         self._count += 1
         for number in crew if workers is None else workers:
@@ -164,16 +192,30 @@ class Questions:
         """A worker has ended, and answers nothing any more."""
         for number, round in list(self._pending.items()):
             if worker in round.asked:
-                error = TaskloomError(f"Worker {worker} ended before it had answered.")
+                error = round.lost_with(worker)
                 self.answered(worker, number, False, self._coordinator.crew.pack_error(error), ())
 
     def _finish(self, number: int) -> None:
         round = self._pending[number]
         if not round.asked:
             del self._pending[number]
-            value, parcels = round.put_together(self._coordinator.scheduler.tasks)
-            self._reply(round.client, round.number, True, value, tuple(parcels))
-            self._coordinator.scheduler.used_up += parcels
+            (round.over or self._pass_on)(round)
+
+    def _pass_on(self, round: Round) -> None:
+        """Tell the client what the workers have answered."""
+        value, parcels = round.put_together(self._coordinator.scheduler.tasks)
+        self._reply(round.client, round.number, True, value, tuple(parcels))
+        self._coordinator.scheduler.used_up += parcels
+
+    # -- plugins --------------------------------------------------------------------------------------------------
+
+    def _register_plugin(
+        self, client: int, number: int, name: str, packed: bytes, watches: bool, idempotent: bool
+    ) -> None:
+        self._coordinator.plugins.register(client, number, name, packed, watches, idempotent)
+
+    def _unregister_plugin(self, client: int, number: int, name: str) -> None:
+        self._coordinator.plugins.unregister(client, number, name)
 
     # -- what changes the cluster ---------------------------------------------------------------------------------
 
@@ -200,14 +242,24 @@ class Questions:
                 self._reply(client, number, True, None)
 
 
-class _Round:
-    """A question that workers are to answer."""
+class Round:
+    """A question that workers are to answer.
 
-    def __init__(self, client: int, number: int) -> None:
+    Attributes
+    ----------
+    over : called when they have; None where the answers go to the client.
+    """
+
+    def __init__(self, client: int, number: int, over: Callable[[Round], None] | None = None) -> None:
         self.client = client
         self.number = number
+        self.over = over
         self.asked: set[int] = set()
         self.answers: dict[int, tuple[bool, Any, list[Any]]] = {}
+
+    def lost_with(self, worker: int) -> TaskloomError:
+        """What is to be said of a worker that has ended before it answered."""
+        return TaskloomError(f"Worker {worker} ended before it had answered.")
 
     def put_together(self, tasks: dict[int, Task]) -> tuple[Any, list[Any]]:
         """The answer, and its parcels."""
@@ -219,7 +271,7 @@ class _Round:
         return value, parcels
 
 
-class _Stacks(_Round):
+class _Stacks(Round):
     """Where the tasks are that run."""
 
     def __init__(self, client: int, number: int, ids: set[int] | None) -> None:
@@ -236,3 +288,14 @@ class _Stacks(_Round):
                     if id in tasks and (self.ids is None or id in self.ids)
                 }
         return value, []
+
+
+class _ActorCall(Round):
+    """A call of an actor's method."""
+
+    def __init__(self, client: int, number: int, key: Key) -> None:
+        super().__init__(client, number)
+        self.key = key
+
+    def lost_with(self, worker: int) -> TaskloomError:
+        return WorkerDied(f"The actor {describe(self.key)} is gone: its worker ended in the midst of a call.")

@@ -27,6 +27,8 @@ class ClientEvents(Losses):
     """The events that come from clients."""
 
     def client_joined(self, number: int) -> None:
+        for other in self.clients:
+            self.tell(other, "client_joined", number)
         self.clients[number] = ClientState(number)
         for worker in self.workers.values():
             self.tell(number, "joined", worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
@@ -52,6 +54,8 @@ class ClientEvents(Losses):
         if but:
             return
         del self.clients[number]
+        for other in self.clients:
+            self.tell(other, "client_left", number)
         for rank in {*client.ready, *client.roots}:
             if self.is_current(rank, None):
                 self.offer(self.tasks[rank & MASK])

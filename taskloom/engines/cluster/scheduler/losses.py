@@ -19,7 +19,7 @@ from taskloom.engines.cluster.scheduler.tasks import (
     WorkerState,
 )
 from taskloom.engines.processes_errors import describe
-from taskloom.errors import TaskloomError
+from taskloom.errors import TaskloomError, WorkerDied
 
 
 class Losses(Placement):
@@ -102,7 +102,7 @@ class Losses(Placement):
                 if dep.state is not DONE:
                     task.open += 1
         for task in revived:
-            if task.state is WAITING and not task.has_function:
+            if task.state is WAITING and not task.can_be_lost:
                 self.fail(task, self.pack_error(self.gone_with_worker(task)))
         for task in revived:
             if task.state is WAITING:
@@ -112,7 +112,20 @@ class Losses(Placement):
                 elif not task.open:
                     self.offer(task)
 
+    def lose_actors(self, worker: WorkerState) -> None:
+        """What others hold of the actors of a worker that has ended are mere proxies."""
+        for task in worker.has:
+            if task.options.actor and task.holders[0] == worker.number:
+                for holder in task.holders[1:]:
+                    self.is_not_at(task, self.workers[holder])
+        self.departed = worker.name
+
     def gone_with_worker(self, task: Task) -> BaseException:
+        if task.options.actor:
+            return WorkerDied(
+                f"The actor {describe(task.key)} is gone with worker {self.departed!r}, and so is its state. Submit it "
+                "again."
+            )
         return TaskloomError(
             f"The data {describe(task.key)} are gone with worker {self.departed!r}, which held the only copy. They "
             "were brought by scatter and cannot be computed again: scatter them again, or with broadcast=True, so that "

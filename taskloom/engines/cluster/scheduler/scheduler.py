@@ -70,7 +70,7 @@ class Scheduler(WorkerEvents):
             return
         for client in self.clients:
             self.tell(client, "left", number, fate)
-        self.departed = worker.name
+        self.lose_actors(worker)
         self.forced.difference_update(worker.strays)
         lost, sent_for = [], []
         for task in worker.has:
@@ -192,7 +192,7 @@ class Scheduler(WorkerEvents):
             task = todo.pop()
             if task.parcel is not None:
                 continue
-            if not task.has_function:
+            if not task.can_be_lost:
                 return False
             for dep in task.inputs:
                 if dep.state is RELEASED and dep not in seen:

@@ -42,6 +42,8 @@ class Options:
     workers : names of workers that may run it, None for all.
     allow_other_workers : whether others may as well if none of those is there.
     resources : what it needs of what workers have, such as ``(("GPU", 1.0),)``.
+    actor : whether the result stands for an object that stays in the worker that has made it.
+    given : what they were before the task asked to run elsewhere; None for those that a client has given.
     """
 
     priority: int = 0
@@ -50,6 +52,8 @@ class Options:
     workers: frozenset[str] | None = None
     allow_other_workers: bool = False
     resources: tuple[tuple[str, float], ...] = ()
+    actor: bool = False
+    given: Options | None = None
 
     @property
     def requirement(self) -> Requirement | None:
@@ -212,6 +216,11 @@ class Task:
     def has_function(self) -> bool:
         """Whether it can be computed, again if need be: data that a client brought cannot."""
         return self.code >= 0
+
+    @property
+    def can_be_lost(self) -> bool:
+        """Whether its result, once it is there, could be computed again: the state of an actor could not."""
+        return self.has_function and not self.options.actor
 
 
 class Heap(list[int]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from taskloom.engines.cluster.scheduler.client_events import ClientEvents
@@ -169,6 +170,25 @@ class WorkerEvents(ClientEvents):
             self.withdraw(task)
             task.state = WAITING
             self.fail(task, error, number, start, stop, task.raised)
+
+    def rescheduled(self, number: int, id: int) -> None:
+        """A task wants to run again, elsewhere if it can."""
+        worker = self.workers[number]
+        self._forget_strays(worker, (id,))
+        task = worker.outstanding.get(id)
+        if task is None:
+            return
+        options = task.options.given or task.options
+        allowed = [other.name for other in self.workers.values() if other is not worker and not other.leaving]
+        if options.workers is not None:
+            allowed = [name for name in allowed if name in options.workers]
+        self.withdraw(task)
+        if allowed:
+            others = options.allow_other_workers or options.workers is None
+            task.options = replace(options, workers=frozenset(allowed), allow_other_workers=others, given=options)
+        task.state = WAITING
+        if not task.open:
+            self.offer(task)
 
     def returned(self, number: int, ids: Iterable[int]) -> None:
         """A worker gives back what it has not begun."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from taskloom.engines.cluster.worker.channel import Gone
+from taskloom.engines.cluster.worker.awaited import awaited
+from taskloom.engines.cluster.worker.channel import Gone, packed_error
 from taskloom.engines.cluster.worker.page import FETCHING
+from taskloom.engines.cluster.worker.place import place
 from taskloom.engines.cluster.worker.stop import NO_TASK
 from taskloom.engines.cluster.worker.store import Package
 from taskloom.engines.worker.page import NOTHING
+from taskloom.errors import TaskloomError
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.worker.worker import Worker
@@ -25,13 +30,16 @@ class Answers:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._to: dict[str, Callable[..., None]] = {
+            "actor": self._actor,
             "drop": self._drop,
             "take_back": self._take_back,
             "cancel": self._cancel,
             "fetch": self._fetch,
+            "plug_in": self._plug_in,
             "report": self._report,
             "call": self._call,
             "stacks": self._stacks,
+            "unplug": self._unplug,
         }
 
     def serve(self) -> None:
@@ -46,7 +54,7 @@ class Answers:
         self._worker.end()
 
     def _drop(self, ids: list[int], codes: list[int], parcels: object) -> None:
-        self._worker.store.drop(ids, codes)
+        self._worker.drop(ids, codes)
 
     def _take_back(self, ids: list[int], parcels: object) -> None:
         found = self._worker.queue.withdraw(ids)
@@ -79,7 +87,7 @@ class Answers:
         try:
             parcel, lasting = worker.store.parcel(id, worker.channel.pack)
         except BaseException as error:
-            worker.channel.send("no_data", id, worker.packed_error(error))
+            worker.channel.send("no_data", id, packed_error(worker.channel, error))
         else:
             worker.channel.send("data", id, parcels=[parcel])
             if not lasting:
@@ -92,24 +100,55 @@ class Answers:
 
     def _run_call(self, number: int, wait: bool, parcel: Package) -> None:
         worker = self._worker
-        packed, error = [], None
+        place.host = worker
+        result, error = None, None
         try:
             function, args, kwargs = parcel.value()
-            result = function(*args, **kwargs)
-            if hasattr(result, "__await__"):
-                import asyncio
-
-                result = asyncio.run(_awaited(result))
-            if wait:
-                packed = [worker.channel.pack(result)]
+            if _takes(function, "dask_worker"):
+                kwargs["dask_worker"] = worker.handle
+            result = awaited(function(*args, **kwargs))
         except BaseException as caught:
-            error = worker.packed_error(caught)
+            error = caught
         parcel.close()
         worker.flush_output()
         if wait:
-            worker.channel.send("answer", number, error is None, error, parcels=packed)
+            self._answer(number, result, error)
+
+    def _answer(self, number: int, result: Any, error: BaseException | None) -> None:
+        """Send what a user's code has come to."""
+        channel, packed = self._worker.channel, []
+        if error is None:
+            try:
+                packed = [channel.pack(result)]
+            except BaseException as caught:
+                error = caught
+        outcome = None if error is None else packed_error(channel, error)
+        channel.send("answer", number, error is None, outcome, parcels=packed)
         for each in packed:
             each.close()
+
+    def _actor(self, number: int, id: int, name: str, parcels: Sequence[Package]) -> None:
+        """Have a method of an actor called with the arguments in a parcel; without one, an attribute read."""
+        settle = partial(self._answer, number)
+        home = self._worker.store.actors.get(id)
+        if home is None:
+            settle(None, TaskloomError("The actor is gone from its worker."))
+        elif not parcels:
+            home.read(name, settle)
+        else:
+            home.call(name, partial(_taken_out, parcels[0]), settle)
+
+    def _plug_in(self, number: int, given: list[tuple[str, bytes]], parcels: object) -> None:
+        self._worker.plugins.add(given, partial(self._plugged, number))
+
+    def _unplug(self, number: int, names: list[str] | None, parcels: object) -> None:
+        self._worker.plugins.remove(names, partial(self._plugged, number))
+
+    def _plugged(self, number: int, name: str, error: BaseException | None) -> None:
+        """Tell what plugins have come to, and which one has raised."""
+        self._worker.flush_output()
+        packed = None if error is None else packed_error(self._worker.channel, error)
+        self._worker.channel.send("answer", number, error is None, (name, packed))
 
     def _stacks(self, number: int, parcels: object) -> None:
         """Where the threads are that run tasks."""
@@ -123,8 +162,19 @@ class Answers:
         worker.channel.send("answer", number, True, stacks)
 
 
-async def _awaited(result: Any) -> Any:
-    return await result
+def _taken_out(parcel: Package) -> Any:
+    try:
+        return parcel.value()
+    finally:
+        parcel.close()
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of this name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _lines(frame: FrameType) -> list[str]:

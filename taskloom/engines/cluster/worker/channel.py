@@ -12,6 +12,9 @@ from taskloom.engines.worker.failure import pack_error
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 from taskloom.engines.worker.waker import Waker
+from taskloom.errors import SerializationError
+
+_PACKAGE = "taskloom.engines.cluster"
 
 Message = tuple[str, tuple[Any, ...], Sequence[Any]]  # kind, fields, parcels
 
@@ -39,6 +42,19 @@ class Channel(Protocol):
     def pack(self, value: Any) -> Package: ...
 
     def pack_error(self, error: BaseException) -> bytes | BaseException: ...
+
+
+def packed_error(channel: Channel, error: BaseException) -> bytes | BaseException:
+    """An exception as it is sent, without the frames that are ours."""
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
+        trace = trace.tb_next
+    try:
+        return channel.pack_error(error.with_traceback(trace))
+    except BaseException as why:
+        name, reason = type(error).__qualname__, type(why).__name__
+        text = f"The exception {name} cannot leave its worker: pickling it raised {reason}."
+        return channel.pack_error(SerializationError(text))
 
 
 class LinkChannel:

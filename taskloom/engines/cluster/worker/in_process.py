@@ -11,6 +11,7 @@ from time import thread_time
 from typing import Any
 
 from taskloom.engines.cluster.worker import page
+from taskloom.engines.cluster.worker.actors import close_all
 from taskloom.engines.cluster.worker.channel import Channel, Gone, Message
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.page import Words
@@ -74,6 +75,11 @@ class ThreadsWorker(Worker):
     def __init__(self, channel: Channel, page: Words) -> None:
         self._spent: dict[int, float] = {}  # CPU seconds by thread, as of the last look
         super().__init__(channel, page)
+
+    def end(self) -> None:
+        close_all(self)
+        self.plugins.close()
+        self.handle.close()
 
     def cpu_seconds(self) -> float:
         self._spent[threading.get_ident()] = thread_time()  # the others tell theirs when they report

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.worker.parcel import Parcel
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.worker.actors import ActorHome
 
 Package = Parcel | Loose
 
@@ -18,11 +21,15 @@ class Store:
     Attributes
     ----------
     values, functions : what can be used at once. The loop that runs tasks looks here itself.
+    actors : the objects behind those values that are proxies of actors.
+    prepare : what becomes of a function that has come before it is used.
     """
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
         self.functions: dict[int, Callable[..., Any]] = {}
+        self.actors: dict[int, ActorHome] = {}
+        self.prepare: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is
         self._packed: dict[int, Package] = {}
         self._function_parcels: dict[int, Package] = {}
         self._unpacking = threading.RLock()  # two threads may need the same one
@@ -49,13 +56,22 @@ class Store:
         with self._unpacking:
             if code not in self.functions:
                 parcel = self._function_parcels[code]
-                self.functions[code] = parcel.value()
+                self.functions[code] = self.prepare(parcel.value())
                 parcel.close()
             for id in ids:
-                if (packed := self._packed.get(id)) is not None:
-                    self.values[id] = packed.value()
-                    del self._packed[id]
-                    packed.close()
+                self._unpack(id)
+
+    def _unpack(self, id: int) -> None:
+        if (packed := self._packed.get(id)) is not None:
+            self.values[id] = packed.value()
+            del self._packed[id]
+            packed.close()
+
+    def value(self, id: int) -> Any:
+        """A value, whoever made it; raises whatever unpickling it raises, and KeyError where it is not here."""
+        with self._unpacking:
+            self._unpack(id)
+            return self.values[id]
 
     def parcel(self, id: int, pack: Callable[[Any], Package]) -> tuple[Package, bool]:
         """A value for somebody else, and whether the parcel stays ours; raises whatever packing the value raises."""
@@ -67,6 +83,8 @@ class Store:
             self.values.pop(id, None)
             if self._packed:
                 self._close(self._packed.pop(id, None))
+            if self.actors:
+                self.actors.pop(id, None)
         for code in codes:
             self.functions.pop(code, None)
             self._close(self._function_parcels.pop(code, None))
@@ -75,3 +93,7 @@ class Store:
         if parcel is not None:
             with self._unpacking:
                 parcel.close()
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
-from traceback import clear_frames
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
 from taskloom.engines.cluster.worker.channel import Channel, Gone
+from taskloom.engines.cluster.worker.ending import ended_badly
+from taskloom.engines.cluster.worker.handle import WorkerHandle
 from taskloom.engines.cluster.worker.page import (
     EACH,
     FINISHED,
@@ -27,21 +28,20 @@ from taskloom.engines.cluster.worker.page import (
     Words,
     word,
 )
-from taskloom.engines.cluster.worker.place import WorkerInfo, current_task, place, waiting
+from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, place, waiting
+from taskloom.engines.cluster.worker.plugins import Plugins
 from taskloom.engines.cluster.worker.stop import NO_TASK, stop
 from taskloom.engines.cluster.worker.store import Package, Store
 from taskloom.engines.cluster.worker.task_queue import TaskQueue
 from taskloom.engines.measure import bytes_of
 from taskloom.engines.worker.page import NOTHING
 from taskloom.engines.worker.parcel import is_plain
-from taskloom.errors import SerializationError
 
 __all__ = ["Worker", "current_task", "waiting"]
 
 REPORT_EVERY = 0.0002  # seconds
 LARGE = 65_536  # bytes: a result of more is reported at once
 
-_PACKAGE = "taskloom.engines.cluster"
 _SIMPLE = frozenset({type(None), bool, float})  # always plain
 _UNMEASURED = frozenset({tuple, list, dict, set, frozenset})  # `bytes_of` does not know their sizes
 
@@ -60,10 +60,13 @@ class Worker:
         self.channel = channel
         self.page = page
         self.info = WorkerInfo()
+        self.handle = WorkerHandle(self)
+        self.plugins = Plugins(self)
         self.store = Store()
         self.queue = TaskQueue(self.store)
         self.running = [NO_TASK] * MOST_THREADS
         self.idents: dict[int, int] = {}  # by thread
+        self.seceded: dict[int, Wait] = {}  # by thread, of tasks that others run in the place of
         self._free = list(range(MOST_THREADS - 1, 0, -1))  # numbers for threads, the next one last
         self._surplus = 0  # of those that are to end when they are idle
         self._changing = threading.Lock()  # threads
@@ -80,6 +83,7 @@ class Worker:
             "setup": self._setup,
             "adopt": self._adopt,
             "join": self._join,
+            "keys": self.plugins.learn,
             "tasks": self._tasks,
         }
 
@@ -208,6 +212,7 @@ class Worker:
         self, number: int, name: str, threads: int, address: str | None, secret: bytes | None, parcels: object
     ) -> None:
         self.info = WorkerInfo(number, name, threads, address, secret)
+        self.handle.join(self.info)
         with self._changing:
             for _ in range(threads - 1):
                 self._start_task_thread()
@@ -225,12 +230,17 @@ class Worker:
         dropped_codes: list[int],
         parcels: Sequence[Package],
     ) -> None:
-        self.store.drop(dropped, dropped_codes)
+        self.drop(dropped, dropped_codes)
         self.store.learn(functions, values, packed, parcels)
         self.queue.extend(ids, zip(ids, codes, args, plains, strict=True))
         if self.queue.awaited:
             for id in (*values, *packed):
                 self.queue.arrived(id)
+
+    def drop(self, ids: Sequence[int], codes: Sequence[int]) -> None:
+        """Forget results and functions."""
+        self.store.drop(ids, codes)
+        self.plugins.released(ids)
 
     # -- the hot loop ---------------------------------------------------------------------------------------------
 
@@ -282,7 +292,7 @@ class Worker:
             except BaseException as error:
                 running[thread] = NO_TASK
                 arguments = function = None
-                self._ended_badly(thread, id, start, error)
+                ended_badly(self, thread, id, start, error)
                 start = clock()
                 continue
             if absent:
@@ -329,41 +339,10 @@ class Worker:
         self.page[packing] = NOTHING
         return size if size > 0 else 0.0  # not NaN
 
-    def _ended_badly(self, thread: int, id: int, start: float, error: BaseException) -> None:
-        """A task has raised something, or has been stopped."""
-        stop = perf_counter()
-        packing = word(thread, PACKING)
-        self.page[word(thread, TASK)] = NOTHING
-        self.report()
-        stopped = id in self.queue.cancelled and isinstance(error, KeyboardInterrupt)
-        if stopped:
-            clear_frames(error.__traceback__)  # in a cycle of references they would hold futures and data for long
-            self.forget([id])
-            self.channel.send("cancelled", [id])
-        else:
-            self.page[packing] = id
-            packed = self.packed_error(error)
-            self.page[packing] = NOTHING
-            if packed is not error:
-                clear_frames(error.__traceback__)
-            self.forget([id])
-            self.channel.send("failed", id, start, stop, packed)
-
-    def packed_error(self, error: BaseException) -> bytes | BaseException:
-        """An exception as it is sent, without the frames that are ours."""
-        trace = error.__traceback__
-        while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
-            trace = trace.tb_next
-        try:
-            return self.channel.pack_error(error.with_traceback(trace))
-        except BaseException as why:
-            name, reason = type(error).__qualname__, type(why).__name__
-            text = f"The exception {name} cannot leave its worker: pickling it raised {reason}."
-            return self.channel.pack_error(SerializationError(text))
-
     def forget(self, ids: Sequence[int]) -> None:
         """Tasks have come to another end than a result: those that are parked for them cannot run."""
         self.queue.cancelled.difference_update(ids)
+        self.plugins.forgotten(ids)
         self.miss(self.queue.lose(ids))
 
     def miss(self, found: Sequence[tuple[int, list[int]]]) -> None:
@@ -374,6 +353,8 @@ class Worker:
 
     def report(self) -> None:
         """Tell what has been done since the last time."""
+        if self.seceded:
+            give_back(self)
         with self._reporting:
             done = self._done
             n = len(done)
