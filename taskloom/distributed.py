@@ -31,6 +31,7 @@ from taskloom.engines.cluster.client.waiting import (
     wait,
 )
 from taskloom.engines.cluster.local_cluster import LocalCluster
+from taskloom.notebook.output_cell import output_cell
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 TimeoutError = TimeoutError  # by this name programs import it from here
@@ -130,6 +131,7 @@ def _dashboard_server(port: int) -> Any:
 
 
 higher |= {
+    "cell": output_cell,
     "dashboard_server": _dashboard_server,
     "delayed": delayed,
     "finish": Finish,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskloom.engines.cluster.client.printing import Printing
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, Failed, State
@@ -68,6 +69,7 @@ class Hearing:
     states: dict[int, State]
     workers: dict[int, WorkerInfo]
     runs: tuple[Any, ...]
+    printing: Printing
     records: Records
     connection: Any
     gone: str
@@ -213,6 +215,12 @@ class Hearing:
 
     def _on_said(self, _: Any, text: str, key: Key) -> None:
         self.call_back(warnings.warn, text, UserWarning)
+
+    def _on_printed(self, _: Any, id: int, name: str, texts: Sequence[str]) -> None:
+        self.printing.printed(id, name, texts)
+
+    def _on_told(self, _: Any, id: int, what: str, payload: bytes) -> None:
+        self.printing.told(id, what, payload)
 
     def _on_gone(self, _: Any, why: str) -> None:
         if not self.gone:

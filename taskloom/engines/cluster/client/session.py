@@ -14,6 +14,7 @@ from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
 from taskloom.engines.cluster.client.options import from_here
+from taskloom.engines.cluster.client.printing import Printing
 from taskloom.engines.cluster.client.recall import Recall
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
@@ -48,6 +49,7 @@ class Session(Hearing):
         self.workers = {}
         self.runs = ()
         self.gone = ""
+        self.printing = Printing()
         self._numbers = itertools.count(1)
         self._given_up: deque[State] = deque()
         self._released: list[int] = []
@@ -86,6 +88,7 @@ class Session(Hearing):
         with self._lock:
             first = self._next
             self._next += n
+            self.printing.note(first)
             return first
 
     def _number(self) -> int:
@@ -105,6 +108,7 @@ class Session(Hearing):
                 return []
             first = self._next
             self._next += n
+            self.printing.note(first)
             slice, parcels = draft.finish(first, from_here(options), named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))

@@ -33,7 +33,9 @@ class Inbox:
             "gone": self._fetched(scheduler.gone),
             "missing": _plain(scheduler.missing),
             "no_data": self._fetched(scheduler.no_data),
+            "printed": _plain(coordinator.output.printed),
             "returned": _plain(scheduler.returned),
+            "told": _plain(coordinator.output.told),
             "unblocked": self._unblocked,
         }
         self.of_clients: dict[str, Take] = {

@@ -332,6 +332,7 @@ class Worker:
         packing = word(thread, PACKING)
         self.page[word(thread, TASK)] = NOTHING
         self.report()
+        self.flush_output()
         stopped = id in self.queue.cancelled and isinstance(error, KeyboardInterrupt)
         if stopped:
             self.forget([id])
