@@ -313,7 +313,8 @@ def test_a_cell_that_captures_its_output_captures_that_of_its_tasks(with_cluster
 def test_the_output_of_a_cell_is_in_order(with_cluster: Frontend) -> None:
     page = with_cluster
     cell = page.start(
-        "for i in range(20):\n    print('before', i)\n    client.submit(print, 'task', i).result()\n    print('after', i)"
+        "for i in range(20):\n"
+        "    print('before', i)\n    client.submit(print, 'task', i).result()\n    print('after', i)"
     )
     page.wait(cell)
     expected = "".join(f"before {i}\ntask {i}\nafter {i}\n" for i in range(20))

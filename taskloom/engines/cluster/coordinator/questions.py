@@ -74,6 +74,9 @@ class Questions:
         info = {"name": coordinator.name, "address": coordinator.address, "workers": self.describe_workers()}
         self._reply(client, number, True, info)
 
+    def _logs(self, client: int, number: int) -> None:
+        self._reply(client, number, True, self._coordinator.output.logs.entries())
+
     def _named(self, client: int, number: int, keys: Sequence[Any]) -> None:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
