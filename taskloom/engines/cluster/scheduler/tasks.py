@@ -42,6 +42,7 @@ class Options:
     workers : names of workers that may run it, None for all.
     allow_other_workers : whether others may as well if none of those is there.
     resources : what it needs of what workers have, such as ``(("GPU", 1.0),)``.
+    origin : the id of a task that submits them, None where it is none: they run when it is the turn of its client.
     """
 
     priority: int = 0
@@ -50,6 +51,7 @@ class Options:
     workers: frozenset[str] | None = None
     allow_other_workers: bool = False
     resources: tuple[tuple[str, float], ...] = ()
+    origin: int | None = None
 
     @property
     def requirement(self) -> Requirement | None:

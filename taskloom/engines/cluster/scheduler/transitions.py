@@ -114,8 +114,10 @@ class Transitions:
             self.push(self.client_of(task).roots, task)
 
     def client_of(self, task: Task) -> ClientState:
-        """The client whose turn it is when the task runs: who submitted it, or else somebody who wants it."""
-        client = self.clients.get(task.id >> SHIFT)
+        """The client whose turn it is when the task runs: who submitted it, or the task that did, or else somebody who
+        wants it."""
+        origin = task.options.origin
+        client = self.clients.get((task.id if origin is None else origin) >> SHIFT)
         if client is None:
             for number in (task.wanted or {}).values():
                 return self.clients[number]
