@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from taskloom.distributed import Client, Future, LocalCluster, get_client, wait
+import taskloom
+from taskloom.distributed import Client, Future, LocalCluster, get_client, get_task_stream, wait
 
 from .simulation import BIG, SMALL, Cluster, finish
 from .simulation import Client as SimulatedClient
@@ -355,3 +356,81 @@ def test_clients_that_come_and_go_leave_nothing(shared: LocalCluster) -> None:
             assert not endless.done()
     with Client(shared) as client:
         until(lambda: not any(client.has_what().values()) and not any(client.processing().values()))
+
+
+# -- views ------------------------------------------------------------------------------------------------------------
+
+
+class Onlooker:
+    """A listener that wants to see what others do, as dashboards do."""
+
+    looks_on = True
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def run_updated(self, run: Any) -> None:
+        if run.foreign and run not in self.seen:
+            self.seen.append(run)
+
+    run_finished = run_updated
+
+
+def test_a_task_stream_shows_what_another_process_runs(shared: LocalCluster) -> None:
+    with Client(shared) as client, opened(shared) as notebook:
+        number = notebook.do("client._session.connection.number")
+        notebook.do("client.gather(client.map(inc, range(5), pure=False))")
+        with get_task_stream(client) as stream:
+            notebook.do("client.gather(client.map(inc, range(10), pure=False))")
+            assert client.submit(inc, 1, pure=False).result() == 2
+        theirs = [row for row in stream.data if "client" in row]
+        (own,) = [row for row in stream.data if "client" not in row]
+        assert (len(theirs), {row["client"] for row in theirs}) == (10, {number})
+        assert own["name"] == "inc"
+        assert {row["name"] for row in theirs} == {f"inc (client {number})"}
+        assert all(str(row["key"]).startswith("inc-") for row in theirs)
+        assert {row["worker"] for row in theirs} <= {"worker-0", "worker-1"}
+        for row in theirs:
+            (stamp,) = row["startstops"]
+            assert 0 <= stamp["stop"] - stamp["start"] < LIMIT
+            assert abs(stamp["stop"] - time.time()) < LIMIT
+        notebook.do("client.gather(client.map(inc, range(10), pure=False))")
+        later = [row for row in client.get_task_stream() if "client" in row]
+        assert [row["key"] for row in later] == [row["key"] for row in theirs]  # nobody looks on any more
+
+
+def test_whoever_looks_on_sees_others_and_the_rest_do_not(pair: tuple[Client, Client]) -> None:
+    one, two = pair
+    onlooker, other = Onlooker(), Onlooker()
+    other.looks_on = False  # type: ignore[misc]
+    runs_before = list(taskloom.runs)
+    with taskloom.subscribe(onlooker), taskloom.subscribe(other):
+        two._catch_up()
+        one.gather(one.map(inc, range(10), pure=False))
+        until(lambda: onlooker.seen and all(run.status == "finished" for run in onlooker.seen))
+    (run,) = onlooker.seen  # of `two`, which sees `one`
+    assert run.engine == "distributed, other clients"
+    assert run.n_done == 10
+    assert not other.seen
+    assert [run for run in taskloom.runs if run.foreign] == []
+    assert len([run for run in taskloom.runs if run not in runs_before]) == 1
+
+
+def test_nobody_is_told_of_others_unless_somebody_looks_on(cluster: Cluster, client: SimulatedClient) -> None:
+    cluster.add_worker()
+    other, late = cluster.add_client(), cluster.add_client()
+    cluster.submit(client, [("a", SMALL, [])])
+    finish(cluster)
+    cluster.scheduler.watch(other.number, True)
+    cluster.submit(client, [(("b", 0), SMALL, []), ("c", BIG, [0])])
+    finish(cluster)
+    cluster.scheduler.watch(other.number, False)
+    cluster.submit(client, [("d", SMALL, [])])
+    finish(cluster)
+    seen = [message for message in other.heard if message[0] == "others"]
+    assert [key for message in seen for key in message[2]] == [("b", 0), "c"]
+    assert {number for message in seen for number in message[3]} == {client.number}
+    assert not any(message[0] == "others" for each in (client, late) for message in each.heard)
+    cluster.scheduler.watch(other.number, True)
+    cluster.remove_client(other)
+    assert not cluster.scheduler.watchers

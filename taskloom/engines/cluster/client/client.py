@@ -96,7 +96,7 @@ class Client(ClusterLogs, ClusterViews, Submitting):
         self._served = Served() if self.cluster is None else self.cluster._served
         try:
             self._session = Session(connector(self._given))
-            block(self._session.answer("named", []), seconds_of(self._timeout))  # then the workers are known, too
+            self._catch_up(seconds_of(self._timeout))  # the workers
         except BaseException:
             if self._owns_cluster and self.cluster is not None:
                 self.cluster.close()
@@ -107,6 +107,10 @@ class Client(ClusterLogs, ClusterViews, Submitting):
         if self.is_default:
             scheduler = self._get_now if self.asynchronous else self
             self._setting = config.Assignment({"scheduler": scheduler}, source="an open client")
+
+    def _catch_up(self, timeout: float | None = None) -> None:
+        """Wait until all is known here that the coordinator has told so far."""
+        block(self._session.answer("named", []), timeout)
 
     # -- results --------------------------------------------------------------------------------------------------
 

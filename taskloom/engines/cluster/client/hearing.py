@@ -188,6 +188,17 @@ class Hearing:
         for run in self.runs:
             run.cancelled(ids)
 
+    def _on_others(
+        self,
+        _: Any,
+        worker: int,
+        keys: Sequence[Key],
+        clients: Sequence[int],
+        times: Sequence[float],
+        sizes: Sequence[float],
+    ) -> None:
+        self.records.others(worker, keys, clients, times, sizes)
+
     def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
         self.records.moved(id, source, target, int(nbytes))
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from taskloom.bus.event_bus import bus
 from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
@@ -63,7 +64,12 @@ class Session(Hearing):
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
+        bus.onlookers.follow(self)
         give_up_in_forks(self)
+
+    def look_on(self, wanted: bool) -> None:
+        """Have it shown what other clients do, or not any more."""
+        self.connection.send("watch", wanted)
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -333,6 +339,7 @@ class Session(Hearing):
         for run in self.runs:
             run.fail(error)
         self._tell_of_workers()
+        bus.onlookers.leave(self)
         self.records.gone(why)
         self._sweeper.close()
         if self._callbacks is not None:

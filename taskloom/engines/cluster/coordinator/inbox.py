@@ -47,6 +47,7 @@ class Inbox:
             "retry": _plain(scheduler.retry),
             "scatter": self._scatter,
             "submit": self._submit,
+            "watch": _plain(scheduler.watch),
         }
 
     def from_worker(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:

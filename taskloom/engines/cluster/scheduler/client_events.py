@@ -43,11 +43,19 @@ class ClientEvents(Losses):
             self._want_no_more(task, client, id)
         self.let_go(tasks, "cancel")
         del self.clients[number]
+        self.watchers.discard(number)
         for code in client.codes:
             self.use_no_more(code)
         for rank in {*client.ready, *client.roots}:
             if self.is_current(rank, None):
                 self.offer(self.tasks[rank & MASK])
+
+    def watch(self, number: int, wanted: bool) -> None:
+        """A client wants to see what others have run from now on, or does not any more."""
+        if wanted:
+            self.watchers.add(number)
+        else:
+            self.watchers.discard(number)
 
     def submit(self, number: int, tasks: Slice, parcels: Sequence[Any]) -> None:
         """A client submits tasks. Those of its names that are known already are not run a second time."""
