@@ -31,6 +31,11 @@ def is_worth_drawing(run: Run) -> bool:
     return run.status != "running" or run.duration > YOUNG
 
 
+def can_be_stopped(run: Run | None) -> bool:
+    """Whether a run goes on, and is this process's own."""
+    return run is not None and run.status == "running" and not run.foreign
+
+
 class Painter:
     """A thread that calls `draw` soon after each `wake`, once for all that came meanwhile, until `close` is called.
 
@@ -116,7 +121,7 @@ class PaintedRun(ABC):
 
     def _is_occupied(self) -> bool:
         """Whether a run of this process is shown that goes on."""
-        return self._run is not None and not self._run.foreign and self._run.status == "running"
+        return can_be_stopped(self._run)
 
     def run_updated(self, run: Run) -> None:
         """Something happened."""
@@ -129,5 +134,6 @@ class PaintedRun(ABC):
 
     def stop(self) -> None:
         """Stop the run that is shown."""
-        if self._run is not None and not self._run.foreign:
-            self._run.cancel()
+        run = self._run
+        if run is not None and can_be_stopped(run):
+            run.cancel()
