@@ -41,6 +41,7 @@ from taskloom.engines.cluster.plugin import Environ, SchedulerPlugin, UploadFile
 from taskloom.engines.cluster.worker.ending import Reschedule
 from taskloom.engines.cluster.worker.handle import get_worker
 from taskloom.engines.cluster.worker.place import rejoin, secede
+from taskloom.notebook.output_cell import output_cell
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 TimeoutError = TimeoutError  # by this name programs import it from here
@@ -139,6 +140,7 @@ def _dashboard_server(port: int) -> Any:
 
 
 higher |= {
+    "cell": output_cell,
     "dashboard_server": _dashboard_server,
     "delayed": delayed,
     "finish": Finish,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
+from taskloom.engines.cluster.client.printing import Printing
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, Failed, State
@@ -69,6 +70,7 @@ class Hearing:
     states: dict[int, State]
     workers: dict[int, WorkerInfo]
     runs: tuple[Any, ...]
+    printing: Printing
     records: Records
     connection: Any
     gone: str
@@ -189,6 +191,17 @@ class Hearing:
         for run in self.runs:
             run.cancelled(ids)
 
+    def _on_others(
+        self,
+        _: Any,
+        worker: int,
+        keys: Sequence[Key],
+        clients: Sequence[int],
+        times: Sequence[float],
+        sizes: Sequence[float],
+    ) -> None:
+        self.records.others(worker, keys, clients, times, sizes)
+
     def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
         self.records.moved(id, source, target, int(nbytes))
 
@@ -230,6 +243,12 @@ class Hearing:
 
     def _on_said(self, _: Any, text: str, key: Key) -> None:
         self.call_back(warnings.warn, text, UserWarning)
+
+    def _on_printed(self, _: Any, id: int, name: str, texts: Sequence[str]) -> None:
+        self.printing.printed(id, name, texts)
+
+    def _on_told(self, _: Any, id: int, what: str, payload: bytes) -> None:
+        self.printing.told(id, what, payload)
 
     def _on_gone(self, _: Any, why: str) -> None:
         if not self.gone:

@@ -33,8 +33,10 @@ class Inbox:
             "gone": self._fetched(scheduler.gone),
             "missing": _plain(scheduler.missing),
             "no_data": self._fetched(scheduler.no_data),
+            "printed": _plain(coordinator.output.printed),
             "rescheduled": _plain(scheduler.rescheduled),
             "returned": _plain(scheduler.returned),
+            "told": _plain(coordinator.output.told),
             "unblocked": self._unblocked,
         }
         self.of_clients: dict[str, Take] = {
@@ -50,6 +52,7 @@ class Inbox:
             "retry": _plain(scheduler.retry),
             "scatter": self._scatter,
             "submit": self._submit,
+            "watch": _plain(scheduler.watch),
             "withdraw": _plain(coordinating.withdraw),
         }
 

@@ -88,6 +88,9 @@ class Questions:
     def _coordinate(self, client: int, number: int, *args: Any) -> None:
         self._coordinator.coordinating.ask(client, number, *args)
 
+    def _logs(self, client: int, number: int) -> None:
+        self._reply(client, number, True, self._coordinator.output.logs.entries())
+
     def _versions(self, client: int, number: int, packages: Sequence[str]) -> None:
         self._reply(client, number, True, versions(packages))
 
