@@ -14,6 +14,7 @@ from typing import Any
 from taskloom import views
 from taskloom.collections.delayed import delayed
 from taskloom.collections.delayed_call import Finish
+from taskloom.engines.cluster.adaptive import Adaptive
 from taskloom.engines.cluster.client.client import Client
 from taskloom.engines.cluster.client.current import default_client, get_client
 from taskloom.engines.cluster.client.executor import ClientExecutor
@@ -38,6 +39,7 @@ TimeoutError = TimeoutError  # by this name programs import it from here
 __all__ = [
     "ALL_COMPLETED",
     "FIRST_COMPLETED",
+    "Adaptive",
     "CancelledError",
     "Client",
     "ClientExecutor",
@@ -67,7 +69,6 @@ _BUILTIN = "Python's own does: what tasks print and warn of is shown."
 _ELSEWHERE = {
     "Actor": _STATE,
     "ActorFuture": _STATE,
-    "Adaptive": "cluster.scale(n) says how many workers there are.",
     "BaseActorFuture": _STATE,
     "CompatibleExecutor": "Client.get_executor() gives an executor.",
     "CondaInstall": _PLUGINS,

@@ -20,6 +20,7 @@ from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
 from taskloom.engines.cluster.client.options import options_of, seconds_of
 from taskloom.engines.cluster.client.reply import block, cancelled_together
+from taskloom.engines.cluster.client.retiring import Retiring
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Submitting):
+class Client(ClusterViews, Retiring, Submitting):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.

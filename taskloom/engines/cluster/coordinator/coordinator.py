@@ -9,7 +9,7 @@ import select
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from time import monotonic
 from typing import Any
@@ -27,6 +27,7 @@ from taskloom.engines.cluster.door.listener import Listener
 from taskloom.engines.cluster.door.remote import RemoteClient
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
+from taskloom.engines.cluster.scheduler.sizing import first_to_go
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.waker import Waker
 from taskloom.errors import TaskloomError
@@ -305,13 +306,20 @@ class Coordinator:
             self.scheduler.worker_joined(*who, crew.threads, crew.memory_limit, crew.resources)
         self.questions.look()
 
-    def scale(self, n: int) -> None:
+    def resize(self, n: int) -> None:
         """Have so many workers from now on; on the coordinator's thread."""
+        staying = self.scheduler.staying()
+        self.retire(first_to_go(staying, len(staying) - n))
         self.crew.size = n
-        for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
-            self.scheduler.retire(number)
         self.crew.try_again()
         self._staff()
+
+    def retire(self, numbers: Iterable[int]) -> None:
+        """Have fewer workers from now on: these go when their data are elsewhere; on the coordinator's thread."""
+        for number in set(numbers) & self.crew.workers.keys() - self.crew.leaving:
+            self.crew.size = max(0, self.crew.size - 1)
+            self.crew.leaving.add(number)
+            self.scheduler.retire(number)
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""

@@ -40,7 +40,8 @@ class Crew:
 
     Attributes
     ----------
-    size : how many there should be.
+    size : how many there should be, beside those that are leaving.
+    leaving : the numbers of those that are to end when their data are elsewhere.
     reported : how many tasks each has reported.
     """
 
@@ -53,6 +54,7 @@ class Crew:
         self.secret: bytes | None = None
         self.size = 0
         self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
+        self.leaving: set[int] = set()
         self.reported: dict[int, int] = {}
         self._idle_deaths = 0
         self._gave_up = False
@@ -84,7 +86,7 @@ class Crew:
     @property
     def is_short(self) -> bool:
         """Whether workers are missing that are to be started."""
-        return len(self.workers) < self.size and not self._gave_up
+        return len(self.workers) - len(self.leaving) < self.size and not self._gave_up
 
     def replace(self) -> None:
         """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
@@ -93,7 +95,7 @@ class Crew:
 
     def _start(self) -> None:
         now = manner()
-        while len(self.workers) < self.size:
+        while len(self.workers) - len(self.leaving) < self.size:
             number = self._started
             self._started += 1
             name = self._free_name()
@@ -157,6 +159,7 @@ class Crew:
         if number in self._new:
             self._new.remove(number)
         del self.workers[number]
+        self.leaving.discard(number)
         self.reported.pop(number, None)
         keeper.do(worker.close)
         return End(fate, last_lines, out_of_memory)

@@ -129,7 +129,7 @@ class Task:
     estimate : how many seconds it was expected to take then.
     holders : the numbers of the workers that have its result.
     value : the result itself, if it is small.
-    parcel : the packed value of a constant.
+    parcel : the packed value of a constant, or of a result that outlives its workers.
     stays : whether the result is known not to be able to travel.
     takers : tasks in transit that wait for its result.
     askers : clients that wait for its result, and the ids by which they know it.
