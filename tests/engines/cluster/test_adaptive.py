@@ -126,7 +126,7 @@ def test_demand_knows_what_is_held(cluster: Cluster, client: SimulatedClient) ->
     assert demand_of(cluster.scheduler, {}).held == 2 * LARGE
 
 
-# -- clusters -----------------------------------------------------------------------------------------------------------
+# -- clusters --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def nested(depth: int) -> int:
     if not depth:
         return 5
     client = get_client()
-    return sum(client.gather([client.submit(nested, depth - 1, pure=False)] + [client.submit(int, "5")]))
+    return sum(client.gather([client.submit(nested, depth - 1, pure=False), client.submit(int, "5")]))
 
 
 def test_a_program_that_forgets_to_close_ends() -> None:

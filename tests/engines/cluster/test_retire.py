@@ -75,7 +75,7 @@ def test_data_that_cannot_leave_are_computed_again_and_that_is_said(cluster: Clu
     assert "'a' cannot leave 'worker-0', which is to end" in text
 
 
-# -- clusters -----------------------------------------------------------------------------------------------------------
+# -- clusters --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
+from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
@@ -19,7 +20,7 @@ from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
-from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Options, Slice
+from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Slice
 from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
@@ -91,7 +92,7 @@ class Session(Hearing):
     def _number(self) -> int:
         return self.allocate(1)
 
-    def submit(self, draft: Draft, options: Options | None, named: bool = True) -> list[State]:
+    def submit(self, draft: Draft, asked: Asked, named: bool = True) -> list[State]:
         """Submit what was drafted; the states of its tasks, one future each. Names are in the records, too.
 
         Tasks of which there are futures by now, from another thread, are left out.
@@ -105,14 +106,14 @@ class Session(Hearing):
                 return []
             first = self._next
             self._next += n
-            slice, parcels = draft.finish(first, from_here(options), named)
+            slice, parcels = draft.finish(first, asked, named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
             with self.given_up_if_interrupted(made):
                 self.states.update(zip(ids, made, strict=True))
                 if named:
                     self.records.submitted(first, draft.keys, draft.function_names, draft.args)
-                self.connection.send("submit", slice, parcels=parcels)
+                self.connection.send("submit", from_here(slice), parcels=parcels)
                 draft.is_sent()
                 if named:  # last: nobody shares what has not been sent
                     self.names.update(zip(draft.keys, made, strict=True))

@@ -8,15 +8,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from taskloom.engines.cluster.client.asked import Asked, asked_for
 from taskloom.engines.cluster.client.call_key import call_token
 from taskloom.engines.cluster.client.compile import Draft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.info import ClusterInfo
-from taskloom.engines.cluster.client.options import check_key, options_of
+from taskloom.engines.cluster.client.options import check_key
 from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.processes_errors import describe
 from taskloom.graph import Key
+from taskloom.graph.annotations import NONE, here
 
 CHUNK = 1_000  # calls of a `map` over iterators of unknown length that are submitted at a time
 
@@ -73,9 +75,9 @@ class Submitting(ClusterInfo):
             _refuse_actors(kwargs)
         if not callable(func):
             raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
-        options = None
-        if workers is not None or resources is not None or retries or priority or allow_other_workers:
-            options = options_of(priority, retries, workers, allow_other_workers, resources)
+        asked = NONE
+        if workers is not None or resources is not None or retries or priority or allow_other_workers or here.get():
+            asked = asked_for(priority, retries, workers, allow_other_workers, resources)
         session = self._session
         chosen = key is not None
         if chosen:
@@ -92,7 +94,7 @@ class Submitting(ClusterInfo):
                 return self._future(state)
             draft = Draft(session, chosen)
             draft.add(key, function, args, kwargs)
-            for state in session.submit(draft, options):
+            for state in session.submit(draft, asked):
                 return self._future(state)
 
     def map(
@@ -126,7 +128,7 @@ class Submitting(ClusterInfo):
             raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
         if not iterables:
             raise TypeError("map takes at least one iterable behind the function.")
-        options = options_of(priority, retries, workers, allow_other_workers, resources)
+        asked = asked_for(priority, retries, workers, allow_other_workers, resources)
         if batch_size is None and not all(hasattr(iterable, "__len__") for iterable in iterables):
             batch_size = CHUNK
         names: Iterator[Key] | None = None
@@ -135,7 +137,7 @@ class Submitting(ClusterInfo):
         calls = zip(*iterables, strict=False)
         futures: list[Future] = []
         while chunk := list(itertools.islice(calls, batch_size)):
-            futures += self._map(func, chunk, kwargs, names, key if isinstance(key, str) else None, pure, options)
+            futures += self._map(func, chunk, kwargs, names, key if isinstance(key, str) else None, pure, asked)
             if batch_size is None:
                 break
         return futures
@@ -148,7 +150,7 @@ class Submitting(ClusterInfo):
         names: Iterator[Key] | None,
         prefix: str | None,
         pure: bool,
-        options: Any,
+        asked: Asked,
     ) -> list[Future]:
         session = self._session
         draft = Draft(session, chosen=names is not None)
@@ -172,7 +174,7 @@ class Submitting(ClusterInfo):
                 continue
             made[key] = None
             draft.add(key, function, args, kwargs)
-        states = session.submit(draft, options)
+        states = session.submit(draft, asked)
         with session.given_up_if_interrupted(states):
             made.update([(state.key, self._future(state)) for state in states])
         return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]

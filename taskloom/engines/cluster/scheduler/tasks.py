@@ -94,6 +94,7 @@ class Slice:
     data : the numbers of the parcels of packed constants, by id.
     wanted : ids of the tasks whose results the client will ask for.
     options : how to run them, None for the defaults.
+    own : by id, how to run those for which something else was said.
     named : whether the keys are names that all clients share.
     chosen : whether a user gave those names: one that is in use for another function then is a mistake.
     bring : whether the wanted results are to be sent to the client as soon as they are there.
@@ -108,6 +109,7 @@ class Slice:
     data: dict[int, int] = field(default_factory=dict)
     wanted: list[int] = field(default_factory=list)
     options: Options | None = None
+    own: dict[int, Options | None] = field(default_factory=dict)
     named: bool = False
     chosen: bool = False
     bring: bool = False
