@@ -61,12 +61,19 @@ class Sized:
         _check_count(f"minimum={minimum!r} cannot be used", minimum, 0)
         _check_count(f"wait_count={wait_count!r} cannot be used", wait_count, 1)
         if maximum is None:
-            maximum = max(1, minimum, usable_cpus() // self._coordinator.crew.threads)
+            maximum = max(minimum, self._most())
         _check_count(f"maximum={maximum!r} cannot be used", maximum, max(1, minimum))
         seconds = _duration("interval", interval), _duration("target_duration", target_duration)
         self._stop_adapting()
         self._adaptive = Adaptive(self._coordinator, minimum, maximum, seconds[0], wait_count, seconds[1])
         return self._adaptive
+
+    def sizes(self) -> tuple[int, int]:
+        """How many workers there should be now, and for how many there are cores."""
+        return self._coordinator.crew.size, self._most()
+
+    def _most(self) -> int:
+        return max(1, usable_cpus() // int(self._coordinator.crew.threads))
 
     @property
     def adaptive(self) -> Adaptive | None:

@@ -49,6 +49,11 @@ def default_client(client: Client | None = None) -> Client:
     raise ValueError("No client is open. Start one: client = Client().")
 
 
+def clients_at(address: str) -> list[Client]:
+    """The open clients of this process that are connected to an address."""
+    return [client for client in list(_open) if client._address() == address]
+
+
 def client_of(address: str | None) -> Client | None:
     """The client of the cluster at an address; inside of a task, one is opened where there is none."""
     for client in reversed(_open):

@@ -67,6 +67,7 @@ class Questions:
                 "outstanding": len(worker.outstanding),
                 "executing": sum([number == worker.number for number, _, _ in running]),
                 "keys": len(worker.has),
+                "leaving": worker.leaving,
             }
             for worker in self._coordinator.scheduler.workers.values()
         ]
