@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, TypedDict
 
 from taskloom.engines.cluster.overview import WorkerOverview, runs_on, workers_of
@@ -88,7 +88,7 @@ def _size_text(cluster: LocalCluster, size: int, workers: list[WorkerOverview]) 
 
 
 def _row(worker: WorkerOverview) -> WorkerRow:
-    limited = isfinite(worker.memory_limit) and worker.memory_limit > 0
+    limited = 0 < worker.memory_limit < inf
     return WorkerRow(
         name=name_label(worker.name),
         threads_text="leaving" if worker.leaving else f"{worker.busy}/{worker.threads} busy",
@@ -102,7 +102,17 @@ def _count(n: int, what: str) -> str:
 
 
 def _of(memory: float, limit: float) -> str:
-    return f"{_rounded(memory)} of {_rounded(limit)}" if isfinite(limit) and limit > 0 else _rounded(memory)
+    """How much of how much, with the unit once where it is the same.
+
+    >>> _of(2**30, 4 * 2**30), _of(5 * 2**20, 4 * 2**30), _of(2**30, inf)
+    ('1.0 of 4.0 GiB', '5 MiB of 4.0 GiB', '1.0 GiB')
+    """
+    used = _rounded(memory)
+    if not 0 < limit < inf:
+        return used
+    whole = _rounded(limit)
+    number, unit = used.split(" ")
+    return f"{number if whole.endswith(f' {unit}') else used} of {whole}"
 
 
 def _rounded(nbytes: float) -> str:
@@ -150,8 +160,11 @@ def _lines(state: ClusterState) -> list[str]:
 
 _ROOT = "font-size:13px;line-height:20px;padding:2px 0;max-width:860px;"
 _ROW = "display:flex;flex-wrap:wrap;align-items:center;column-gap:12px;font-size:12px;"
-_NAME = "flex:0 0 84px;"
-_BAR = "flex:1 1 80px;max-width:280px;height:8px;border-radius:4px;background:rgb(128 128 128 / 25%);overflow:hidden;"
-_FILL = "display:block;height:8px;background:#2196f3;"
-_MEMORY = "flex:0 0 130px;"
+_NAME = "flex:0 0 72px;"
+_BAR = (
+    "flex:1 1 40px;max-width:280px;height:8px;border-radius:4px;overflow:hidden;"
+    "background-color:rgba(128,128,128,0.25);"
+)
+_FILL = "display:block;height:8px;background-color:#2196f3;"
+_MEMORY = "flex:0 0 116px;"
 _MUTED = "opacity:0.7;"
