@@ -57,8 +57,11 @@ def test_what_is_held_is_shown(cluster: LocalCluster) -> None:
 
 
 def test_processes_are_shown_with_all_their_memory() -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=None) as cluster:
-        (row,) = state_of(cluster)["workers"]
+    options: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": None}
+    with Client(**options, set_as_default=False) as client:
+        client.submit(abs, -1).result()  # it has started
+        assert client.cluster is not None
+        (row,) = state_of(client.cluster)["workers"]
     assert int(row["memory_text"].split()[0]) > 5
     assert row["memory_text"].endswith(" MiB")
     assert row["share"] == 0.0

@@ -52,7 +52,7 @@ class Questions:
         self._reply(client, number, True, self.describe_workers())
 
     def describe_workers(self) -> list[dict[str, Any]]:
-        """Each worker as a dictionary."""
+        """Each worker as a dictionary. Any thread may ask."""
         running = self._coordinator.crew.running()
         return [
             {
@@ -69,7 +69,7 @@ class Questions:
                 "keys": len(worker.has),
                 "leaving": worker.leaving,
             }
-            for worker in self._coordinator.scheduler.workers.values()
+            for worker in list(self._coordinator.scheduler.workers.values())
         ]
 
     def _info(self, client: int, number: int) -> None:
