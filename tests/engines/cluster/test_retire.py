@@ -176,6 +176,8 @@ def test_a_worker_that_is_leaving_is_not_counted(real: Client, tmp_path: Path) -
     real.cluster.scale(0)
     until_there_are(real, 1)  # it runs the task
     assert not future.done()
+    real.cluster.scale(1)
+    until_there_are(real, 2)
     real.cluster.scale(2)
     until_there_are(real, 3)
     gate.touch()
