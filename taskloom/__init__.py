@@ -14,7 +14,7 @@ from taskloom import config, multiprocessing, threaded, views
 from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
 from taskloom.errors import ConfigError, GraphError, SerializationError, TaskloomError, WorkerDied
-from taskloom.graph import Graph
+from taskloom.graph import Graph, annotate
 
 if TYPE_CHECKING:
     from taskloom import diagnostics
@@ -32,6 +32,7 @@ __all__ = [
     "Subscription",
     "TaskloomError",
     "WorkerDied",
+    "annotate",
     "compute",
     "config",
     "delayed",

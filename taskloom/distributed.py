@@ -14,6 +14,7 @@ from typing import Any
 from taskloom import views
 from taskloom.collections.delayed import delayed
 from taskloom.collections.delayed_call import Finish
+from taskloom.engines.cluster.adaptive import Adaptive
 from taskloom.engines.cluster.client.actor import Actor, ActorFuture, BaseActorFuture
 from taskloom.engines.cluster.client.client import Client
 from taskloom.engines.cluster.client.current import default_client, get_client
@@ -51,6 +52,7 @@ __all__ = [
     "FIRST_COMPLETED",
     "Actor",
     "ActorFuture",
+    "Adaptive",
     "BaseActorFuture",
     "CancelledError",
     "Client",
@@ -94,7 +96,6 @@ _BUILTIN = "Python's own does: what tasks print and warn of is shown."
 
 #: What dask.distributed has, and what to use instead.
 _ELSEWHERE = {
-    "Adaptive": "cluster.scale(n) says how many workers there are.",
     "CompatibleExecutor": "Client.get_executor() gives an executor.",
     "CondaInstall": _PLUGINS,
     "InstallPlugin": _PLUGINS,

@@ -11,7 +11,7 @@ from taskloom import config
 from taskloom.containers import Slot, extract, fill, flat
 from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError, GraphError
-from taskloom.graph import Graph, cull, identity
+from taskloom.graph import Graph, annotated_graph, cull, identity
 
 __all__ = ["compute", "get_scheduler", "is_collection", "optimize", "persist", "visualize"]
 
@@ -295,7 +295,7 @@ def plain_graph(collection: Any) -> Graph:
             f"The graph of this {name} holds task objects of Dask, which taskloom's engines cannot run as they are. "
             "Compute it first, or compute everything with dask.compute, which takes taskloom's collections too."
         )
-    return dsk
+    return annotated_graph(dsk)
 
 
 def as_data(value: Any) -> Any:

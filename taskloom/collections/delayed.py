@@ -15,7 +15,8 @@ from taskloom.collections.base import CollectionMethods, threads
 from taskloom.collections.delayed_call import Call, Finish, Method, task_of, unique_token
 from taskloom.collections.operators import Operators
 from taskloom.containers import Slot, extract, is_template
-from taskloom.graph import function_name, identity, short_key
+from taskloom.graph import annotated, function_name, identity, short_key
+from taskloom.graph.annotations import here
 from taskloom.scheduling import as_data, is_collection, plain_graph
 from taskloom.tokenize import tokenize
 
@@ -56,8 +57,11 @@ def _call(
     args = [inputs.template(arg) for arg in args]
     if kwargs:
         kwargs = {name: inputs.template(arg) for name, arg in kwargs.items()}
-    keys = [value._key for value in inputs.found]
-    return _delayed(key, task_of(func, args, kwargs, keys), tuple(inputs.found), nout)
+    task = task_of(func, args, kwargs, [value._key for value in inputs.found])
+    annotations = here.get()
+    if annotations:
+        task = annotated(key, task, annotations)
+    return _delayed(key, task, tuple(inputs.found), nout)
 
 
 def _call_key(

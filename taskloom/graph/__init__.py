@@ -1,5 +1,6 @@
 """What to compute: keys, tasks, graphs, and the plan that engines run. Needs nothing but the standard library."""
 
+from taskloom.graph.annotations import annotate, annotated, annotated_graph, annotations_of, check_annotation
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.recipe import Recipe, evaluate
@@ -23,7 +24,12 @@ __all__ = [
     "Plan",
     "Recipe",
     "Task",
+    "annotate",
+    "annotated",
+    "annotated_graph",
+    "annotations_of",
     "apply",
+    "check_annotation",
     "checked_graph",
     "compile_plan",
     "cull",

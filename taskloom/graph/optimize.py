@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskloom.errors import UnknownKeyError
+from taskloom.graph.annotations import annotations_of
 from taskloom.graph.recipe import leaves_of, refers_to, substitute
 from taskloom.graph.task import Graph, Key, is_task
 from taskloom.graph.task_graph import reachable
@@ -58,6 +59,8 @@ def fuse(dsk: Graph, keys: Iterable[Key]) -> dict[Key, Any]:
             return False
         child = needs[key][0]
         if users[child] > 1 or child in kept or not is_task(dsk[child]):
+            return False
+        if is_task(dsk[key]) and annotations_of(dsk[key][0]) != annotations_of(dsk[child][0]):
             return False
         return sum(refers_to(leaf, child) for leaf in leaves_of(dsk[key])) == 1
 

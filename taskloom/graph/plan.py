@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
+from taskloom.graph.annotations import Annotated, Annotations, annotated_graph, annotations_of
 from taskloom.graph.ordering import Link, dependents_of, run_order
-from taskloom.graph.recipe import flatten
+from taskloom.graph.recipe import Recipe, flatten
 from taskloom.graph.task import Graph, Key, Task, identity, nearest_keys
 from taskloom.graph.task_graph import cycle_error
 
@@ -30,9 +31,10 @@ class Plan:
     constants : list of literal values; slot -1 is the first of them and the last of `results()`.
     data : mapping of the keys whose value is plain data to their slots.
     requested : list of the slots of the requested keys, flattened from left to right.
+    annotations : how tasks should be run, for those that were annotated.
     """
 
-    __slots__ = ("_dependents", "_wanted", "args", "constants", "data", "functions", "keys", "requested")
+    __slots__ = ("_dependents", "_wanted", "annotations", "args", "constants", "data", "functions", "keys", "requested")
 
     def __init__(self, wanted: Any) -> None:
         self.keys: list[Key] = []
@@ -41,6 +43,7 @@ class Plan:
         self.constants: list[Any] = []
         self.data: dict[Key, int] = {}
         self.requested: list[int] = []
+        self.annotations: dict[int, Annotations] = {}
         self._wanted = wanted
         self._dependents: list[Any] | None = None
 
@@ -108,7 +111,7 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     (['b', 'c'], [-2, (0, -1)], [0, 1])
     """
     if dsk.__class__ is not dict:
-        dsk = dict(checked_graph(dsk))
+        dsk = annotated_graph(checked_graph(dsk))
     plan = Plan(keys)
     index = dict(zip(dsk, range(len(dsk)), strict=True))
     wanted = _find_requested(keys, index)
@@ -190,6 +193,17 @@ def _number(
         slots[link] if link.__class__ is int else tuple(map(slot_of, link)) for link in [links[node] for node in tasks]
     ]
     plan.requested = [slots[node] for node in wanted]
+    if not {Annotated, Recipe}.isdisjoint(map(type, plan.functions)):
+        _take_out_annotations(plan)
+
+
+def _take_out_annotations(plan: Plan) -> None:
+    """Keep annotations beside the functions, so that whoever calls those finds what the user wrote."""
+    for task, function in enumerate(plan.functions):
+        if found := annotations_of(function):
+            plan.annotations[task] = found
+            if function.__class__ is Annotated:
+                plan.functions[task] = function.func
 
 
 class _Reader:

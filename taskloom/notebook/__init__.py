@@ -37,6 +37,10 @@ def load(shell: InteractiveShell) -> None:
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))
         _parts.append(DashboardMagic(shell, outputs))
+        if outputs is not None:
+            from taskloom.notebook.cluster_widget import ClusterViews
+
+            _parts.append(ClusterViews(shell, outputs))
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -21,6 +21,7 @@ from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
 from taskloom.engines.cluster.client.views_of_client import Served
 from taskloom.engines.cluster.forks import give_up_in_forks
+from taskloom.engines.cluster.sized import Sized
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
 
@@ -31,7 +32,7 @@ _clusters: dict[str, LocalCluster] = {}  # that are open, by address
 
 #: What dask.distributed's LocalCluster takes beyond ours, and what to do instead.
 _ELSEWHERE = {
-    "adaptive": "Say how many workers there are by scale(n).",
+    "adaptive": "Call adapt() on the cluster.",
     "host": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
     "interface": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
     "ip": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
@@ -50,7 +51,7 @@ _ELSEWHERE = {
 }
 
 
-class LocalCluster:
+class LocalCluster(Sized):
     """Workers on this machine, with a coordinator that lives until `close`.
 
     Parameters
@@ -110,7 +111,10 @@ class LocalCluster:
         self._served = Served(dashboard_address is not False, _port_of(dashboard_address))
         self.processes = processes
         n_workers, threads = _sizes(n_workers, threads_per_worker, processes)
-        self._make = partial(_coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers), self.name)
+        most = max(1, usable_cpus() // threads)  # of a cluster that begins with none, to be adapted
+        self._make = partial(
+            _coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers or most), self.name
+        )
         self._resources = resources
         self._environment = _environment(env, processes)
         self._preload = config.get("distributed.worker.preload") if preload is None else preload
@@ -155,13 +159,6 @@ class LocalCluster:
             for worker in list(self._coordinator.scheduler.workers.values())
         }
 
-    def scale(self, n: Any) -> None:
-        """Have so many workers from now on. The data of those that go are kept by the others."""
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise ValueError(f"scale({n!r}) cannot be done: it takes a whole number, 0 or more.")
-        self._check()
-        self._coordinator.call(self._coordinator.scale, n)
-
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: Any = True) -> Any:
         """Worker -> the last of what it has printed, warned of and logged, as text, oldest line first.
 
@@ -203,6 +200,7 @@ class LocalCluster:
             atexit.unregister(self._close_now)
             _clusters.pop(self.scheduler_address, None)
             self._served.close()
+            self._stop_adapting()
             self._coordinator.close()
         self.status = "closed"
 
@@ -320,7 +318,7 @@ def _limit(memory_limit: Any, n_workers: int) -> float:
     if memory_limit == "auto":
         memory_limit = config.get("distributed.memory_limit") or "auto"
     if memory_limit == "auto":
-        return float(total // max(1, n_workers))
+        return float(total // n_workers)
     try:
         size = parse_size(memory_limit)
     except ValueError:

@@ -27,7 +27,7 @@ import taskloom
 from taskloom.distributed import Client, Future, FutureCancelledError, as_completed, get_client
 from tests.engines.soak import combine, expected, random_graph, same
 
-TROUBLES = ("none", "none", "kill", "stop", "cancel", "interrupt", "scale")
+TROUBLES = ("none", "none", "kill", "stop", "cancel", "interrupt", "scale", "adapt", "retire")
 LONGEST = 30  # seconds that a round may take: it hangs
 MOST_DEATHS = 2  # in one round: below the retries of a task
 ROUNDS = 40  # with one cluster
@@ -116,6 +116,14 @@ class Trouble(threading.Thread):
     def scale(self) -> None:
         self.counts["scaled"] += 1
         self.client.cluster.scale(self.rng.randint(1, 4))
+
+    def adapt(self) -> None:
+        self.counts["adapted"] += 1
+        self.client.cluster.adapt(0, self.rng.randint(1, 4), interval=0.01, wait_count=self.rng.randint(1, 3))
+
+    def retire(self) -> None:
+        self.client.cluster.scale(2)  # which ends adapting
+        self.counts["retired"] += len(self.client.retire_workers(n=1))
 
 
 class Soak:

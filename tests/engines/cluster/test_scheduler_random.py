@@ -95,6 +95,7 @@ class Events(RuleBasedStateMachine):
         ),
         wanted=numbers,
         options=st.sampled_from(OPTIONS),
+        others=st.dictionaries(st.integers(0, 7), st.sampled_from(OPTIONS), max_size=2),
         named=st.booleans(),
         bring=st.booleans(),
         constant=st.booleans(),
@@ -105,6 +106,7 @@ class Events(RuleBasedStateMachine):
         shape: list[tuple[int, list[int]]],
         wanted: int,
         options: Options | None,
+        others: dict[int, Options | None],
         named: bool,
         bring: bool,
         constant: bool,
@@ -128,6 +130,7 @@ class Events(RuleBasedStateMachine):
             tasks,
             futures,
             options,
+            {place: other for place, other in others.items() if place < len(tasks)},
             named,
             bring=bring and not named,
             constants=["constant"] if constant else (),
@@ -142,7 +145,8 @@ class Events(RuleBasedStateMachine):
             self.truth[id] = function(
                 *[arg if isinstance(arg, str) else "constant" if arg < 0 else next(values) for arg in args]
             )
-            if function.raises > (options.retries if options else 0) or self.may_raise.intersection(sources):
+            own = others.get(place, options)
+            if function.raises > (own.retries if own else 0) or self.may_raise.intersection(sources):
                 self.may_raise.add(id)
         self.check()
 

@@ -21,7 +21,7 @@ import pytest
 
 import taskloom.distributed
 
-from .test_semantics import Side, client, cluster, shared, side, workers  # noqa: F401  (fixtures)
+from .sides import Side, client, cluster, shared, side, workers  # noqa: F401  (fixtures)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:distributed"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .test_semantics import Side, client, cluster, inc, limit, shared, side, workers  # noqa: F401
+from .sides import Side, client, cluster, inc, limit, shared, side, workers  # noqa: F401
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:distributed"),

@@ -14,15 +14,17 @@ from taskloom import config
 from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.client import collections_of_futures, current
+from taskloom.engines.cluster.client.asked import asked_for
 from taskloom.engines.cluster.client.compile import Packing
 from taskloom.engines.cluster.client.datasets import Publishing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
 from taskloom.engines.cluster.client.logs import ClusterLogs
-from taskloom.engines.cluster.client.options import options_of, seconds_of
+from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.plugins import Plugging
 from taskloom.engines.cluster.client.reply import block, cancelled_together
+from taskloom.engines.cluster.client.retiring import Retiring
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Submitting, Topics):
+class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Retiring, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
@@ -214,11 +216,11 @@ class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Submitting, Topics
         from taskloom.engines.cluster.client.plan_run import run_plan
 
         __tracebackhide__ = True
-        return run_plan(self._session, plan, run, options_of(**options))
+        return run_plan(self._session, plan, run, asked_for(**options))
 
     def hold(self, dsk: Graph, keys: Any, **options: Any) -> Any:
         """Futures of keys of a graph: a key gives its future, a list a list, nested alike."""
-        return collections_of_futures.hold(self, dsk, keys, options_of(**options))
+        return collections_of_futures.hold(self, dsk, keys, asked_for(**options))
 
     def compute(
         self,
@@ -239,7 +241,7 @@ class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Submitting, Topics
         options : ``priority``, ``retries``, ``workers``, ``allow_other_workers`` and ``resources``, as for `submit`.
         """
         __tracebackhide__ = True
-        futures = collections_of_futures.compute(self, collections, optimize_graph, traverse, options_of(**options))
+        futures = collections_of_futures.compute(self, collections, optimize_graph, traverse, asked_for(**options))
         return self.gather(futures) if sync else futures
 
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
@@ -247,7 +249,7 @@ class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Submitting, Topics
 
         Takes the arguments of `compute`.
         """
-        return collections_of_futures.persist(self, collections, optimize_graph, options_of(**options))
+        return collections_of_futures.persist(self, collections, optimize_graph, asked_for(**options))
 
     # -- what becomes of futures ----------------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taskloom.containers import flat
+from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
-from taskloom.engines.cluster.scheduler.tasks import Options
-from taskloom.graph import Graph, Plan, compile_plan
+from taskloom.graph import Graph, Plan, annotated_graph, checked_graph, compile_plan
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 _SEQUENCES = (list, tuple, set, frozenset)
 
 
-def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
+def hold(client: Client, dsk: Graph, keys: Any, asked: Asked) -> Any:
     """Futures of keys of a graph, nested as the keys are. Keys of which there are futures are not computed again."""
     session = client._session
+    dsk = annotated_graph(checked_graph(dsk))
     while True:
         plan = compile_plan(dsk, keys)
         held = _shared(client, plan) if session.names else []
@@ -31,7 +32,7 @@ def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
         if slots:
             draft = PlanDraft(session, plan)
             wanted = sorted([slot + draft.first for slot in slots])
-            slice = draft.finish(options, wanted=wanted, named=True, bring=False)
+            slice = draft.finish(asked, wanted=wanted, named=True, bring=False)
             futures = session.hold_plan(draft, slice, client._own)
         if futures is not None:
             break
@@ -51,7 +52,7 @@ def _shared(client: Client, plan: Plan) -> list[Future]:
     return [future for key in known if (future := session.share(key, client._own)) is not None]
 
 
-def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, options: Options | None) -> Any:
+def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, asked: Asked) -> Any:
     """Futures of the values of collections; what is none comes back as it is."""
     is_collection = higher["is_collection"]
     single = not isinstance(given, _SEQUENCES)
@@ -60,7 +61,7 @@ def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, op
     futures: Iterator[Any] = iter(())
     if found:
         dsk = dict(higher["merged_graph"](found, optimize_graph))
-        futures = iter(hold(client, dsk, [_finished(client, dsk, collection) for collection in found], options))
+        futures = iter(hold(client, dsk, [_finished(client, dsk, collection) for collection in found], asked))
     answers = [next(futures) if is_collection(item) else item for item in items]
     return answers[0] if single else type(given)(answers)
 
@@ -83,7 +84,7 @@ def _finished(client: Client, dsk: dict[Any, Any], collection: Any) -> Any:
     return key
 
 
-def persist(client: Client, given: Any, optimize_graph: bool, options: Options | None) -> Any:
+def persist(client: Client, given: Any, optimize_graph: bool, asked: Asked) -> Any:
     """The same collections over futures of their results."""
     is_collection = higher["is_collection"]
     single = not isinstance(given, _SEQUENCES)
@@ -92,7 +93,7 @@ def persist(client: Client, given: Any, optimize_graph: bool, options: Options |
     persisted: Iterator[Any] = iter(())
     if found:
         names = [list(flat(collection.__dask_keys__())) for collection in found]
-        futures = hold(client, higher["merged_graph"](found, optimize_graph), names, options)
+        futures = hold(client, higher["merged_graph"](found, optimize_graph), names, asked)
         persisted = iter(
             [
                 higher["rebuilt"](collection, dict(zip(keys, held, strict=True)))

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from taskloom.containers import extract
+from taskloom.engines.cluster.client.asked import Asked, give_options
 from taskloom.engines.cluster.client.functions import Function, Functions, Shape, Shaped, runnable
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.state import State
-from taskloom.engines.cluster.scheduler.tasks import Options, Slice
+from taskloom.engines.cluster.scheduler.tasks import Slice
 from taskloom.engines.processes_errors import argument_stays, function_stays
 from taskloom.engines.worker.parcel import is_plain
 from taskloom.graph import Key, Plan, function_name
@@ -175,13 +176,11 @@ class Draft(Packing):
         for column in columns:
             column[:] = [column[i] for i in kept]
 
-    def finish(self, first: int, options: Options | None, named: bool) -> tuple[Slice, list[Any]]:
+    def finish(self, first: int, asked: Asked, named: bool) -> tuple[Slice, list[Any]]:
         """The slice, whose first task has the id `first`, and its parcels."""
-        slice = Slice(
-            first, self.keys, self.codes, self.args, self.plains, options=options, named=named, chosen=self._chosen
-        )
+        slice = Slice(first, self.keys, self.codes, self.args, self.plains, named=named, chosen=self._chosen)
         slice.wanted = list(range(first, first + len(self.keys)))
-        return slice, self.parcels(slice)
+        return give_options(slice, asked) if asked else slice, self.parcels(slice)
 
 
 class PlanDraft(Packing):
@@ -207,13 +206,15 @@ class PlanDraft(Packing):
         self.first: int = session.allocate(len(plan))
         self._constants: list[Any] = []  # per constant: a tuple with it where it is plain, its id, or its template
 
-    def finish(self, options: Options | None, *, wanted: list[int], named: bool, bring: bool) -> Slice:
+    def finish(self, asked: Asked, *, wanted: list[int], named: bool, bring: bool) -> Slice:
         """The slice, without the numbers of its parcels.
 
         Raises
         ------
         SerializationError
             A function or constant cannot be pickled.
+        ValueError
+            How a task is to be run makes no sense.
         """
         plan, first = self.plan, self.first
         known: dict[int, Any] = {}
@@ -244,7 +245,8 @@ class PlanDraft(Packing):
                 plains.append(())
                 continue
             self._add(task, arg, codes, args, plains)
-        return Slice(first, plan.keys, codes, args, plains, wanted=wanted, options=options, named=named, bring=bring)
+        slice = Slice(first, plan.keys, codes, args, plains, wanted=wanted, named=named, bring=bring)
+        return give_options(slice, asked, plan.annotations)
 
     def _add(
         self,

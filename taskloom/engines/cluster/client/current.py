@@ -68,6 +68,11 @@ def any_client_of(address: str | None) -> Client | None:
     return brings if brings in there else next(iter(there), None)
 
 
+def clients_at(address: str) -> list[Client]:
+    """The open clients of this process that are connected to an address."""
+    return [client for client in list(_open) if client._address() == address]
+
+
 def client_of(address: str | None) -> Client | None:
     """The client of the cluster at an address; inside of a task, one is opened where there is none."""
     here = chosen.get()

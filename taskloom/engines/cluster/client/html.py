@@ -41,7 +41,17 @@ def client_html(client: Client) -> str:
     """A client as a card, with its cluster's workers."""
     if client.status != "running":
         return _card("Client", [("status", client.status)], ())
-    return _card("Client", [("cluster", client._address())], client._session.workers.values())
+    return _card("Client", [("cluster", client._address())], client._session.workers.values(), _dashboard(client))
+
+
+def _dashboard(client: Client) -> str:
+    """Where the dashboard is: a link if it is served already, which showing a client is no reason to begin with."""
+    link = client._served.link_if_served
+    if link is None:
+        where = "<code>%dashboard</code> shows it in a cell, <code>client.dashboard_link</code> serves it to a browser"
+    else:
+        where = f'<a href="{escape(link)}" target="_blank" rel="noopener">{escape(link.partition("?")[0])}</a>'
+    return f"<dt>dashboard</dt><dd>{where}</dd>"
 
 
 def cluster_html(cluster: LocalCluster) -> str:
@@ -75,7 +85,7 @@ _STYLE = """
 """
 
 
-def _card(title: str, rows: Any, workers: Any) -> str:
+def _card(title: str, rows: Any, workers: Any, more: str = "") -> str:
     workers = list(workers)
     facts = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in rows)
     table = ""
@@ -90,7 +100,8 @@ def _card(title: str, rows: Any, workers: Any) -> str:
             f"{escape(_memory(workers))}</summary><table><thead><tr><th>worker</th><th>threads</th><th>pid</th>"
             f"<th>memory limit</th></tr></thead><tbody>{lines}</tbody></table></details>"
         )
-    return f'<div class="taskloom-cluster-card"><style>{_STYLE}</style><b>{title}</b><dl>{facts}</dl>{table}</div>'
+    facts = f"<dl>{facts}{more}</dl>"
+    return f'<div class="taskloom-cluster-card"><style>{_STYLE}</style><b>{title}</b>{facts}{table}</div>'
 
 
 def _limit(limit: float | None) -> str:

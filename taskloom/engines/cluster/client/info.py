@@ -122,7 +122,7 @@ class ClusterInfo:
             "n_workers": len(info["workers"]),
             "total_threads": sum([worker["threads"] for worker in info["workers"]]),
             "total_memory": sum([worker["memory_limit"] or 0 for worker in info["workers"]]),
-            "workers": {worker["name"]: _worker_info(worker) for worker in workers},
+            "workers": {worker["name"]: worker_info(worker) for worker in workers},
         }
 
     def run(
@@ -234,7 +234,8 @@ class ClusterInfo:
         return Future(key, self)  # type: ignore[arg-type]
 
 
-def _worker_info(worker: dict[str, Any]) -> dict[str, Any]:
+def worker_info(worker: dict[str, Any]) -> dict[str, Any]:
+    """A worker in the shape that dask.distributed gives it."""
     return {
         "type": "Worker",
         "id": worker["name"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
-from taskloom.engines.cluster.scheduler.tasks import Options
+from taskloom.engines.cluster.scheduler.tasks import Options, Slice
 from taskloom.engines.cluster.worker.place import current_task
 from taskloom.engines.processes_errors import describe
+from taskloom.graph import check_annotation
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
 
@@ -22,6 +22,7 @@ def options_of(
     resources: Any = None,
     deaths: Any = None,
     fifo_timeout: Any = None,
+    actor: bool = False,
 ) -> Options | None:
     """The options of some tasks; None where all are the defaults.
 
@@ -29,6 +30,7 @@ def options_of(
     ----------
     workers : a worker's name or number, or several.
     fifo_timeout : has no meaning here, and is ignored.
+    actor : whether the result stands for an object that stays in its worker.
 
     Raises
     ------
@@ -40,19 +42,19 @@ def options_of(
     >>> options_of(workers=[1, "worker-0"], retries=2).workers == {"worker-0", "worker-1"}
     True
     """
-    if not priority and not retries and workers is None and resources is None and deaths is None:
-        if allow_other_workers:
-            raise ValueError("allow_other_workers= says something of workers=, which is not given.")
+    if not priority and not retries and workers is None and resources is None and deaths is None and not actor:
         return None
-    if isinstance(priority, bool) or not hasattr(priority, "__index__"):
-        raise ValueError(f"priority={priority!r} cannot be used: it takes a whole number, larger ones run first.")
+    check_annotation("priority", priority or 0)
+    check_annotation("retries", retries)
+    check_annotation("resources", resources)
     return Options(
-        priority=int(priority),
-        retries=_count("retries", retries) or 0,
+        priority=int(priority or 0),
+        retries=int(retries or 0),
         deaths=_count("deaths", deaths),
         workers=None if workers is None else frozenset(worker_names(workers)),
         allow_other_workers=bool(allow_other_workers),
-        resources=_resources(resources),
+        resources=tuple(sorted([(str(name), float(amount)) for name, amount in (resources or {}).items()])),
+        actor=actor,
     )
 
 
@@ -68,14 +70,19 @@ def check_key(key: Any) -> None:
         raise TypeError(f"{describe(key)} cannot be a key: keys are str, bytes, int, float, or tuples of those.")
 
 
-def from_here(options: Options | None) -> Options | None:
-    """The options of tasks that the calling thread submits: those of a task go first, as it may wait for them, with
-    others of its kind behind it that would wait, too."""
+def from_here(slice: Slice) -> Slice:
+    """Tasks that the calling thread submits: those of a task go first, as it may wait for them, with others of its kind
+    behind it that would wait, too."""
     here = current_task()
-    if here is None:
-        return options
+    if here is not None:
+        slice.options = _sooner(slice.options, here[1])
+        slice.own = {id: _sooner(options, here[1]) for id, options in slice.own.items()}
+    return slice
+
+
+def _sooner(options: Options | None, origin: int) -> Options:
     options = options or Options()
-    return replace(options, priority=options.priority + 1, origin=here[1])
+    return replace(options, priority=options.priority + 1, origin=origin)
 
 
 def worker_names(workers: Any) -> list[str]:
@@ -104,17 +111,6 @@ def _count(name: str, value: Any) -> int | None:
     if isinstance(value, bool | float) or not hasattr(value, "__index__") or value < 0:
         raise ValueError(f"{name}={value!r} cannot be used: it takes a whole number, 0 or more.")
     return int(value)
-
-
-def _resources(resources: Any) -> tuple[tuple[str, float], ...]:
-    if resources is None:
-        return ()
-    if not isinstance(resources, Mapping):
-        raise ValueError(f"resources={resources!r} cannot be used: it takes a mapping, such as {{'GPU': 1}}.")
-    for name, amount in resources.items():
-        if amount.__class__ is bool or not isinstance(amount, Real) or not float(amount) >= 0:
-            raise ValueError(f"resources={{{name!r}: {amount!r}}} cannot be used: an amount is a number, 0 or more.")
-    return tuple(sorted([(str(name), float(amount)) for name, amount in resources.items()]))
 
 
 def seconds_of(timeout: Any) -> float | None:

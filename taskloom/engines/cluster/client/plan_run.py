@@ -9,6 +9,7 @@ from typing import Any
 
 from taskloom.bus.run import Run, current_run
 from taskloom.containers import extract, fill
+from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, not_brought
@@ -16,9 +17,9 @@ from taskloom.engines.cluster.client.options import from_here
 from taskloom.engines.cluster.client.reply import Reply, block, waiting
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import Failed, FutureCancelledError, State
-from taskloom.engines.cluster.scheduler.tasks import Options
 from taskloom.engines.processes_errors import result_stays
 from taskloom.graph import Plan
+from taskloom.graph.annotations import NONE, here
 
 PATIENCE = 2.0  # seconds for bringing the inputs of a task that failed
 
@@ -92,7 +93,7 @@ class PlanRun:
 
     # -- in the thread that called --------------------------------------------------------------------------------
 
-    def execute(self, options: Options | None) -> list[Any]:
+    def execute(self, asked: Asked) -> list[Any]:
         """Run it, and wait: the list of results."""
         __tracebackhide__ = True
         run, records = self.run, self.session.records
@@ -100,7 +101,7 @@ class PlanRun:
         records.begin_run(run, self.first, len(self.plan))
         try:
             run.on_cancel(self.over.resolve)
-            self.begin(options)
+            self.begin(asked)
             with waiting():
                 self.over.wait()
             if run.stopped:
@@ -114,12 +115,12 @@ class PlanRun:
             self.end(complete)
             records.end_run(run)
 
-    def begin(self, options: Options | None) -> None:
+    def begin(self, asked: Asked) -> None:
         """Submit it."""
-        slice = self.draft.finish(from_here(options), wanted=sorted(self.wanted), named=False, bring=True)
+        slice = self.draft.finish(asked, wanted=sorted(self.wanted), named=False, bring=True)
         if self.wanted:
             self.session.add_run(self)
-            self.session.submit_plan(self.draft, slice)
+            self.session.submit_plan(self.draft, from_here(slice))
         else:
             self.over.resolve()
 
@@ -217,6 +218,7 @@ class _Caller:
         self._context = copy_context()
         self._context.run(current_run.set, run)
         self._context.run(_caller.set, self)
+        self._context.run(here.set, NONE)  # what a task submits is none of the block's
 
     def has_gone(self) -> bool:
         """Whether nobody waits for the run any more, or for one that it is inside of."""
@@ -233,7 +235,7 @@ class _Caller:
 _caller: ContextVar[_Caller | None] = ContextVar("_caller", default=None)
 
 
-def run_plan(session: Session, plan: Plan, run: Run, options: Options | None) -> list[Any]:
+def run_plan(session: Session, plan: Plan, run: Run, asked: Asked) -> list[Any]:
     """Run a plan on the cluster: the list of its results, in which those requested are kept.
 
     Raises
@@ -244,4 +246,4 @@ def run_plan(session: Session, plan: Plan, run: Run, options: Options | None) ->
         What a task raised.
     """
     __tracebackhide__ = True
-    return PlanRun(session, plan, run).execute(options)
+    return PlanRun(session, plan, run).execute(asked)

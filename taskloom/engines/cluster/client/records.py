@@ -120,6 +120,10 @@ class Records:
         """
         self._released.extend(ids)
 
+    def open_runs(self) -> list[Run]:
+        """The runs of which more may be heard."""
+        return [book.run for book in self._books]
+
     # -- on the connection's thread -----------------------------------------------------------------------------------
 
     def report(

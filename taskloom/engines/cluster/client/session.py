@@ -10,6 +10,7 @@ from weakref import ref
 
 from taskloom.bus.event_bus import bus
 from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
+from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.asking import Asking
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
@@ -20,7 +21,7 @@ from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
 from taskloom.engines.cluster.client.watching import Watching
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
-from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Options, Slice
+from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Slice
 from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
@@ -108,7 +109,7 @@ class Session(Asking):
     # Futures are made by `own` before what they stand for is sent. Wherever an interrupt comes in between, they go, and
     # with them what they stand for.
 
-    def submit(self, draft: Draft, options: Options | None, own: Own, named: bool = True) -> list[Any]:
+    def submit(self, draft: Draft, asked: Asked, own: Own, named: bool = True) -> list[Any]:
         """Submit what was drafted; futures of its tasks. Names are in the records, too.
 
         Tasks of which there are futures by now, from another thread, are left out.
@@ -125,14 +126,14 @@ class Session(Asking):
             first = self._next
             self._next += n
             self.printing.note(first)
-            slice, parcels = draft.finish(first, from_here(options), named)
+            slice, parcels = draft.finish(first, asked, named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
             futures = list(map(own, made))
             self.states.update(zip(ids, made, strict=True))
             if named:
                 self.records.submitted(first, draft.keys, draft.function_names, draft.args)
-            self.connection.send("submit", slice, parcels=parcels)
+            self.connection.send("submit", from_here(slice), parcels=parcels)
             draft.is_sent()
             if named:  # last: nobody shares what has not been sent
                 self.names.update(zip(draft.keys, made, strict=True))

@@ -6,20 +6,20 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from taskloom.engines.cluster.client.asked import Asked, asked_for
 from taskloom.engines.cluster.client.call_key import call_token
 from taskloom.engines.cluster.client.compile import Draft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.info import ClusterInfo
-from taskloom.engines.cluster.client.options import check_key, options_of
+from taskloom.engines.cluster.client.options import check_key
 from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
-from taskloom.engines.cluster.scheduler.tasks import Options
 from taskloom.engines.cluster.worker.actors import MakeActor
 from taskloom.engines.processes_errors import describe
 from taskloom.graph import Key
+from taskloom.graph.annotations import NONE, here
 
 CHUNK = 1_000  # calls of a `map` over iterators of unknown length that are submitted at a time
 
@@ -81,11 +81,11 @@ class Submitting(ClusterInfo):
         """
         if not callable(func):
             raise TypeError(f"The first argument of submit is the function to call, not {describe(func)}.")
-        options = None
-        if workers is not None or resources is not None or retries or priority or allow_other_workers:
-            options = options_of(priority, retries, workers, allow_other_workers, resources)
+        asked = NONE
+        if workers is not None or resources is not None or retries or priority or allow_other_workers or here.get():
+            asked = asked_for(priority, retries, workers, allow_other_workers, resources)
         if actor := actor or actors:
-            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
+            func, asked, pure = MakeActor(func), {**asked, "actor": True}, False
         session = self._session
         chosen = key is not None
         if chosen:
@@ -102,7 +102,7 @@ class Submitting(ClusterInfo):
                 return future
             draft = Draft(session, chosen)
             draft.add(key, function, (key, *args) if actor else args, kwargs)
-            for future in session.submit(draft, options, self._own):
+            for future in session.submit(draft, asked, self._own):
                 return future
 
     def map(
@@ -136,9 +136,9 @@ class Submitting(ClusterInfo):
             raise TypeError(f"The first argument of map is the function to call, not {describe(func)}.")
         if not iterables:
             raise TypeError("map takes at least one iterable behind the function.")
-        options = options_of(priority, retries, workers, allow_other_workers, resources)
+        asked = asked_for(priority, retries, workers, allow_other_workers, resources)
         if actor or actors:
-            func, options, pure = MakeActor(func), replace(options or Options(), actor=True), False
+            func, asked, pure = MakeActor(func), {**asked, "actor": True}, False
         if batch_size is None and not all(hasattr(iterable, "__len__") for iterable in iterables):
             batch_size = CHUNK
         names: Iterator[Key] | None = None
@@ -147,7 +147,7 @@ class Submitting(ClusterInfo):
         calls = zip(*iterables, strict=False)
         futures: list[Future] = []
         while chunk := list(itertools.islice(calls, batch_size)):
-            futures += self._map(func, chunk, kwargs, names, key if isinstance(key, str) else None, pure, options)
+            futures += self._map(func, chunk, kwargs, names, key if isinstance(key, str) else None, pure, asked)
             if batch_size is None:
                 break
         return futures
@@ -160,7 +160,7 @@ class Submitting(ClusterInfo):
         names: Iterator[Key] | None,
         prefix: str | None,
         pure: bool,
-        options: Any,
+        asked: Asked,
     ) -> list[Future]:
         session = self._session
         actor = func.__class__ is MakeActor
@@ -184,7 +184,7 @@ class Submitting(ClusterInfo):
                     _warn_of_reuse(key, depth=4)
                 continue
             draft.add(key, function, (key, *args) if actor else args, kwargs)
-        made.update([(future.key, future) for future in session.submit(draft, options, self._own)])
+        made.update([(future.key, future) for future in session.submit(draft, asked, self._own)])
         plain = func.func if actor else func
         return [
             made[key] or self.submit(plain, *args, key=key, actor=actor, **kwargs)

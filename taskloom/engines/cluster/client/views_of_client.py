@@ -41,6 +41,11 @@ class Served:
             self._server = higher["dashboard_server"](self._port)
         return str(self._server.link)
 
+    @property
+    def link_if_served(self) -> str | None:
+        """The link, if somebody has asked for it before."""
+        return None if self._server is None else str(self._server.link)
+
     def close(self) -> None:
         self._wanted = False
         if self._server is not None:

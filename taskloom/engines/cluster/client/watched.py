@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from taskloom.bus.run import Run
+from taskloom.engines.cluster.client.asked import asked_for
 from taskloom.engines.cluster.client.functions import runnable
-from taskloom.engines.cluster.client.options import options_of
 from taskloom.engines.cluster.client.plan_run import PlanRun
 from taskloom.engines.observed import Observer, Outcome, run_observed
 from taskloom.graph import Plan
@@ -39,17 +39,19 @@ class _Calls:
         self._session = client._session
         self._plan = plan
         self._run = run
-        self._options = options_of(**options)
+        self._asked = asked_for(**options)
         self._under_way: dict[int, PlanRun] = {}
         self._over: SimpleQueue[int] = SimpleQueue()
         self.width = max(1, sum([worker.threads for worker in self._session.workers.values()]))
 
     def submit(self, task: int, function: Callable[..., Any], args: list[Any]) -> None:
         plan = _single(self._plan.keys[task], _Timed(runnable(function)), args)
+        if task in self._plan.annotations:
+            plan.annotations = {0: self._plan.annotations[task]}
         call = self._under_way[task] = PlanRun(self._session, plan, self._run)
         self._run.start[task] = perf_counter()
         try:
-            call.begin(self._options)
+            call.begin(self._asked)
         except Exception as error:  # it cannot be pickled
             call.fail(error)
         call.over.then(partial(self._over.put, task))

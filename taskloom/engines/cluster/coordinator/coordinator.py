@@ -9,7 +9,7 @@ import select
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from time import monotonic
 from typing import Any
@@ -30,6 +30,7 @@ from taskloom.engines.cluster.door.listener import Listener
 from taskloom.engines.cluster.door.remote import RemoteClient
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
+from taskloom.engines.cluster.scheduler.sizing import first_to_go
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.waker import Waker
 from taskloom.errors import TaskloomError
@@ -330,17 +331,24 @@ class Coordinator:
         if number in self.crew.workers:
             self._bury(number, expected=True)
 
-    def scale(self, n: int) -> None:
+    def resize(self, n: int) -> None:
         """Have so many workers from now on; on the coordinator's thread."""
+        staying = self.scheduler.staying()
+        new = [number for number in self.crew.workers if number not in self.scheduler.workers]
+        self.retire(first_to_go(staying, len(staying) - n))
         self.crew.size = n
-        for number in list(self.crew.workers)[: max(0, len(self.crew.workers) - n)]:
-            if number in self.scheduler.workers:
-                self.scheduler.retire(number)
-            else:
-                self.dismiss(number)
+        for number in new[: max(0, len(new) + len(staying) - n)]:
+            self.dismiss(number)
         self.crew.held = False
         self.crew.try_again()
         self._staff()
+
+    def retire(self, numbers: Iterable[int]) -> None:
+        """Have fewer workers from now on: these go when their data are elsewhere; on the coordinator's thread."""
+        for number in set(numbers) & self.crew.workers.keys() - self.crew.leaving:
+            self.crew.size = max(0, self.crew.size - 1)
+            self.crew.leaving.add(number)
+            self.scheduler.retire(number)
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""

@@ -40,7 +40,8 @@ class Crew:
 
     Attributes
     ----------
-    size : how many there should be.
+    size : how many there should be, beside those that are leaving.
+    leaving : the numbers of those that are to end when their data are elsewhere.
     reported : how many tasks each has reported.
     held : whether none is started in the place of one that has ended, as it would fail in the same way.
     """
@@ -63,6 +64,7 @@ class Crew:
         self.size = 0
         self.held = False
         self.workers: dict[int, ClusterProcess | ClusterThreads] = {}
+        self.leaving: set[int] = set()
         self.reported: dict[int, int] = {}
         self._idle_deaths = 0
         self._gave_up = False
@@ -94,7 +96,7 @@ class Crew:
     @property
     def is_short(self) -> bool:
         """Whether workers are missing that are to be started."""
-        return len(self.workers) < self.size and not (self._gave_up or self.held)
+        return len(self.workers) - len(self.leaving) < self.size and not (self._gave_up or self.held)
 
     def replace(self) -> None:
         """Start those that are missing, unless they end again and again. Raises whatever keeps one from starting."""
@@ -103,7 +105,7 @@ class Crew:
 
     def _start(self) -> None:
         now = manner()
-        while len(self.workers) < self.size:
+        while len(self.workers) - len(self.leaving) < self.size:
             number = self._started
             self._started += 1
             name = self._free_name()
@@ -167,6 +169,7 @@ class Crew:
         if number in self._new:
             self._new.remove(number)
         del self.workers[number]
+        self.leaving.discard(number)
         self.reported.pop(number, None)
         keeper.do(worker.close)
         return End(fate, last_lines, out_of_memory)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from taskloom.engines.cluster.scheduler.sizing import first_to_go, idle
 from taskloom.engines.cluster.scheduler.tasks import DONE, ERRED, RELEASED, Task
 from taskloom.engines.cluster.versions import versions
 from taskloom.engines.processes_errors import describe
@@ -26,6 +27,7 @@ class Questions:
         self._count = 0
         self._started = time()
         self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
+        self._retiring: list[_Retirement] = []
 
     def ask(self, client: int, number: int, what: str, args: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         try:
@@ -55,7 +57,7 @@ class Questions:
         self._reply(client, number, True, self.describe_workers())
 
     def describe_workers(self) -> list[dict[str, Any]]:
-        """Each worker as a dictionary."""
+        """Each worker as a dictionary. Any thread may ask."""
         running = self._coordinator.crew.running()
         return [
             {
@@ -72,7 +74,7 @@ class Questions:
                 "keys": len(worker.has),
                 "leaving": worker.leaving,
             }
-            for worker in self._coordinator.scheduler.workers.values()
+            for worker in list(self._coordinator.scheduler.workers.values())
         ]
 
     def _info(self, client: int, number: int) -> None:
@@ -193,6 +195,7 @@ class Questions:
 
     def lost(self, worker: int) -> None:
         """A worker has ended, and answers nothing any more."""
+        self._see_who_is_gone()
         for number, round in list(self._pending.items()):
             if worker in round.asked:
                 error = round.lost_with(worker)
@@ -226,9 +229,24 @@ class Questions:
         self._coordinator.restart()
         self._reply(client, number, True, None)
 
-    def _scale(self, client: int, number: int, n: int) -> None:
-        self._coordinator.scale(n)
-        self._reply(client, number, True, None)
+    def _retire(self, client: int, number: int, workers: Sequence[int] | None, n: int | None) -> None:
+        coordinator = self._coordinator
+        if workers is None:
+            staying = coordinator.scheduler.staying()
+            workers = idle(staying) if n is None else first_to_go(staying, n)
+        going = {worker["name"]: worker for worker in self.describe_workers() if worker["number"] in workers}
+        coordinator.retire(workers)
+        self._retiring.append(_Retirement(client, number, going))
+        self._see_who_is_gone()
+
+    def _see_who_is_gone(self) -> None:
+        """Answer those who wait for workers to end that have."""
+        there = self._coordinator.crew.workers
+        for retirement in list(self._retiring):
+            client, number, going = retirement
+            if not any(worker["number"] in there for worker in going.values()):
+                self._retiring.remove(retirement)
+                self._reply(client, number, True, going)
 
     def _wait_for_workers(self, client: int, number: int, n: int) -> None:
         self._waiting.append((client, number, n))
@@ -243,6 +261,14 @@ class Questions:
                 with contextlib.suppress(ValueError):
                     self._waiting.remove(waiting)
                 self._reply(client, number, True, None)
+
+
+class _Retirement(NamedTuple):
+    """Workers that are to end, by name, and the question that is answered then."""
+
+    client: int
+    number: int
+    going: dict[str, dict[str, Any]]
 
 
 class Round:

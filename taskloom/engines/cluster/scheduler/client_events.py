@@ -83,6 +83,7 @@ class ClientEvents(Losses):
             data = known[id] = Task(id, f"data-{id & ((1 << SHIFT) - 1)}", NOT_A_FUNCTION, (), (), None)
             data.state, data.parcel, data.nbytes = DONE, parcels[parcel], parcels[parcel].nbytes
         options, named = self._with_first_origin(tasks.options), tasks.named
+        own = {id: self._with_first_origin(options) for id, options in tasks.own.items()}
         new: list[Task] = []
         met: list[tuple[int, int, Task]] = []
         broken: list[Task] = []
@@ -103,7 +104,7 @@ class ClientEvents(Losses):
             if code == NOT_A_FUNCTION:  # a future of what should be known
                 self.tell(number, "cancelled", [id], f"The cluster knows no task with the key {describe(key)}.")
                 continue
-            task = known[id] = Task(id, key, code, args, plain, options)
+            task = known[id] = Task(id, key, code, args, plain, own.get(id, options) if own else options)
             new.append(task)
             users[code] += 1
             if named:

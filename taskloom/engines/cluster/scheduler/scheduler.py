@@ -127,6 +127,10 @@ class Scheduler(WorkerEvents):
         self._offer_elsewhere(worker)
         worker.moving = list(worker.has)
 
+    def staying(self) -> list[WorkerState]:
+        """The workers that are not leaving."""
+        return [worker for worker in self.workers.values() if not worker.leaving]
+
     def assign(self) -> None:
         """Give work to those who can take it, and let those go who are to leave."""
         super().assign()
@@ -139,7 +143,7 @@ class Scheduler(WorkerEvents):
         moving = worker.moving
         while moving and not (worker.number in moving[-1].holders and self.is_only_at_leaving(moving[-1])):
             moving.pop()
-        if moving and not all(other.leaving for other in self.workers.values()):
+        if moving:
             for task in moving[-MOST_MOVES:]:
                 self.fetch(task)
         elif not worker.given():

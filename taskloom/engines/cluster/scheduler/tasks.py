@@ -100,6 +100,7 @@ class Slice:
     data : the numbers of the parcels of packed constants, by id.
     wanted : ids of the tasks whose results the client will ask for.
     options : how to run them, None for the defaults.
+    own : by id, how to run those for which something else was said.
     named : whether the keys are names that all clients share.
     chosen : whether a user gave those names: one that is in use for another function then is a mistake.
     bring : whether the wanted results are to be sent to the client as soon as they are there.
@@ -114,6 +115,7 @@ class Slice:
     data: dict[int, int] = field(default_factory=dict)
     wanted: list[int] = field(default_factory=list)
     options: Options | None = None
+    own: dict[int, Options | None] = field(default_factory=dict)
     named: bool = False
     chosen: bool = False
     bring: bool = False
@@ -135,7 +137,7 @@ class Task:
     estimate : how many seconds it was expected to take then.
     holders : the numbers of the workers that have its result.
     value : the result itself, if it is small.
-    parcel : the packed value of a constant.
+    parcel : the packed value of a constant, or of a result that outlives its workers.
     stays : whether the result is known not to be able to travel.
     takers : tasks in transit that wait for its result.
     askers : clients that wait for its result, and the ids by which they know it.

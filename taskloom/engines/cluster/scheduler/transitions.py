@@ -233,6 +233,9 @@ class Transitions:
             worker.held -= task.nbytes
         task.holders = ()
         task.value = ABSENT
+        if task.parcel is not None and task.has_function:  # it could be computed again
+            self.used_up.append(task.parcel)
+            task.parcel = None
         self._put_away(task)
 
     def _put_away(self, task: Task) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from taskloom.engines.cluster.scheduler.client_events import ClientEvents
 from taskloom.engines.cluster.scheduler.tasks import ABSENT, DONE, SHIFT, TRANSIT, WAITING, Task, WorkerState
-from taskloom.engines.processes_errors import input_stays
+from taskloom.engines.processes_errors import describe, input_stays
 from taskloom.engines.worker.failure import told
 
 
@@ -255,9 +255,9 @@ class WorkerEvents(ClientEvents):
 
     def data(self, number: int, id: int, parcel: Any) -> None:
         """A result has come from a worker, for others and for clients."""
-        self.used_up.append(parcel)
         task = self.tasks.get(id)
         if task is None or task.state is not DONE:
+            self.used_up.append(parcel)
             return
         task.fetching = -1
         if not task.nbytes:
@@ -272,8 +272,11 @@ class WorkerEvents(ClientEvents):
         task.askers = None
         if self.is_only_at_leaving(task):
             staying = [worker for worker in self.workers.values() if not worker.leaving]
-            if staying:
-                self._move(task, min(staying, key=lambda worker: worker.held), number, parcel)
+            if not staying:  # all are leaving: it stays here until there are others
+                task.parcel = parcel
+                return
+            self._move(task, min(staying, key=lambda worker: worker.held), number, parcel)
+        self.used_up.append(parcel)
 
     def _arrives(self, dep: Task, taker: Task, source: int, parcel: Any) -> None:
         """An input of a task in transit has come."""
@@ -315,8 +318,19 @@ class WorkerEvents(ClientEvents):
             else:
                 self.fail(taker, self.pack_error(input_stays(taker.key, task.key, told(error))))
         if holder is not None and holder.leaving:
+            if self.is_only_at_leaving(task):
+                self._say_it_stays(task, holder, error)
             self.is_not_at(task, holder)
             self.lose((task,))
+
+    def _say_it_stays(self, task: Task, holder: WorkerState, error: Any) -> None:
+        """Tell those who want a result that it ends with its worker."""
+        text = (
+            f"The result of {describe(task.key)} cannot leave {holder.name!r}, which is to end: {told(error)}. It is "
+            "computed again where it is needed."
+        )
+        for client in set((task.wanted or {}).values()):
+            self.tell(client, "said", text, task.key)
 
     def _could_run_at(self, task: Task, worker: WorkerState) -> bool:
         """Whether all that a task takes could be there, as far as is known."""
