@@ -17,12 +17,16 @@ from taskloom.collections.delayed_call import Finish
 from taskloom.engines.cluster.client.actor import Actor, ActorFuture, BaseActorFuture
 from taskloom.engines.cluster.client.client import Client
 from taskloom.engines.cluster.client.current import default_client, get_client
+from taskloom.engines.cluster.client.event import Event
 from taskloom.engines.cluster.client.executor import ClientExecutor
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.inside import local_client, worker_client
+from taskloom.engines.cluster.client.lock import Lock, MultiLock, Semaphore
 from taskloom.engines.cluster.client.progress import progress
+from taskloom.engines.cluster.client.queue import Queue
 from taskloom.engines.cluster.client.state import FutureCancelledError
+from taskloom.engines.cluster.client.variable import Variable
 from taskloom.engines.cluster.client.views_of_client import get_task_stream, performance_report
 from taskloom.engines.cluster.client.waiting import (
     ALL_COMPLETED,
@@ -37,6 +41,7 @@ from taskloom.engines.cluster.plugin import Environ, SchedulerPlugin, UploadFile
 from taskloom.engines.cluster.worker.ending import Reschedule
 from taskloom.engines.cluster.worker.handle import get_worker
 from taskloom.engines.cluster.worker.place import rejoin, secede
+from taskloom.notebook.output_cell import output_cell
 from taskloom.scheduling import is_collection, merged_graph, rebuilt
 
 TimeoutError = TimeoutError  # by this name programs import it from here
@@ -51,13 +56,19 @@ __all__ = [
     "Client",
     "ClientExecutor",
     "Environ",
+    "Event",
     "Future",
     "FutureCancelledError",
     "LocalCluster",
+    "Lock",
+    "MultiLock",
+    "Queue",
     "Reschedule",
     "SchedulerPlugin",
+    "Semaphore",
     "TimeoutError",
     "UploadFile",
+    "Variable",
     "WorkerPlugin",
     "as_completed",
     "default_client",
@@ -75,8 +86,8 @@ __all__ = [
     "worker_client",
 ]
 
-_LIMIT = "resources= of submit limits how many tasks run at a time."
 _STATE = "Keep state in futures, and pass them on; the result of a task can be anything."
+_EVENTS = "Client.log_event and Client.subscribe_topic send messages to whoever wants them."
 _PLUGINS = "A WorkerPlugin runs code in all workers; UploadFile and Environ are there."
 _ONE_MACHINE = "A cluster is on this machine: LocalCluster makes its workers."
 _BUILTIN = "Python's own does: what tasks print and warn of is shown."
@@ -86,26 +97,20 @@ _ELSEWHERE = {
     "Adaptive": "cluster.scale(n) says how many workers there are.",
     "CompatibleExecutor": "Client.get_executor() gives an executor.",
     "CondaInstall": _PLUGINS,
-    "Event": _STATE,
     "InstallPlugin": _PLUGINS,
     "KilledWorker": "taskloom.WorkerDied is raised where a worker died of a task.",
-    "Lock": _LIMIT,
-    "MultiLock": _LIMIT,
     "Nanny": "Workers that die are replaced. " + _ONE_MACHINE,
     "NannyPlugin": _PLUGINS,
     "PipInstall": _PLUGINS,
     "Pub": _STATE,
-    "Queue": _STATE,
     "SSHCluster": _ONE_MACHINE,
     "Scheduler": _ONE_MACHINE,
     "Security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
-    "Semaphore": _LIMIT,
     "SpecCluster": _ONE_MACHINE,
     "Status": "The status of clients and clusters is a text.",
-    "Sub": _STATE,
+    "Sub": _EVENTS,
     "SubprocessCluster": _ONE_MACHINE,
     "UploadDirectory": _PLUGINS,
-    "Variable": _STATE,
     "Worker": _ONE_MACHINE,
     "config": "taskloom.config holds the settings.",
     "connect": "Client(address) connects.",
@@ -135,6 +140,7 @@ def _dashboard_server(port: int) -> Any:
 
 
 higher |= {
+    "cell": output_cell,
     "dashboard_server": _dashboard_server,
     "delayed": delayed,
     "finish": Finish,

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from taskloom.bus.onlookers import Onlookers, wants
 from taskloom.bus.run import Run, presenters
 from taskloom.bus.ticker import Clock, Ticker
 from taskloom.bus.workers import Sample
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # seconds that one call of a listener may take, and that a run waits for its listeners at its end
 KEEP_RUNS = 20
+KEEP_FOREIGN = 2
 KEEP_ROWS = 300_000  # typical rows of all records but the newest: 64 MiB; a heavy row counts as several
 LARGE = 2_000  # rows from which on a record is weighed when the next one ends
 KEEP_SAMPLES = 2_000  # per run
@@ -70,6 +72,8 @@ class EventBus:
         self._processes: dict[int, psutil.Process] = {}
         self._holds = 0  # how many want the views to stand still
         self._witness: Witness | None = None
+        self.foreign: deque[Run] = deque(maxlen=KEEP_FOREIGN)  # of other clients of a cluster
+        self.onlookers = Onlookers()
         self.bursts = 0  # how often `begin_burst` was called
         self._private: dict[int, Witness] = {}  # runs, by their id, that only somebody else hears of
 
@@ -81,11 +85,13 @@ class EventBus:
             self.subscriptions = (*self.subscriptions, subscription)
         if self.active:
             self._ticker.wake()
+        self.onlookers.came(subscription)
         return subscription
 
     def drop(self, subscription: Subscription) -> None:
         with self._lock:
             self.subscriptions = tuple(other for other in self.subscriptions if other is not subscription)
+        self.onlookers.went(subscription)
 
     @contextmanager
     def hold_updates(self) -> Iterator[None]:
@@ -118,7 +124,9 @@ class EventBus:
             if witness is not None:
                 self._private[run.id] = witness
             self.active.append(run)
-            if run.parent is None:
+            if run.foreign:
+                self.foreign.append(run)
+            elif run.parent is None:
                 self.runs.append(run)
         if witness is not None:
             witness.run_started(run)
@@ -130,7 +138,7 @@ class EventBus:
             if run in self.active:  # not so if `started` was interrupted, or in a child forked inside a task
                 self.active.remove(run)
             witness = self._private.pop(run.id, None)
-        listeners = () if witness else self.subscriptions
+        listeners = () if witness else [each for each in self.subscriptions if wants(each.listener, run)]
         jobs: list[Callable[[], None]] = []
         if listeners:
             told = threading.Lock()
@@ -138,7 +146,7 @@ class EventBus:
             jobs = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
             jobs.append(told.release)
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
-            if run.parent is None:
+            if run.parent is None and not run.foreign:
                 old, self._newest = self._newest, run
             else:  # nobody reaches the record of one inside a task, and that task's run may be the one to replay
                 old = run
@@ -178,7 +186,7 @@ class EventBus:
         self._sample(active)
         for subscription in () if self._holds else self.subscriptions:
             for run in public:
-                if self._ticker.is_current():
+                if self._ticker.is_current() and wants(subscription.listener, run):
                     self._tell(subscription, "run_updated", run)
         for run in active:
             if run.ends_by_itself():

@@ -105,6 +105,7 @@ class Run:
     failure : `Failure`, the first one, or None where no task failed.
     failures : dict, task number to `Failure`: of a run of futures there may be many, of which the first is `failure`.
     transfers : list of `Transfer`.
+    foreign : whether other clients of a cluster submitted these tasks: nobody here waits for them, or may stop them.
 
     Examples
     --------
@@ -115,6 +116,8 @@ class Run:
     >>> run.engine, run.status, run.n_done, run.tasks.key
     ('sync', 'finished', 2, ['a', 'b'])
     """
+
+    foreign = False
 
     def __init__(self, graph: RunGraph, engine: str, number: int | None = None) -> None:
         n = len(graph)

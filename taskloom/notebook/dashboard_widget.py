@@ -11,7 +11,7 @@ from taskloom.notebook.frontend import widget_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import PaintedRun
+from taskloom.views.figures.painter import PaintedRun, can_be_stopped
 from taskloom.views.headline import headline
 from taskloom.views.stream_picture import picture_html
 
@@ -46,7 +46,7 @@ class LiveDashboard(PaintedRun):
         self._pictured = 0.0
         self._output = LiveOutput(outputs, BokehWidget, stop=self.stop, on_message=self._answer)
         self._dashboard.show(run)
-        self._output.show(self._picture(), running=run is not None and run.status == "running")
+        self._output.show(self._picture(), running=can_be_stopped(run))
         super().__init__(run)
 
     def flush(self) -> None:
@@ -68,7 +68,9 @@ class LiveDashboard(PaintedRun):
             self._dashboard.show(run)
             self._send_changes()
             is_due = not running or monotonic() - self._pictured > PICTURE_EVERY
-            traits = {"running": running} if running and run is before else {"running": running, "stopping": False}
+            traits = {"running": can_be_stopped(run)}
+            if not (running and run is before):
+                traits["stopping"] = False
             self._output.show(self._picture() if is_due else None, **traits)
 
     def _answer(self, content: dict[str, Any], _buffers: list[Any]) -> None:

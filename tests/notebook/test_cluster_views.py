@@ -110,3 +110,32 @@ def test_a_graph_in_a_terminal(shell: InteractiveShell, capsys: pytest.CaptureFi
         out = capsys.readouterr().out
         sleep(0.01)
     assert re.fullmatch(r"Graph of 4/4 tasks · finished · .*distributed\n", out)
+
+
+OTHER_NOTEBOOK = """
+import sys
+from taskloom.distributed import Client
+def square(x):
+    return x * x
+with Client(sys.argv[1]) as client:
+    client.gather(client.map(square, range(30)))
+"""
+
+
+def test_the_dashboard_shows_what_another_notebook_runs() -> None:
+    watch = f"""
+import subprocess, sys, time
+from taskloom.bus.event_bus import bus
+subprocess.run([sys.executable, "-c", {OTHER_NOTEBOOK!r}, client.cluster.scheduler_address], check=True)
+end = time.monotonic() + {PATIENCE}
+while not (bus.foreign and bus.foreign[-1].status == "finished") and time.monotonic() < end:
+    time.sleep(0.05)
+print(len(taskloom.runs), bus.foreign[-1].tasks.name[0])
+"""
+    cells = [LOAD, "%dashboard", watch, "client.close()\n%unload_ext taskloom"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    (dashboard,) = notebook.cells[1].outputs
+    assert "distributed, other clients · 30/30 tasks · finished" in dashboard.data["text/plain"]
+    (printed,) = notebook.cells[2].outputs
+    assert printed.text == "0 square (client 2)\n"  # no bar, and none of this notebook's runs

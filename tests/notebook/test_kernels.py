@@ -1,4 +1,4 @@
-"""Live views and their Stop in every supported ipykernel: what a page would get and send, without a page.
+"""Live views, their Stop, and what tasks print, in every supported ipykernel: what a page would get, without a page.
 
 The kernels below are the ends of the supported range and the first one with subshells. Each is only put in front of the
 installed one, which takes a second or two where the package index answers.
@@ -245,3 +245,86 @@ def test_compare_counts_trials_and_stop_stops(page: Frontend) -> None:
     page.stop(view, cell)
     assert errors(page.received) == ["KeyboardInterrupt"]
     assert not errors(page.run("assert taskloom.config.get('scheduler') is None"))
+
+
+# -- what tasks of a cluster print ------------------------------------------------------------------------------------
+
+CLUSTER = """
+import logging, os, sys, time, warnings
+from taskloom.distributed import Client, get_client
+client = Client(n_workers=1, threads_per_worker=2)
+def wait_and_speak(gate):
+    print("begun")
+    while not os.path.exists(gate):
+        time.sleep(0.005)
+    print("from stdout")
+    print("from stderr", file=sys.stderr)
+    warnings.warn("from a warning")
+    logging.getLogger("cells").warning("from a log record")
+def outer(gate):
+    get_client().submit(wait_and_speak, gate).result()
+handler = logging.StreamHandler()
+logging.getLogger("cells").addHandler(handler)
+logging.getLogger("cells").propagate = False
+"""
+SPOKEN = ("begun", "from stdout", "from stderr", "from a warning", "from a log record")
+
+
+@pytest.fixture(scope="module")
+def with_cluster(page: Frontend) -> Iterator[Frontend]:
+    assert not errors(page.run(CLUSTER))
+    yield page
+    assert not errors(page.run("client.close()"))
+
+
+def printed(received: list[Message], cell: str) -> str:
+    """What has appeared in a cell so far."""
+    return "".join(
+        message["content"]["text"]
+        for message in received
+        if message["msg_type"] == "stream" and message["parent_header"].get("msg_id") == cell
+    )
+
+
+@pytest.mark.parametrize("submit", ["client.submit(wait_and_speak, gate)", "client.submit(outer, gate)"])
+def test_tasks_print_in_the_cell_that_submitted_them(with_cluster: Frontend, tmp_path: Path, submit: str) -> None:
+    page = with_cluster
+    first = page.start(f"gate = {str(tmp_path / 'gate')!r}\nfuture = {submit}\nprint('submitted')")
+    page.until(lambda received: "begun" in printed(received, first), "the task to begin")
+    page.wait(first)
+    before = list(page.received)
+    second = page.start("print('another cell'); open(gate, 'w').close(); future.result(); print('over')")
+    page.wait(second)
+    received = [*before, *page.received]
+    page.until(lambda more: SPOKEN[-1] in printed([*before, *more], first), "the last of its words")
+    received = [*before, *page.received]
+    assert all(text in printed(received, first) for text in SPOKEN)
+    assert printed(received, second) == "another cell\nover\n"
+
+
+def test_a_cell_that_captures_its_output_captures_that_of_its_tasks(with_cluster: Frontend, tmp_path: Path) -> None:
+    page = with_cluster
+    (tmp_path / "gate").touch()
+    assert not errors(page.run(f"%%capture kept\nclient.submit(wait_and_speak, {str(tmp_path / 'gate')!r}).result()"))
+    (shown,) = [message for message in page.run("print(kept.stdout)") if message["msg_type"] == "stream"]
+    assert shown["content"]["text"] == "begun\nfrom stdout\n\n"
+
+
+def test_the_output_of_a_cell_is_in_order(with_cluster: Frontend) -> None:
+    page = with_cluster
+    cell = page.start(
+        "for i in range(20):\n"
+        "    print('before', i)\n    client.submit(print, 'task', i).result()\n    print('after', i)"
+    )
+    page.wait(cell)
+    expected = "".join(f"before {i}\ntask {i}\nafter {i}\n" for i in range(20))
+    assert printed(page.received, cell) == expected
+
+
+def test_a_graph_prints_in_its_cell(with_cluster: Frontend) -> None:
+    page = with_cluster
+    cell = page.start(
+        "_ = client.get({('p', i): (print, 'task', i) for i in range(10)}, [('p', i) for i in range(10)])"
+    )
+    page.wait(cell)
+    assert sorted(printed(page.received, cell).split("\n")[:-1]) == sorted(f"task {i}" for i in range(10))

@@ -18,6 +18,7 @@ from taskloom import config
 from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.html import cluster_html, cluster_text
+from taskloom.engines.cluster.client.logs import texts_of
 from taskloom.engines.cluster.client.views_of_client import Served
 from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cpus import usable_cpus
@@ -160,6 +161,24 @@ class LocalCluster:
             raise ValueError(f"scale({n!r}) cannot be done: it takes a whole number, 0 or more.")
         self._check()
         self._coordinator.call(self._coordinator.scale, n)
+
+    def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: Any = True) -> Any:
+        """Worker -> the last of what it has printed, warned of and logged, as text, oldest line first.
+
+        Workers that have ended are among them, also when the cluster is closed; see `Client.get_worker_logs`.
+
+        Parameters
+        ----------
+        workers : names of workers; True for all that there are or have been.
+        cluster, scheduler : taken for the sake of programs for dask.distributed, and ignored: these have no logs of
+            their own.
+        """
+        if self._coordinator is None:
+            self._check()
+        get = partial(texts_of, self._coordinator.output.logs.entries(), workers)
+        return asyncio.to_thread(get) if self.asynchronous else get()
+
+    logs = get_logs
 
     def get_client(self) -> Client:
         """A client of this cluster."""

@@ -124,25 +124,30 @@ class LinkedProcess:
 
     def copy_output(self) -> bool:
         """Write what it has printed to where this thread prints; returns whether there was anything."""
-        found = False
-        for file, name in self.output.items():
-            text = self._read_output(file)
+        texts = self.read_output()
+        for name, text in texts:
             stream = sys.stdout if name == "stdout" else sys.stderr
-            found = found or bool(text)
-            if text and stream is not None:
+            if stream is not None:
                 stream.write(text)
-        return found
+        return bool(texts)
 
-    def _read_output(self, file: int) -> str:
-        """What it has written since the last time."""
+    def read_output(self) -> list[tuple[str, str]]:
+        """What it has printed since the last time, by the name of the stream."""
+        return [(name, text) for file, name in self.output.items() if (text := self._read_pipe(file, name))]
+
+    def _read_pipe(self, file: int, name: str) -> str:
         chunks = []
         with contextlib.suppress(BlockingIOError, OSError):
             while len(chunk := os.read(file, 65536)):
                 chunks.append(chunk)
         text = b"".join(chunks).decode(errors="replace")
-        if self.output[file] == "stderr":
-            self._last_words = (self._last_words + text)[-200 * LAST_LINES :]
+        self.remember(name, text)
         return text
+
+    def remember(self, name: str, text: str) -> None:
+        """Note what it has printed to a stream: the last of it may tell how it came to its end."""
+        if name == "stderr":
+            self._last_words = (self._last_words + text)[-200 * LAST_LINES :]
 
     @property
     def last_lines(self) -> list[str]:

@@ -58,6 +58,16 @@ def hear(what: str, payload: bytes) -> None:
         logger.handle(record)
 
 
+def as_line(what: str, payload: bytes) -> tuple[str, str]:
+    """The level and the text of a warning or a log record."""
+    said = pickle.loads(payload)
+    if what == "warning":
+        message, category, filename, lineno, _ = said
+        return "WARNING", f"{filename}:{lineno}: {category.__name__}: {message}"
+    record = logging.makeLogRecord(said)
+    return record.levelname, logging.Formatter("%(name)s: %(message)s").format(record)
+
+
 _registries: dict[str, dict[Any, Any]] = {}  # of what has been shown, by module: several workers may say the same
 
 

@@ -31,6 +31,11 @@ def is_worth_drawing(run: Run) -> bool:
     return run.status != "running" or run.duration > YOUNG
 
 
+def can_be_stopped(run: Run | None) -> bool:
+    """Whether a run goes on, and is this process's own."""
+    return run is not None and run.status == "running" and not run.foreign
+
+
 class Painter:
     """A thread that calls `draw` soon after each `wake`, once for all that came meanwhile, until `close` is called.
 
@@ -91,11 +96,15 @@ class Painter:
 class PaintedRun(ABC):
     """A listener on the bus that has the newest run painted, and never keeps it waiting.
 
+    While no run of this process goes on it shows what other clients of a cluster do.
+
     Parameters
     ----------
     run : Run or None
         What to show until the next one starts.
     """
+
+    looks_on = True
 
     def __init__(self, run: Run | None) -> None:
         self._run = run
@@ -107,11 +116,17 @@ class PaintedRun(ABC):
 
     def run_started(self, run: Run) -> None:
         """Turn to the run, unless it was started by a task of another."""
-        if run.parent is None:
+        if run.parent is None and not (run.foreign and self._is_occupied()):
             self._run = run
+
+    def _is_occupied(self) -> bool:
+        """Whether a run of this process is shown that goes on."""
+        return can_be_stopped(self._run)
 
     def run_updated(self, run: Run) -> None:
         """Something happened."""
+        if run.foreign and run is not self._run and run.status == "running" and not self._is_occupied():
+            self._run = run
         if run is self._run and is_worth_drawing(run):
             self._painter.wake()
 
@@ -119,5 +134,6 @@ class PaintedRun(ABC):
 
     def stop(self) -> None:
         """Stop the run that is shown."""
-        if self._run is not None:
-            self._run.cancel()
+        run = self._run
+        if run is not None and can_be_stopped(run):
+            run.cancel()

@@ -20,7 +20,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from taskloom.views.figures.dashboard import Dashboard
 from taskloom.views.figures.page import Page, library
-from taskloom.views.figures.painter import PaintedRun
+from taskloom.views.figures.painter import PaintedRun, can_be_stopped
 from taskloom.views.headline import headline
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ServedDashboard(PaintedRun):
         about = {
             "headline": headline(run),
             "run": None if run is None else run.id,
-            "state": {"running": run is not None and run.status == "running"},
+            "state": {"running": can_be_stopped(run)},
         }
         return json.dumps({**content, **about, "n_buffers": len(attached)}), attached
 

@@ -37,6 +37,7 @@ from taskloom.distributed import (
     wait,
 )
 from taskloom.engines.cluster.local_cluster import nprocesses_nthreads
+from taskloom.engines.cluster.scheduler.tasks import SHIFT
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])
@@ -426,6 +427,42 @@ def test_futures_are_kept_by_fire_and_forget_until_they_are_done(client: Client,
     gate.touch()
     until(path.exists)
     until(lambda: not client._session.states)
+
+
+def test_what_was_fired_and_forgotten_is_done_although_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "done"
+    leaving = Client(cluster, set_as_default=False)
+    waits = leaving.submit(wait_for, str(gate), pure=False)
+    stopped = leaving.submit(wait_for, str(tmp_path / "never"), pure=False)
+    fire_and_forget(leaving.submit(lambda _: path.touch(), waits, key="fired"))
+    until(lambda: stopped.key in str(client.processing()))
+    del waits
+    leaving.close()
+    until(lambda: stopped.key not in str(client.processing()))
+    gate.touch()
+    until(path.exists)
+    check_nothing_is_left_of(leaving, cluster)
+
+
+def test_what_was_fired_and_forgotten_may_fail_after_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path
+) -> None:
+    leaving = Client(cluster, set_as_default=False)
+    fire_and_forget(leaving.submit(fail, leaving.submit(wait_for, str(gate), pure=False), key="fired"))
+    fire_and_forget(leaving.submit(inc, 1))
+    leaving.close()
+    client.scheduler_info()
+    assert leaving._session.connection.number in cluster._coordinator.scheduler.clients
+    gate.touch()
+    check_nothing_is_left_of(leaving, cluster)
+
+
+def check_nothing_is_left_of(client: Client, cluster: LocalCluster) -> None:
+    number, coordinator = client._session.connection.number, cluster._coordinator
+    until(lambda: number not in coordinator.scheduler.clients and number not in coordinator.clients)
+    assert not [id for id in (*coordinator.scheduler.tasks, *coordinator.scheduler.functions) if id >> SHIFT == number]
 
 
 # -- errors at the door ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from taskloom.engines.cluster.scheduler.tasks import Options
+from taskloom.engines.cluster.scheduler.tasks import SHIFT, Options
 from taskloom.errors import SerializationError, TaskloomError, WorkerDied
 
 from .simulation import Boom, Client, Cluster, Function, check
@@ -26,6 +26,8 @@ OPTIONS = [
     None,
     None,
     Options(priority=1),
+    Options(priority=1, origin=(1 << SHIFT) + 1),
+    Options(origin=(2 << SHIFT) + 3),
     Options(retries=1),
     Options(deaths=0),
     Options(workers=frozenset({"worker-0"})),

@@ -23,6 +23,7 @@ from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.process import ClusterProcess
 from taskloom.engines.cluster.worker.worker import current_task, waiting
 from taskloom.engines.worker.launch import ForkServer
+from taskloom.engines.worker.said import hear
 
 from .wire import Ref, Wire, wait_for
 
@@ -672,26 +673,75 @@ def test_stacks(begin: Begin, tmp_path: Path) -> None:
 def speak() -> None:
     print("printed")
     print("complained", file=sys.stderr)
+    print("no end", end="")
 
 
 def test_what_tasks_print(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
     wire = begin(2)
-    wire.results(wire.run((speak,)))
-    assert wire.worker.copy_output() in (True, False)
+    (id,) = wire.run((speak,))
+    wire.results([id])
     seen = capsys.readouterr()
-    assert (seen.out, seen.err) == ("printed\n", "complained\n")
+    if wire.in_process:
+        assert (seen.out, seen.err) == ("printed\nno end", "complained\n")
+    else:
+        kinds = [kind for kind, _, _ in wire.messages]
+        said = [fields for kind, fields, _ in wire.messages if kind == "printed"]
+        assert said == [(id, "stdout", "printed\n"), (id, "stderr", "complained\n"), (id, "stdout", "no end")]
+        assert kinds.index("done") > max(place for place, kind in enumerate(kinds) if kind == "printed")
+
+
+def test_what_is_printed_outside_of_tasks(begin: Begin) -> None:
+    wire = begin(1)
+    if wire.in_process:
+        pytest.skip("threads of this process print here")
+    wire.worker.ask("call", 1, True, parcels=[wire.pack((speak, (), {}))])
+    wire.heard("answer", 1)
+    wire.hear(lambda: {name for name, _ in wire.printed} == {"stdout", "stderr"})
+    assert "".join([text for name, text in wire.printed if name == "stdout"]) == "printed\nno end"
+
+
+def test_what_c_code_and_children_of_a_task_print(begin: Begin) -> None:
+    wire = begin(1)
+    if wire.in_process:
+        pytest.skip("threads of this process print here")
+    wire.results(wire.run((os.system, "echo from a child")))
+    wire.hear(lambda: ("stdout", "from a child\n") in wire.printed)
+
+
+def fork_and_print() -> int:
+    print("begun, ", end="")
+    pid = os.fork()
+    if not pid:
+        print("in the child", flush=True)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_prints_on_the_pipe(begin: Begin) -> None:
+    wire = begin(1)
+    if wire.in_process:
+        pytest.skip("the fork would be one of this process")
+    (id,) = wire.run((fork_and_print,))
+    assert wire.results([id]) == [0]
+    wire.hear(lambda: ("stdout", "in the child\n") in wire.printed)
+    assert wire.said("printed", id) == (id, "stdout", "begun, ")
 
 
 def warn() -> None:
     warnings.warn("careful", UserWarning, stacklevel=1)
 
 
-def test_what_tasks_warn_of_is_heard_here() -> None:
+def test_what_tasks_warn_of_is_told() -> None:
     server = ForkServer()
     wire = Wire.to(ClusterProcess, 2, server)
     try:
+        (id,) = wire.run((warn,))
+        wire.results([id])
+        _, what, payload = wire.said("told", id)
+        assert what == "warning"
         with pytest.warns(UserWarning, match="careful"):
-            wire.results(wire.run((warn,)))
+            hear(what, payload)
     finally:
         wire.close()
         server.close()

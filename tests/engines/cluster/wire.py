@@ -30,6 +30,7 @@ class Wire:
         self.messages: list[tuple[str, tuple[Any, ...], Sequence[Any]]] = []
         self.values: dict[int, Any] = {}
         self.order: list[int] = []  # in which tasks were done
+        self.printed: list[tuple[str, str]] = []  # outside of tasks
         self._next = FIRST
         self._codes: dict[Any, int] = {}
         self._poll = select.poll()
@@ -88,7 +89,7 @@ class Wire:
     def listen(self) -> None:
         """Take in what is there, or comes within 50 ms."""
         self._poll.poll(50)
-        self.worker.copy_output()
+        self.printed += self.worker.read_output()
         self.worker.send_waiting()
         while (message := self.worker.receive()) is not None:
             self.messages.append(message)

@@ -15,15 +15,18 @@ from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.client import collections_of_futures, current
 from taskloom.engines.cluster.client.compile import Packing
+from taskloom.engines.cluster.client.datasets import Publishing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
+from taskloom.engines.cluster.client.logs import ClusterLogs
 from taskloom.engines.cluster.client.options import options_of, seconds_of
 from taskloom.engines.cluster.client.plugins import Plugging
 from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
+from taskloom.engines.cluster.client.topics import Topics
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Plugging, Submitting):
+class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
@@ -105,7 +108,7 @@ class Client(ClusterViews, Plugging, Submitting):
         self._served = Served() if self.cluster is None else self.cluster._served
         try:
             self._session = Session(connector(self._given))
-            block(self._session.answer("named", []), seconds_of(self._timeout))  # then the workers are known, too
+            self._catch_up(seconds_of(self._timeout))  # the workers
         except BaseException:
             if self._owns_cluster and self.cluster is not None:
                 self.cluster.close()
@@ -116,6 +119,10 @@ class Client(ClusterViews, Plugging, Submitting):
         if self.is_default:
             scheduler = self._get_now if self.asynchronous else self
             self._setting = config.Assignment({"scheduler": scheduler}, source="an open client")
+
+    def _catch_up(self, timeout: float | None = None) -> None:
+        """Wait until all is known here that the coordinator has told so far."""
+        block(self._session.answer("named", []), timeout)
 
     # -- results --------------------------------------------------------------------------------------------------
 

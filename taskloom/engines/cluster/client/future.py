@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from taskloom.graph import Key, short_key
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.aside import Hold
     from taskloom.engines.cluster.client.client import Client
+
+
+#: Where futures are noted that are pickled; None where nobody wants to know.
+pickled: ContextVar[list[Future] | None] = ContextVar("pickled", default=None)
 
 
 class Future:
@@ -217,6 +222,9 @@ class Future:
 
     def __reduce__(self) -> Any:
         self._check_held()
+        found = pickled.get()
+        if found is not None:
+            found.append(self)
         return _unpickled, (self.key, self._client._address())
 
     def __copy__(self) -> Future:

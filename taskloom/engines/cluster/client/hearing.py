@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
+from taskloom.engines.cluster.client.printing import Printing
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, Failed, State
@@ -69,12 +70,14 @@ class Hearing:
     states: dict[int, State]
     workers: dict[int, WorkerInfo]
     runs: tuple[Any, ...]
+    printing: Printing
     records: Records
     connection: Any
     gone: str
 
     def __init__(self) -> None:
         self.workers_changed: list[Reply] = []
+        self.handlers: dict[str, Callable[..., None]] = {}  # by topic, what is called for its events
         self.watchings: dict[str, Any] = {}  # by name: what tells plugins of what is heard
         self._lock = threading.Lock()
         self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
@@ -188,6 +191,17 @@ class Hearing:
         for run in self.runs:
             run.cancelled(ids)
 
+    def _on_others(
+        self,
+        _: Any,
+        worker: int,
+        keys: Sequence[Key],
+        clients: Sequence[int],
+        times: Sequence[float],
+        sizes: Sequence[float],
+    ) -> None:
+        self.records.others(worker, keys, clients, times, sizes)
+
     def _on_moved(self, _: Any, id: int, source: int, target: int, nbytes: float) -> None:
         self.records.moved(id, source, target, int(nbytes))
 
@@ -219,8 +233,22 @@ class Hearing:
         if reply is not None:
             reply.resolve((ok, value, parcels))
 
+    def _on_event(self, parcels: Sequence[Any], topic: str, when: float, content: Any) -> None:
+        handler = self.handlers.get(topic)
+        if handler is not None:
+            self.call_back(handler, when, content, parcels)
+            return
+        for parcel in parcels:
+            parcel.close()
+
     def _on_said(self, _: Any, text: str, key: Key) -> None:
         self.call_back(warnings.warn, text, UserWarning)
+
+    def _on_printed(self, _: Any, id: int, name: str, texts: Sequence[str]) -> None:
+        self.printing.printed(id, name, texts)
+
+    def _on_told(self, _: Any, id: int, what: str, payload: bytes) -> None:
+        self.printing.told(id, what, payload)
 
     def _on_gone(self, _: Any, why: str) -> None:
         if not self.gone:

@@ -71,10 +71,11 @@ def check_key(key: Any) -> None:
 def from_here(options: Options | None) -> Options | None:
     """The options of tasks that the calling thread submits: those of a task go first, as it may wait for them, with
     others of its kind behind it that would wait, too."""
-    if current_task() is None:
+    here = current_task()
+    if here is None:
         return options
     options = options or Options()
-    return replace(options, priority=options.priority + 1)
+    return replace(options, priority=options.priority + 1, origin=here[1])
 
 
 def worker_names(workers: Any) -> list[str]:

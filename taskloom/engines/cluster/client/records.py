@@ -16,6 +16,7 @@ from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run
 from taskloom.engines.base import where_failed
 from taskloom.engines.cluster.client.books import Book, FuturesBook, GraphBook, Member, Workers
+from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
 from taskloom.engines.cluster.client.recall import Recalled
 from taskloom.graph import Key, Plan
 
@@ -62,6 +63,7 @@ class Records:
         self._lock = Lock()  # between those who submit, and who ends a record for want of anything new
         self._books: tuple[Book, ...] = ()  # of runs that are open; replaced, never changed
         self._newest: FuturesBook | None = None  # to which submitted futures are added
+        self._others: OthersBook | None = None
         self._released: deque[int] = deque()  # finalizers call `released`, which must not wait for a lock
 
     # -- in the threads of the caller -------------------------------------------------------------------------------
@@ -149,6 +151,24 @@ class Records:
                 book.run.start[row] = book.run.stop[row] = now
             book.note_done(fresh)
 
+    def others(
+        self,
+        worker: int,
+        keys: Sequence[Key],
+        clients: Sequence[int],
+        times: Sequence[float],
+        sizes: Sequence[float],
+    ) -> None:
+        """Tasks of other clients are done."""
+        with self._lock:
+            book = self._others
+            if book is None or not book.takes(len(keys)):
+                run = ForeignRun(f"{self._engine}, other clients", self._settled)
+                book = self._others = OthersBook(run, self._workers, bus.bursts)
+                self._books = (*self._books, book)
+                bus.started(run)
+            book.see(worker, keys, clients, times, sizes)
+
     def failed(
         self,
         number: int,
@@ -212,7 +232,7 @@ class Records:
     def gone(self, why: str = "") -> None:
         """The client is closed, or the cluster: what is outstanding will not be done."""
         with self._lock:
-            books, self._books, self._newest = self._books, (), None
+            books, self._books, self._newest, self._others = self._books, (), None, None
         for book in books:
             if isinstance(book, FuturesBook):
                 book.end()
@@ -249,6 +269,8 @@ class Records:
         self._books = tuple(other for other in self._books if other is not book)
         if self._newest is book:
             self._newest = None
+        if self._others is book:
+            self._others = None
 
     def _by_book(self, ids: Sequence[int]) -> Iterator[tuple[Book, Sequence[int]]]:
         for book in self._books if ids else ():

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any
 from weakref import ref
 
+from taskloom.bus.event_bus import bus
 from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
+from taskloom.engines.cluster.client.asking import Asking
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
-from taskloom.engines.cluster.client.hearing import Fetch, Hearing
 from taskloom.engines.cluster.client.options import from_here
+from taskloom.engines.cluster.client.printing import Printing
 from taskloom.engines.cluster.client.recall import Recall
 from taskloom.engines.cluster.client.records import Records
-from taskloom.engines.cluster.client.reply import Reply
 from taskloom.engines.cluster.client.state import ELSEWHERE, State
 from taskloom.engines.cluster.client.watching import Watching
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
@@ -29,7 +29,7 @@ CLOSED = "its client was closed"
 Own = Callable[[State], Any]  # makes the future of a state
 
 
-class Session(Hearing):
+class Session(Asking):
     """What connects a client with its cluster. Any thread may call its methods.
 
     Parameters
@@ -51,7 +51,7 @@ class Session(Hearing):
         self.workers = {}
         self.runs = ()
         self.gone = ""
-        self._numbers = itertools.count(1)
+        self.printing = Printing()
         self._holds: dict[int, Hold] = {}  # of all futures, by identity
         self._keeps = False  # whether there may be states that are kept
         self._hidden: list[int] = []
@@ -66,10 +66,15 @@ class Session(Hearing):
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
+        bus.onlookers.follow(self)
         give_up_in_forks(self)
 
     def _new_records(self) -> Records:
         return Records("distributed", self.connection, partial(Recall, ref(self)))
+
+    def look_on(self, wanted: bool) -> None:
+        """Have it shown what other clients do, or not any more."""
+        self.connection.send("watch", wanted)
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -94,6 +99,7 @@ class Session(Hearing):
         with self._lock:
             first = self._next
             self._next += n
+            self.printing.note(first)
             return first
 
     def _number(self) -> int:
@@ -118,6 +124,7 @@ class Session(Hearing):
                 return []
             first = self._next
             self._next += n
+            self.printing.note(first)
             slice, parcels = draft.finish(first, from_here(options), named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
@@ -236,12 +243,20 @@ class Session(Hearing):
         """A future is not to count any more. Takes no lock."""
         self._sweeper.left.put(hold)
 
+    def _wake(self) -> None:
+        self._sweeper.wake()
+
     def _sweep(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
+        """Release what nobody has a future of any more, and undo questions.
+
+        What an interrupt breaks off here is done the next time.
+        """
+        while self._undone and not self.gone:
+            self.connection.send("withdraw", self._undone.popleft())
         ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
         while given_up:
             hold = given_up[0]
@@ -270,41 +285,14 @@ class Session(Hearing):
             self.connection.send("hide", hidden)
         self._hidden = []
 
-    # -- asking ---------------------------------------------------------------------------------------------------
+    # -- other messages ----------------------------------------------------------------------------------------------
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._sweeper:
+            if self._sweeper or self._undone:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
-
-    def fetch(self, ids: Sequence[int]) -> Fetch:
-        """Have results brought here."""
-        fetch = Fetch(ids)
-        with self._fetching:
-            for id in ids:
-                self._fetches.setdefault(id, []).append(fetch)
-        self.send("gather", list(ids))
-        return fetch
-
-    def ask(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> Reply:
-        """Ask the coordinator; its answer is a tuple (ok, value or packed error, parcels)."""
-        number = next(self._numbers)
-        reply = self._questions[number] = Reply()
-        try:
-            self.send("ask", number, what, args, parcels=parcels)
-        except BaseException:
-            self._questions.pop(number, None)
-            raise
-        return reply
-
-    async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
-        """The answer to a question, and its parcels; raises what went wrong."""
-        ok, value, parcels = await self.ask(what, *args, parcels=parcels)
-        if not ok:
-            raise self.connection.unpack_error(value)
-        return value, parcels
 
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         """Call a user's function, in a thread of its own, in turn."""
@@ -364,6 +352,7 @@ class Session(Hearing):
         for run in self.runs:
             run.fail(error)
         self._tell_of_workers()
+        bus.onlookers.leave(self)
         self.records.gone(why)
         self._sweeper.close()
         for name in self.watchings:

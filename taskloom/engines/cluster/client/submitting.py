@@ -53,6 +53,9 @@ class Submitting(ClusterInfo):
     ) -> Future:
         """Call a function on a worker.
 
+        It does not see the context variables of who submits, not even in a cluster of threads: a future may outlive
+        them. Tasks of `Client.get` and `taskloom.compute` see those of the caller, who waits for them.
+
         Parameters
         ----------
         func, args, kwargs : the call. Futures among the arguments, also inside of containers, stand for their results.

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from taskloom.bus.event_bus import runs
+from taskloom.bus.event_bus import Subscription, bus, runs
 from taskloom.bus.run import Run, presenters
 from taskloom.engines.cluster.client.current import default_client
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.merged_run import merged_run
+from taskloom.engines.cluster.client.others import ForeignRun
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
@@ -69,6 +70,9 @@ class ClusterViews:
         filename: str = "task-stream.html",
     ) -> Any:
         """The tasks that have run, as dictionaries in the order in which they ended.
+
+        Those of other clients are among them as far as they ended while a dashboard was open in this process, or a
+        block of `taskloom.distributed.get_task_stream`: with ``"client"``, the number of theirs.
 
         Parameters
         ----------
@@ -142,10 +146,8 @@ def _runs_between(start: float | None, stop: float | None) -> list[Run]:
     """The records of clusters' runs that overlap a time."""
     return [
         run
-        for run in runs
-        if run.engine == ENGINE
-        and (stop is None or run.started <= stop)
-        and (start is None or run.started + run.duration >= start)
+        for run in (*list(bus.foreign), *[run for run in runs if run.engine == ENGINE])
+        if (stop is None or run.started <= stop) and (start is None or run.started + run.duration >= start)
     ]
 
 
@@ -157,12 +159,14 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
     """The tasks of a run that have ended."""
     tasks = run.tasks
     names = [worker.name for worker in run.workers]
-    for key, name, worker, start, stop, nbytes, status in zip(
-        tasks.key, tasks.name, tasks.worker, tasks.start, tasks.stop, tasks.nbytes, tasks.status, strict=True
+    clients = run.clients if isinstance(run, ForeignRun) else ()
+    for row, (key, name, worker, start, stop, nbytes, status) in enumerate(
+        zip(*(tasks.key, tasks.name, tasks.worker, tasks.start, tasks.stop, tasks.nbytes, tasks.status), strict=True)
     ):
         if stop:
-            yield {
-                "key": key,
+            whose = {"client": clients[row]} if clients else {}
+            yield whose | {
+                "key": key[1] if clients else key,
                 "name": name,
                 "status": "error" if status == "failed" else "OK",
                 "worker": names[worker] if worker < len(names) else "",
@@ -173,6 +177,8 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
 
 class get_task_stream:
     """A block; `data` holds the tasks that ended in it, and `figure` their picture if it was asked for.
+
+    Those of other clients of the cluster are among them, with ``"client"``, the number of theirs.
 
     Parameters
     ----------
@@ -187,17 +193,26 @@ class get_task_stream:
         self._plot = plot
         self._filename = filename
         self._start = 0.0
+        self._subscription: Subscription | None = None
+
+    #: As a listener: the clients of this process have it shown what others do.
+    looks_on = True
 
     def __enter__(self) -> get_task_stream:
+        self._subscription = bus.subscribe(self)
+        self.client._catch_up()
         self._start = time.time()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.client._catch_up()
+        if self._subscription is not None:
+            self._subscription.close()
         stream = task_stream(self._start, plot=self._plot, filename=self._filename)
         self.data, self.figure = stream if self._plot else (stream, None)
 
     async def __aenter__(self) -> get_task_stream:
-        return self.__enter__()
+        return await asyncio.to_thread(self.__enter__)
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.__exit__)

@@ -30,16 +30,23 @@ class DoneAndNotDoneFutures(NamedTuple):
 
 def futures_of(value: Any) -> list[Future]:
     """The futures in a value: in containers of any depth, and in the graphs of persisted collections; each once."""
-    found: dict[Future, None] = {}
+    finder = _Finder()
+    extract([value], finder)
+    return list(finder.found)
 
-    def find(item: Any) -> None:
+
+class _Finder:
+    """Finds futures. It is no function within another, which would hold itself, and so the futures, until the garbage
+    collector comes."""
+
+    def __init__(self) -> None:
+        self.found: dict[Future, None] = {}
+
+    def __call__(self, item: Any) -> None:
         if item.__class__ is Future:
-            found[item] = None
+            self.found[item] = None
         elif "is_collection" in higher and higher["is_collection"](item):
-            extract(list(item.__dask_graph__().values()), find)
-
-    extract([value], find)
-    return list(found)
+            extract(list(item.__dask_graph__().values()), self)
 
 
 def wait(fs: Any, timeout: Any = None, return_when: str = ALL_COMPLETED) -> Any:
@@ -302,9 +309,11 @@ _forgotten: dict[int, Future] = {}
 
 
 def fire_and_forget(obj: Any) -> None:
-    """Have tasks run although nobody keeps their futures."""
+    """Have tasks run although nobody keeps their futures: also when their client is closed, as long as there is the
+    cluster."""
     for future in futures_of(obj):
         kept = Future(future.key, future._client)
+        future._client._session.send("fire", [kept._state.id])
         number = id(kept)
         _forgotten[number] = kept
 

@@ -17,8 +17,10 @@ from typing import Any
 from taskloom import config
 from taskloom.engines.cluster.coordinator.clients import Clients
 from taskloom.engines.cluster.coordinator.connection import LocalConnection
+from taskloom.engines.cluster.coordinator.coordinating import Coordinating
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.inbox import Inbox
+from taskloom.engines.cluster.coordinator.output import Output
 from taskloom.engines.cluster.coordinator.plugins import Plugins
 from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
@@ -34,6 +36,7 @@ from taskloom.errors import TaskloomError
 
 FIRST_LOOK = 0.0005  # seconds without news after which the workers' pages are looked at
 LAST_LOOK = 0.05
+MOST_LINES = 100  # that are taken in at a time of what a worker prints
 SHARE_AFTER = 0.005  # seconds without news after which idle workers get what waits elsewhere
 
 _log = logging.getLogger("taskloom")
@@ -74,8 +77,11 @@ class Coordinator:
         self.questions = Questions(self)
         self.plugins = Plugins(self)
         self.stops = Stops(self.scheduler, self.crew)
+        self.output = Output(self.scheduler, self.crew)
         self._poll = select.poll()
-        self.clients = Clients(self.scheduler, self._poll)
+        self.clients = Clients(self.scheduler, self._poll, self.call)
+        self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
+        self.clients.on_leave = self.coordinating.client_left
         self.inbox = Inbox(self)
         self.post = Post(self.scheduler, self.crew, self.stops, self.clients)
         for plugin in preload:
@@ -247,51 +253,46 @@ class Coordinator:
                 continue
             number, what = watched
             if what == "work":  # if there are more, the next poll shows it
-                self._hear_next(number)
+                lines = MOST_LINES
+                while self._hear_next(number) == "printed" and lines:
+                    lines -= 1
             elif what == "end":
                 while self._hear_next(number):
                     pass
                 self._bury(number)
             else:
-                self._copy_output(number)
+                self.output.copy(number)
                 if not event & select.POLLIN:  # the worker has closed it
                     self._poll.unregister(file)
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def _hear_next(self, number: int) -> bool:
-        """Take in the next message of a worker; returns whether there was one."""
-        process = self.crew.workers[number]
+    def _hear_next(self, number: int) -> str:
+        """Take in the next message of a worker; returns its kind, nothing where there was none."""
         try:
-            message = process.receive()
+            message = self.crew.workers[number].receive()
         except OSError:
-            return False
-        except Exception:  # such as a warning or log record that nobody here can unpickle
-            _log.exception("What %s said was lost", process.name)
-            return True
+            return ""
+        except Exception:  # such as for want of memory
+            _log.exception("What worker %d said was lost", number)
+            return "lost"
         if message is None:
-            return False
+            return ""
         self.inbox.from_worker(number, *message)
-        return True
-
-    def _copy_output(self, number: int) -> None:
-        process = self.crew.workers[number]
-        try:
-            process.copy_output()
-        except Exception:  # whatever stands in the place of stdout
-            _log.exception("What %s has printed was lost", process.name)
+        return message[0]
 
     def _bury(self, number: int, expected: bool = False) -> None:
         """A worker has ended, or is to: another one takes its place."""
         process = self.crew.workers[number]
         if not expected and process.fate() is None:
             return
-        self._copy_output(number)
+        self.output.copy(number)
         running = [id for _, id, _ in process.running()]
         packing = process.packing()
         if packing >= 0:
             running = [packing]
         end = self.crew.bury(number, self._poll)
+        self.output.left(process.name, process.pid, end.fate, expected)
         self.questions.lost(number)
         self.stops.forget(number)
         self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
@@ -313,6 +314,7 @@ class Coordinator:
         for number in crew.newcomers():
             for file in crew.files(number):
                 self._poll.register(file, select.POLLIN)
+            self.output.joined(number)
             self.plugins.greet(number)
 
     def welcome(self, number: int) -> None:
@@ -342,8 +344,8 @@ class Coordinator:
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""
-        for number in list(self.clients):
-            self.scheduler.cancel(number, list(self.scheduler.clients[number].futures), force=True)
+        for number, client in list(self.scheduler.clients.items()):
+            self.scheduler.cancel(number, list(client.futures), force=True)
         self.crew.held = False
         for number in list(self.crew.workers):
             self._bury(number, expected=True)
@@ -381,4 +383,5 @@ class Coordinator:
         if self._listener is not None:
             self._listener.close()
         self.clients.close()
+        self.coordinating.close()
         self.crew.close()

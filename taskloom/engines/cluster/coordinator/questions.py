@@ -85,6 +85,12 @@ class Questions:
         }
         self._reply(client, number, True, info)
 
+    def _coordinate(self, client: int, number: int, *args: Any) -> None:
+        self._coordinator.coordinating.ask(client, number, *args)
+
+    def _logs(self, client: int, number: int) -> None:
+        self._reply(client, number, True, self._coordinator.output.logs.entries())
+
     def _versions(self, client: int, number: int, packages: Sequence[str]) -> None:
         self._reply(client, number, True, versions(packages))
 

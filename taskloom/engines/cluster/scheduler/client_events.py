@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from taskloom.engines.cluster.scheduler.losses import Losses
@@ -16,6 +17,7 @@ from taskloom.engines.cluster.scheduler.tasks import (
     SHIFT,
     WAITING,
     ClientState,
+    Options,
     Slice,
     Task,
 )
@@ -33,23 +35,40 @@ class ClientEvents(Losses):
         for worker in self.workers.values():
             self.tell(number, "joined", worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
 
-    def client_left(self, number: int) -> None:
-        """Its futures are released; code that runs for nobody else is stopped."""
+    def unfinished(self, number: int, ids: Iterable[int]) -> set[int]:
+        """Those of a client's futures whose tasks are neither done nor have failed."""
+        futures = self.clients[number].futures
+        return {id for id in ids if id in futures and futures[id].state not in (DONE, ERRED)}
+
+    def client_left(self, number: int, but: Collection[int] = ()) -> None:
+        """Its futures are released; code that runs for nobody else is stopped. If some are not, it leaves once more
+        when those are over."""
         client = self.clients.get(number)
         if client is None:
             return
-        tasks = list(client.futures.values())
-        for id, task in list(client.futures.items()):
+        released = [(id, task) for id, task in client.futures.items() if id not in but]
+        for id, task in released:
             self._want_no_more(task, client, id)
-        self.let_go(tasks, "cancel")
-        del self.clients[number]
-        for other in self.clients:
-            self.tell(other, "client_left", number)
+        self.let_go([task for _, task in released], "cancel")
         for code in client.codes:
             self.use_no_more(code)
+        client.codes.clear()
+        if but:
+            return
+        del self.clients[number]
+        self.watchers.discard(number)
+        for other in self.clients:
+            self.tell(other, "client_left", number)
         for rank in {*client.ready, *client.roots}:
             if self.is_current(rank, None):
                 self.offer(self.tasks[rank & MASK])
+
+    def watch(self, number: int, wanted: bool) -> None:
+        """A client wants to see what others have run from now on, or does not any more."""
+        if wanted:
+            self.watchers.add(number)
+        else:
+            self.watchers.discard(number)
 
     def submit(self, number: int, tasks: Slice, parcels: Sequence[Any]) -> None:
         """A client submits tasks. Those of its names that are known already are not run a second time."""
@@ -63,7 +82,7 @@ class ClientEvents(Losses):
         for id, parcel in tasks.data.items():
             data = known[id] = Task(id, f"data-{id & ((1 << SHIFT) - 1)}", NOT_A_FUNCTION, (), (), None)
             data.state, data.parcel, data.nbytes = DONE, parcels[parcel], parcels[parcel].nbytes
-        options, named = tasks.options, tasks.named
+        options, named = self._with_first_origin(tasks.options), tasks.named
         new: list[Task] = []
         met: list[tuple[int, int, Task]] = []
         broken: list[Task] = []
@@ -110,6 +129,13 @@ class ClientEvents(Losses):
             if not task.open and task.state is WAITING:
                 self.offer(task)
 
+    def _with_first_origin(self, options: Options | None) -> Options | None:
+        """Of tasks that a task submits, and so on, the origin is that of the first one."""
+        if options is None or options.origin is None:
+            return options
+        task = self.tasks.get(options.origin)
+        return options if task is None or task.options.origin is None else replace(options, origin=task.options.origin)
+
     def _link(self, task: Task, args: tuple[int, ...], broken: list[Task]) -> None:
         """Connect a task with its inputs."""
         known, id = self.tasks, task.id
@@ -154,7 +180,7 @@ class ClientEvents(Losses):
 
     def _meet(self, client: ClientState, task: Task, id: int, code: int) -> None:
         """A client has submitted under a name that was known; with a code, it is to be for that function."""
-        if code >= 0 and code != task.code and not self._same_function(code, task.code):
+        if code >= 0 and self._is_another_function(code, task.code):
             text = (
                 f"Key {describe(task.key)} is in use for a task with another function. You get the result of that one; "
                 "give another key, or release the futures of that one first."
@@ -167,12 +193,15 @@ class ClientEvents(Losses):
         elif task.state is ERRED:
             self.tell(client.number, "erred", id, task.error, -1, 0.0, 0.0, 1, [id])
 
-    def _same_function(self, code: int, other: int) -> bool:
+    def _is_another_function(self, code: int, other: int) -> bool:
+        """Whether functions are known to differ: those of a notebook are pickled otherwise than in another one."""
+        if code == other or code >> SHIFT != other >> SHIFT:
+            return False
         one, two = self.functions.get(code), self.functions.get(other)
         if one is None or two is None:
-            return False
+            return True
         payload = getattr(one, "payload", None)
-        return one.value() is two.value() if payload is None else payload == two.payload
+        return bool(one.value() is not two.value() if payload is None else payload != two.payload)
 
     def _tell_done(self, client: int, task: Task, id: int) -> None:
         values = {} if task.value is ABSENT else {id: task.value}

@@ -44,6 +44,7 @@ class Options:
     resources : what it needs of what workers have, such as ``(("GPU", 1.0),)``.
     actor : whether the result stands for an object that stays in the worker that has made it.
     given : what they were before the task asked to run elsewhere; None for those that a client has given.
+    origin : the id of a task that submits them, None where it is none: they run when it is the turn of its client.
     """
 
     priority: int = 0
@@ -54,6 +55,7 @@ class Options:
     resources: tuple[tuple[str, float], ...] = ()
     actor: bool = False
     given: Options | None = None
+    origin: int | None = None
 
     @property
     def requirement(self) -> Requirement | None:

@@ -49,6 +49,7 @@ class Transitions:
     letters : what is to be told to clients.
     orders : what else is to be done: ("expire", id) in a while, ("stop", worker, id), ("end", worker).
     forced : ids of cancelled tasks whose worker may be ended at any price.
+    watchers : clients that want to see what others have run.
     used_up : parcels to be closed when the messages have gone out.
     """
 
@@ -66,6 +67,7 @@ class Transitions:
         self.orders: list[tuple[Any, ...]] = []
         self.turn = 0  # of the clients
         self.forced: set[int] = set()
+        self.watchers: set[int] = set()
         self.used_up: list[Any] = []
 
     def tell(self, client: int, kind: str, *fields: Any, parcels: tuple[Any, ...] = ()) -> None:
@@ -114,8 +116,10 @@ class Transitions:
             self.push(self.client_of(task).roots, task)
 
     def client_of(self, task: Task) -> ClientState:
-        """The client whose turn it is when the task runs: who submitted it, or else somebody who wants it."""
-        client = self.clients.get(task.id >> SHIFT)
+        """The client whose turn it is when the task runs: who submitted it, or the task that did, or else somebody who
+        wants it."""
+        origin = task.options.origin
+        client = self.clients.get((task.id if origin is None else origin) >> SHIFT)
         if client is None:
             for number in (task.wanted or {}).values():
                 return self.clients[number]

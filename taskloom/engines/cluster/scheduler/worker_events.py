@@ -26,6 +26,8 @@ class WorkerEvents(ClientEvents):
     ) -> None:
         """A worker has run tasks."""
         worker = self.workers[number]
+        if self.watchers:
+            self._show_others(worker, ids, times, sizes)
         outstanding, has, holders = worker.outstanding, worker.has, (number,)
         value_of, seconds = values.get, self.seconds
         stale: list[int] = []
@@ -84,6 +86,27 @@ class WorkerEvents(ClientEvents):
         if sizes:
             for client in self.clients:
                 self.tell(client, "held", number, worker.held, worker.peak)
+
+    def _show_others(
+        self, worker: WorkerState, ids: Sequence[int], times: Sequence[float], sizes: dict[int, float]
+    ) -> None:
+        """Let clients that watch see what tasks of others have been done."""
+        for watcher in self.watchers:
+            shown = [
+                (place, task)
+                for place, id in enumerate(ids)
+                if id >> SHIFT != watcher and (task := worker.outstanding.get(id)) is not None
+            ]
+            if shown:
+                self.tell(
+                    watcher,
+                    "others",
+                    worker.number,
+                    [task.key for _, task in shown],
+                    [self.client_of(task).number for _, task in shown],
+                    [time for place, _ in shown for time in times[2 * place : 2 * place + 2]],
+                    [sizes.get(task.id, 0.0) for _, task in shown],
+                )
 
     def _has_come(self, users: dict[int, Task], worker: WorkerState) -> None:
         """A result is there that these take."""

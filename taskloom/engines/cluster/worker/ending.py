@@ -38,6 +38,7 @@ def ended_badly(worker: Worker, thread: int, id: int, start: float, error: BaseE
     page, packing = worker.page, word(thread, PACKING)
     page[word(thread, TASK)] = NOTHING
     worker.report()
+    worker.flush_output()
     if isinstance(error, KeyboardInterrupt) and id in worker.queue.cancelled:
         clear_frames(error.__traceback__)  # in a cycle of references they would hold futures and data for long
         worker.forget([id])

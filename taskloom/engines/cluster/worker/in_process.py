@@ -130,9 +130,12 @@ class ClusterThreads:
             self._channel.waker.wake()
         return answers.popleft()
 
-    def copy_output(self) -> bool:
-        """Tasks print here by themselves."""
-        return False
+    def read_output(self) -> list[tuple[str, str]]:
+        """What it has printed: nothing, as tasks print here by themselves."""
+        return []
+
+    def remember(self, name: str, text: str) -> None:
+        pass
 
     def fate(self) -> str | None:
         """How it ended: it lives as long as this process."""

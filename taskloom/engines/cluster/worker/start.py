@@ -12,26 +12,25 @@ from typing import Any
 from taskloom.engines import worker
 from taskloom.engines.cluster.worker.channel import LinkChannel
 from taskloom.engines.cluster.worker.page import Page, Words
+from taskloom.engines.cluster.worker.printing import Printing, flush_streams
 from taskloom.engines.cluster.worker.stop import Signal
 from taskloom.engines.cluster.worker.worker import Worker
 from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.link import link_on
-from taskloom.engines.worker.said import adopt, say_it_here, send_what_is_said
+from taskloom.engines.worker.said import adopt
 
 
 def start(work: int, data: int, page: int, parent: int) -> None:
     """Be a worker, on these descriptors, until the parent is gone."""
     worker.inside = True
     die_with(parent)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     shared = Page(page)
     with contextlib.suppress(OSError, ValueError):
         channel = LinkChannel(link_on(work), link_on(data))
         it = ProcessWorker(channel, shared.words)
-        send_what_is_said(it.say)
         os.register_at_fork(after_in_child=it.let_go)
         it.serve()
-    _flush()
+    flush_streams()
     os._exit(0)  # whatever threads the tasks left
 
 
@@ -43,6 +42,7 @@ class ProcessWorker(Worker):
     def __init__(self, channel: LinkChannel, page: Words) -> None:
         super().__init__(channel, page)
         self._signal = Signal(self.running, self.queue.cancelled)
+        self._printing = Printing(channel.send)
 
     def stop(self, thread: int, id: int) -> None:
         if thread:
@@ -51,7 +51,7 @@ class ProcessWorker(Worker):
             self._signal.send()  # it is heard only inside of a task that is cancelled
 
     def flush_output(self) -> None:
-        _flush()
+        self._printing.flush()
 
     def start_thread(self, name: str, target: Callable[..., None], *args: Any) -> None:
         super().start_thread(name, _or_end, target, *args)
@@ -60,15 +60,11 @@ class ProcessWorker(Worker):
         """In the midst of a task, where the kernel has not seen to that."""
         os._exit(1)
 
-    def say(self, what: str, payload: bytes) -> None:
-        """Have the parent hear a warning or a log record."""
-        self.channel.send("said", what, payload)
-
     def let_go(self) -> None:
         """Be a worker no longer: this process is a copy that a task made. Links that it kept would not show the parent
         that the worker has ended, and what both sent over them would come mixed."""
         self.channel.close()
-        say_it_here()
+        self._printing.let_go()
 
     def _setup(self, path: list[str], directory: str, environment: dict[str, str], parcels: object) -> None:
         sys.path[:] = path
@@ -87,13 +83,5 @@ def _or_end(target: Callable[..., None], *args: Any) -> None:
         target(*args)
     except BaseException:
         traceback.print_exc()
-        _flush()
+        flush_streams()
         os._exit(1)
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass
