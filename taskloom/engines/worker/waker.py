@@ -35,7 +35,11 @@ class Waker:
         with suppress(OSError):
             self._inner.recv(4096)
 
+    def close(self) -> None:
+        """Wake nobody any more."""
+        self._inner.close()
+        self._outer.close()
+
     def __del__(self) -> None:
         with suppress(AttributeError):  # there were no files left for it
-            self._inner.close()
-            self._outer.close()
+            self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,13 @@ class Plugins:
             return
         self._keep(name, (packed, watches))
 
+        used = {worker for worker, state in self._coordinator.scheduler.workers.items() if not state.leaving}
+
         def over(round: Round) -> None:
-            if not all(ok for ok, _, _ in round.answers.values()) and self._there.get(name) == (packed, watches):
+            answer = _outcomes(round, used)
+            if not all(ok for ok, _ in answer.values()) and self._there.get(name) == (packed, watches):
                 self._keep(name, None)
                 self._ask(Round(0, 0, _ignore), None, "unplug", [name])
-            answer = {worker: (ok, _error_of(value)) for worker, (ok, value, _) in round.answers.items()}
             self._coordinator.scheduler.tell(client, "answer", number, True, answer)
 
         self._ask(Round(client, number, over), None, "plug_in", [(name, packed)])
@@ -67,8 +69,7 @@ class Plugins:
         self._keep(name, None)
 
         def over(round: Round) -> None:
-            answer = {worker: (ok, _error_of(value)) for worker, (ok, value, _) in round.answers.items()}
-            self._coordinator.scheduler.tell(client, "answer", number, True, answer)
+            self._coordinator.scheduler.tell(client, "answer", number, True, _outcomes(round, ()))
 
         self._ask(Round(client, number, over), None, "unplug", [name])
 
@@ -158,9 +159,16 @@ class Plugins:
                 wait()
 
 
-def _error_of(value: Any) -> Any:
-    """The packed error of an answer, in which it comes with the name of the plugin unless the worker has ended."""
-    return value[1] if isinstance(value, tuple) else value
+def _outcomes(round: Round, used: Container[int]) -> dict[int, tuple[bool, Any]]:
+    """Whether it went well, and the packed error, by worker. In an answer the error comes with the name of the plugin,
+    unless the worker has ended: that counts for those that were in use, and were not about to end anyway."""
+    outcomes: dict[int, tuple[bool, Any]] = {}
+    for worker, (ok, value, _) in round.answers.items():
+        if isinstance(value, tuple):
+            outcomes[worker] = ok, value[1]
+        elif worker in used:
+            outcomes[worker] = ok, value
+    return outcomes
 
 
 def _said(packed: Any) -> str:

@@ -170,3 +170,4 @@ class ClusterThreads:
                 worker.stop(thread, id)
         self._channel.give_work(None)
         self._channel.questions.put(None)
+        self._channel.waker.close()  # now: a garbage collection might see to its sockets before it sees to the waker
