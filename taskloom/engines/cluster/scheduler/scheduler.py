@@ -125,7 +125,7 @@ class Scheduler(WorkerEvents):
             worker.asks.append(("take_back", list(worker.outstanding)))
             worker.recalls.append(False)
         self._offer_elsewhere(worker)
-        worker.moving = list(worker.has)
+        worker.moving = [task for task in worker.has if not task.options.actor]
 
     def staying(self) -> list[WorkerState]:
         """The workers that are not leaving."""
