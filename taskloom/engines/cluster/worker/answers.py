@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from taskloom.engines.cluster.worker.channel import Gone
 from taskloom.engines.cluster.worker.page import FETCHING
 from taskloom.engines.cluster.worker.stop import NO_TASK
-from taskloom.engines.cluster.worker.store import Package
+from taskloom.engines.cluster.worker.store import NotHere, Package
 from taskloom.engines.worker.page import NOTHING
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Answers:
             "take_back": self._take_back,
             "cancel": self._cancel,
             "fetch": self._fetch,
+            "make_room": self._make_room,
             "report": self._report,
             "call": self._call,
             "stacks": self._stacks,
@@ -69,6 +70,9 @@ class Answers:
     def _report(self, parcels: object) -> None:
         self._worker.report()
 
+    def _make_room(self, parcels: object) -> None:
+        self._worker.start_thread("taskloom-spill", self._worker.room.make_aside)
+
     def _fetch(self, id: int, parcels: object) -> None:
         """Send a copy of a result."""
         worker = self._worker
@@ -78,6 +82,8 @@ class Answers:
         worker.page[FETCHING] = id
         try:
             parcel, lasting = worker.store.parcel(id, worker.channel.pack)
+        except NotHere:  # it is lost, or was dropped just now
+            worker.channel.send("gone", id)
         except BaseException as error:
             worker.channel.send("no_data", id, worker.packed_error(error))
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
@@ -18,7 +18,6 @@ from taskloom.engines.cluster.worker.page import (
     EACH,
     FINISHED,
     MOST_THREADS,
-    PACKING,
     STARTED,
     TASK,
     THREAD,
@@ -27,25 +26,23 @@ from taskloom.engines.cluster.worker.page import (
     word,
 )
 from taskloom.engines.cluster.worker.place import WorkerInfo, current_task, place, waiting
+from taskloom.engines.cluster.worker.reports import LARGE, REPORT_EVERY, Reports
+from taskloom.engines.cluster.worker.room import Room
 from taskloom.engines.cluster.worker.stop import NO_TASK, stop
-from taskloom.engines.cluster.worker.store import Package, Store
-from taskloom.engines.cluster.worker.task_queue import TaskQueue
-from taskloom.engines.measure import bytes_of
+from taskloom.engines.cluster.worker.store import Package
 from taskloom.engines.worker.page import NOTHING
 from taskloom.engines.worker.parcel import is_plain
-from taskloom.errors import SerializationError
+from taskloom.errors import SpillError
 
 __all__ = ["Worker", "current_task", "waiting"]
 
-REPORT_EVERY = 0.0002  # seconds
-LARGE = 65_536  # bytes: a result of more is reported at once
+LONG = 0.005  # seconds: what takes longer may have made something large whose size nobody knows
 
-_PACKAGE = "taskloom.engines.cluster"
 _SIMPLE = frozenset({type(None), bool, float})  # always plain
 _UNMEASURED = frozenset({tuple, list, dict, set, frozenset})  # `bytes_of` does not know their sizes
 
 
-class Worker:
+class Worker(Reports):
     """Runs tasks and keeps their results.
 
     Attributes
@@ -56,11 +53,9 @@ class Worker:
     """
 
     def __init__(self, channel: Channel, page: Words) -> None:
-        self.channel = channel
-        self.page = page
+        super().__init__(channel, page)
         self.info = WorkerInfo()
-        self.store = Store()
-        self.queue = TaskQueue(self.store)
+        self.room = Room(self.store, self.queue, page, channel, self.resident)
         self.running = [NO_TASK] * MOST_THREADS
         self.idents: dict[int, int] = {}  # by thread
         self._free = list(range(MOST_THREADS - 1, 0, -1))  # numbers for threads, the next one last
@@ -70,15 +65,11 @@ class Worker:
         self._taking_in = threading.Lock()
         self._idle: set[int] = set()
         self._gone = False  # the coordinator
-        self._done: list[Any] = []  # id, start, stop and result of tasks that have not been reported
-        self._sizes: dict[int, float] = {}  # of their results that are not plain, and have been left out there
-        self._reporting = threading.Lock()
-        self._reported = 0.0  # when
-        self._cpu = self.cpu_seconds()
         self._on_work: dict[str, Callable[..., None]] = {
             "setup": self._setup,
             "adopt": self._adopt,
             "join": self._join,
+            "limits": self.room.set_up,
             "tasks": self._tasks,
         }
 
@@ -90,13 +81,6 @@ class Worker:
 
     def end(self) -> None:
         """The coordinator is gone."""
-
-    def cpu_seconds(self) -> float:
-        """What has been spent for the tasks."""
-        return process_time()
-
-    def flush_output(self) -> None:
-        """Have what tasks have printed on its way before their results."""
 
     def _setup(self, path: list[str], directory: str, environment: dict[str, str], parcels: object) -> None:
         pass
@@ -226,6 +210,8 @@ class Worker:
     ) -> None:
         self.store.drop(dropped, dropped_codes)
         self.store.learn(functions, values, packed, parcels)
+        if packed and self.room.is_short():
+            self.start_thread("taskloom-spill", self.room.make_aside)
         self.queue.extend(ids, zip(ids, codes, args, plains, strict=True))
         if self.queue.awaited:
             for id in (*values, *packed):
@@ -236,7 +222,7 @@ class Worker:
     def _run(self, thread: int) -> None:
         """Run tasks until none is ready."""
         clock, page, running = perf_counter, self.page, self.running
-        store, queue = self.store, self.queue
+        store, queue, room = self.store, self.queue, self.room
         values, functions, get_value = store.values, store.functions, store.values.__getitem__
         next_task, awaited, cancelled = queue.ready.popleft, queue.awaited, queue.cancelled
         task_word = THREAD + EACH * thread + TASK
@@ -298,6 +284,14 @@ class Worker:
             else:
                 if kind not in _UNMEASURED:
                     size = self._measured(thread, id, result)
+                if (size > LARGE or stop - start > LONG) and room.is_short(size):
+                    try:
+                        room.make(size)
+                    except SpillError as error:
+                        result = None
+                        self._ended_badly(thread, id, start, error)
+                        start = clock()
+                        continue
                 self._sizes[id] = size
                 done += (id, start, stop, None)
             values[id] = result  # no other thread has run since it was noted: whoever uses it is noted later
@@ -316,80 +310,3 @@ class Worker:
                 start = clock()
             else:
                 start = stop
-
-    def _measured(self, thread: int, id: int, result: Any) -> float:
-        """The size of a result, 0.0 where it is not known."""
-        packing = word(thread, PACKING)
-        self.page[packing] = id
-        try:
-            size = bytes_of(result)
-        except BaseException:
-            size = 0.0
-        self.page[packing] = NOTHING
-        return size if size > 0 else 0.0  # not NaN
-
-    def _ended_badly(self, thread: int, id: int, start: float, error: BaseException) -> None:
-        """A task has raised something, or has been stopped."""
-        stop = perf_counter()
-        packing = word(thread, PACKING)
-        self.page[word(thread, TASK)] = NOTHING
-        self.report()
-        stopped = id in self.queue.cancelled and isinstance(error, KeyboardInterrupt)
-        if stopped:
-            self.forget([id])
-            self.channel.send("cancelled", [id])
-        else:
-            self.page[packing] = id
-            packed = self.packed_error(error)
-            self.page[packing] = NOTHING
-            self.forget([id])
-            self.channel.send("failed", id, start, stop, packed)
-
-    def packed_error(self, error: BaseException) -> bytes | BaseException:
-        """An exception as it is sent, without the frames that are ours."""
-        trace = error.__traceback__
-        while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
-            trace = trace.tb_next
-        try:
-            return self.channel.pack_error(error.with_traceback(trace))
-        except BaseException as why:
-            name, reason = type(error).__qualname__, type(why).__name__
-            text = f"The exception {name} cannot leave its worker: pickling it raised {reason}."
-            return self.channel.pack_error(SerializationError(text))
-
-    def forget(self, ids: Sequence[int]) -> None:
-        """Tasks have come to another end than a result: those that are parked for them cannot run."""
-        self.queue.cancelled.difference_update(ids)
-        self.miss(self.queue.lose(ids))
-
-    def miss(self, found: Sequence[tuple[int, list[int]]]) -> None:
-        for id, inputs in found:
-            self.channel.send("missing", id, inputs)
-
-    # -- what goes back -------------------------------------------------------------------------------------------
-
-    def report(self) -> None:
-        """Tell what has been done since the last time."""
-        with self._reporting:
-            done = self._done
-            n = len(done)
-            if not n:
-                return
-            batch = done[:n]
-            del done[:n]
-            ids = batch[::4]
-            times = [0.0] * (n // 2)
-            times[::2], times[1::2] = batch[1::4], batch[2::4]
-            values = dict(zip(ids, batch[3::4], strict=True))
-            sizes = {}
-            if self._sizes:
-                for id in ids:
-                    if id in self._sizes:
-                        sizes[id] = self._sizes.pop(id)
-                        del values[id]
-            self.queue.pending.difference_update(ids)
-            cpu, before = self.cpu_seconds(), self._cpu
-            self._cpu = cpu
-            self.flush_output()
-            self.channel.send("done", ids, times, values, sizes, max(0.0, cpu - before))
-            self._reported = perf_counter()
