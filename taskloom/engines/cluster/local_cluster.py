@@ -133,6 +133,15 @@ class LocalCluster:
             for worker in list(self._coordinator.scheduler.workers.values())
         }
 
+    @property
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """What workers take: name -> ``"memory"`` of the process, ``"managed"`` by results, ``"spilled"`` on disk, all
+        in bytes, and the ``"status"``, which is "paused" for one that is given no tasks as it has too much."""
+        if self._coordinator is None:
+            return {}
+        workers = list(self._coordinator.scheduler.workers.values())
+        return {worker.name: self._coordinator.memory.describe(worker) for worker in workers}
+
     def scale(self, n: Any) -> None:
         """Have so many workers from now on. The data of those that go are kept by the others."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:

@@ -18,6 +18,7 @@ from taskloom.engines.cluster.client.compile import Packing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
+from taskloom.engines.cluster.client.memory import Memory
 from taskloom.engines.cluster.client.options import options_of, seconds_of
 from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Submitting):
+class Client(ClusterViews, Memory, Submitting):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.

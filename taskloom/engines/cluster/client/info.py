@@ -228,10 +228,14 @@ def _worker_info(worker: dict[str, Any]) -> dict[str, Any]:
         "nthreads": worker["threads"],
         "memory_limit": worker["memory_limit"],
         "resources": worker.get("resources", {}),
+        "status": worker["status"],
         "metrics": {
             "executing": worker["executing"],
             "in_memory": worker.get("keys", 0),
-            "managed_bytes": worker["held"],
+            "memory": worker["memory"],
+            "managed_bytes": worker["managed"],
+            "spilled_bytes": {"memory": max(0.0, worker["held"] - worker["managed"]), "disk": worker["spilled"]},
+            "transfer": {"incoming_bytes": worker["incoming"], "outgoing_bytes": worker["outgoing"]},
             "peak_managed_bytes": worker["peak"],
         },
     }

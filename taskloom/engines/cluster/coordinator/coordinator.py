@@ -19,6 +19,7 @@ from taskloom.engines.cluster.coordinator.clients import Clients
 from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.inbox import Inbox
+from taskloom.engines.cluster.coordinator.memory import MemoryWatch
 from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
 from taskloom.engines.cluster.coordinator.stops import Stops
@@ -68,6 +69,7 @@ class Coordinator:
         self.scheduler.deaths_allowed = config.get("multiprocessing.retries")
         self.questions = Questions(self)
         self.stops = Stops(self.scheduler, self.crew)
+        self.memory = MemoryWatch(self.scheduler, self.crew)
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll)
         self.inbox = Inbox(self)
@@ -187,6 +189,7 @@ class Coordinator:
         if (
             self._timers
             or self.stops
+            or self.memory
             or self.crew.is_short
             or any(worker.dropped or worker.dropped_codes for worker in workers)
         ):
@@ -219,6 +222,7 @@ class Coordinator:
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
+        self.memory.look(now)
 
     def _take_in(self, found: list[tuple[int, int]]) -> None:
         """Workers write what a task prints before they report it, and report before they end."""
@@ -276,14 +280,16 @@ class Coordinator:
         self._copy_output(number)
         running = [id for _, id, _ in process.running()]
         packing = process.packing()
-        if packing >= 0:
+        ended_for = self.memory.fate(number)
+        if packing >= 0 and not (ended_for and running):
             running = [packing]
         end = self.crew.bury(number, self._poll)
         self.questions.lost(number)
         self.stops.forget(number)
-        self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
+        fate = ended_for or end.fate
+        self.scheduler.worker_left(number, fate, running, end.last_lines, end.out_of_memory, expected)
         if not running and not expected:
-            self._died_idle(end.fate, end.last_lines)
+            self._died_idle(fate, end.last_lines)
         self._staff()
 
     def _died_idle(self, fate: str, last_lines: Sequence[str] = ()) -> None:

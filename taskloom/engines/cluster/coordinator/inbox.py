@@ -31,8 +31,10 @@ class Inbox:
             "done": self._done,
             "failed": _plain(scheduler.failed),
             "gone": self._fetched(scheduler.gone),
+            "lost": _plain(scheduler.lost),
             "missing": _plain(scheduler.missing),
             "no_data": self._fetched(scheduler.no_data),
+            "no_room": _plain(coordinator.memory.has_no_room),
             "returned": _plain(scheduler.returned),
             "unblocked": self._unblocked,
         }

@@ -65,6 +65,9 @@ class Questions:
                 "outstanding": len(worker.outstanding),
                 "executing": sum([number == worker.number for number, _, _ in running]),
                 "keys": len(worker.has),
+                "incoming": worker.incoming(),
+                "outgoing": worker.outgoing(),
+                **self._coordinator.memory.describe(worker),
             }
             for worker in self._coordinator.scheduler.workers.values()
         ]
@@ -83,6 +86,14 @@ class Questions:
         scheduler = self._coordinator.scheduler
         task = scheduler.tasks[id]
         self._reply(client, number, True, (task.args, task.plain), (scheduler.functions[task.code],))
+
+    def _replicate(
+        self, client: int, number: int, ids: Sequence[int], n: int | None, workers: Sequence[int] | None
+    ) -> None:
+        self._coordinator.scheduler.replicate(client, number, ids, n, workers)
+
+    def _rebalance(self, client: int, number: int, ids: Sequence[int] | None, workers: Sequence[int] | None) -> None:
+        self._coordinator.scheduler.rebalance(client, number, ids, workers)
 
     # -- what workers know ----------------------------------------------------------------------------------------
 

@@ -188,8 +188,11 @@ class Room:
         )
 
 
-def resident() -> float:
-    """The bytes of memory that this process takes."""
+def resident(pid: int | None = None) -> float:
+    """The bytes of memory that a process takes, by default this one; 0 if it is gone."""
     import psutil
 
-    return float(psutil.Process().memory_info().rss)
+    try:
+        return float(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0.0

@@ -74,8 +74,8 @@ class SpillFiles:
             self._sweep()
             raise self._full(size, _reason(error)) from error
         with self._lock:
+            self.nbytes += size - self._sizes.get(id, 0)
             self._sizes[id] = size
-            self.nbytes += size
         return size
 
     def read(self, id: int) -> Parts:

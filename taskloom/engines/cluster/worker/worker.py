@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -228,6 +229,7 @@ class Worker(Reports):
         task_word = THREAD + EACH * thread + TASK
         started_word, finished_word = task_word + STARTED, task_word + FINISHED
         finished, done = page[finished_word], self._done
+        here: Any = None
         start = clock()
         while True:
             try:
@@ -253,20 +255,26 @@ class Worker(Reports):
                 except KeyError:
                     arguments = None
                 if arguments is None:
-                    store.unpack(code, args)
-                    if cancelled and id in cancelled:  # while something was imported
+                    here = store.unpack(code, args)
+                    if room.is_short():
+                        running[thread] = NO_TASK
+                        with suppress(SpillError):
+                            room.make()
+                        running[thread] = id
+                    if cancelled and id in cancelled:  # while something was imported, or written
                         raise KeyboardInterrupt
-                    absent = queue.absent(task)
+                    absent = [arg for arg in args if arg >= 0 and arg not in here]
                     if not absent:
                         function = functions[code]
-                        arguments = [values[arg] if arg >= 0 else plains[~arg] for arg in args]
+                        arguments = [here[arg] if arg >= 0 else plains[~arg] for arg in args]
                         start = page[started_word] = clock()
+                    here = None
                 if not absent:
                     result = function(*arguments)
                 running[thread] = NO_TASK
             except BaseException as error:
                 running[thread] = NO_TASK
-                arguments = function = None
+                arguments = function = here = None
                 self._ended_badly(thread, id, start, error)
                 start = clock()
                 continue
