@@ -8,7 +8,7 @@ from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
 from taskloom.engines.cluster.scheduler.tasks import WorkerState
 from taskloom.engines.cluster.sizes import size_text
-from taskloom.engines.cluster.worker.page import EXHAUSTED, MANAGED, SPILLED
+from taskloom.engines.cluster.worker.page import EXHAUSTED, MANAGED, SPILLED, UNMAPPED
 from taskloom.engines.processes_errors import describe
 
 EVERY = 0.1  # seconds
@@ -43,10 +43,11 @@ class MemoryWatch:
             page = process.page
             self._scheduler.has_spilled(worker.number, max(0.0, worker.held - page[MANAGED]) if page[SPILLED] else 0.0)
             used = process.memory()
-            if used > limits.terminate and self._crew.processes and worker.number not in self._fates:
-                self._end(worker, used)
-            else:
+            own = used - page[UNMAPPED]  # what has been sent there and not been looked at is not its fault
+            if own <= limits.terminate or not self._crew.processes:
                 self._relieve(worker, used, now)
+            elif worker.number not in self._fates:
+                self._end(worker, own)
 
     def _relieve(self, worker: WorkerState, used: float, now: float) -> None:
         limits, number = self._crew.allowance.limits, worker.number

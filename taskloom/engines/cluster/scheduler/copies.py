@@ -184,9 +184,9 @@ class Copies(WorkerEvents):
             self.fetch(task)
 
     def _take_away(self, task: Task, worker: WorkerState) -> None:
-        """Have a worker drop a result that is elsewhere, too, unless a task that is there will take it."""
+        """Have a worker drop a result that is elsewhere, too, unless it is still needed there."""
         number, id = worker.number, task.id
-        if number not in task.holders or len(task.holders) == 1:
+        if number not in task.holders or len(task.holders) == 1 or task.fetching == number:
             return
         if any(user.worker is worker for user in (task.dependents or {}).values()):
             return

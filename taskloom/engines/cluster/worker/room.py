@@ -68,6 +68,7 @@ class Room:
         self._making = Lock()
         self._staying: set[int] = set()  # what cannot be pickled
         self._collected = 0.0  # when the garbage was
+        self._told = False  # that there is none
 
     def set_up(self, given: tuple[float, ...], directory: str, most: float, parcels: object = ()) -> None:
         """Keep within limits from now on, by means of so many bytes at most in a directory."""
@@ -97,7 +98,7 @@ class Room:
         """
         if not self._limited:
             return
-        full = None
+        full = ""
         with self._making:
             excess = self._excess(more)
             if excess > 0:
@@ -106,11 +107,11 @@ class Room:
             if excess > 0:
                 self._give_back()
                 excess = self._excess(more)
-            if excess > 0 and full is None:
+            if excess > 0 and not full:
                 full = self._put_away(excess, more)
                 excess = self._excess(more)
             self._page[EXHAUSTED] = float(excess > 0)
-        if full is not None and self._used(more) > self._limits.pause:
+        if full and self._used(more) > self._limits.pause:
             raise self._explained(full, more)
 
     def make_aside(self) -> None:
@@ -118,8 +119,11 @@ class Room:
         if not self._making.locked():
             try:
                 self.make()
+                self._told = False
             except SpillError as error:
-                self._channel.send("no_room", str(error))
+                if not self._told:
+                    self._told = True
+                    self._channel.send("no_room", str(error))
 
     def _used(self, more: float) -> float:
         """Bytes of memory that the worker takes, as far as is known."""
@@ -132,7 +136,7 @@ class Room:
         too_much = resident + store.unmapped - limits.spill if resident else 0.0
         return max(store.nbytes + more - limits.target, too_much)
 
-    def _put_away(self, goal: float, more: float) -> SpillError | None:
+    def _put_away(self, goal: float, more: float) -> str:
         """Put so many bytes on disk; returns what keeps the disk from taking them."""
         store = self._store
         self._staying.intersection_update(store.sizes)
@@ -142,14 +146,14 @@ class Room:
             try:
                 freed += store.put_away(id)
             except SpillError as error:
-                return error
+                return str(error)
             except BaseException:  # it cannot be pickled
                 self._staying.add(id)
             finally:
                 self._page[SPILLING] = NOTHING
             if freed >= goal:
                 break
-        return None
+        return ""
 
     def _candidates(self, more: float) -> Iterator[int]:
         """What can be put away, in that order."""
@@ -180,10 +184,10 @@ class Room:
             with suppress(AttributeError, OSError):  # another C library than the GNU one
                 ctypes.CDLL(None).malloc_trim(0)
 
-    def _explained(self, full: SpillError, more: float) -> SpillError:
+    def _explained(self, full: str, more: float) -> SpillError:
         what = f"{size_text(self._used(more))} of its limit of {size_text(self._limits.limit)}"
         return SpillError(
-            f"There is no room: the worker holds {what} in memory, and its disk is full: {full} Release "
+            f"There is no room: the worker holds {what} in memory, and its disk is full: {full}. Release "
             "futures, give workers more memory (memory_limit=), or set distributed.spill.directory to a larger disk."
         )
 

@@ -18,7 +18,7 @@ from taskloom.errors import SpillError
 if TYPE_CHECKING:
     from zict import File
 
-Parts = tuple[bytes, Sequence[Any]]  # a pickled value, and its large buffers
+Parts = tuple[Any, Sequence[Any]]  # a pickled value, and its large buffers
 
 _HEAD = struct.Struct("<IQQ")  # checksum of the rest, and its length; length of the index
 _ALIGN = 64  # of buffers, within the file
@@ -71,8 +71,12 @@ class SpillFiles:
             files = self._open()
             files[str(id)] = pieces
         except OSError as error:
+            why = _reason(error)
+        else:
+            why = ""
+        if why:  # raised out here it does not hold on to the value by the other's traceback
             self._sweep()
-            raise self._full(size, _reason(error)) from error
+            raise self._full(size, why)
         with self._lock:
             self.nbytes += size - self._sizes.get(id, 0)
             self._sizes[id] = size
@@ -142,10 +146,10 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _pieces(payload: bytes, views: Sequence[Any]) -> list[Any]:
-    """A value as it is written: the head, the index, and the buffers."""
-    buffers = [memoryview(view) for view in views]
-    index = pickle.dumps((payload, [(view.nbytes, not view.readonly) for view in buffers]), 5)
+def _pieces(payload: Any, views: Sequence[Any]) -> list[Any]:
+    """A value as it is written: the head, the index, and the buffers, the first of which is the pickled value."""
+    buffers = [memoryview(part) for part in (payload, *views)]
+    index = pickle.dumps([(view.nbytes, not view.readonly) for view in buffers], 5)
     pieces: list[Any] = [index, bytes(-(_HEAD.size + len(index)) % _ALIGN)]
     for view in buffers:
         pieces += (view, bytes(-view.nbytes % _ALIGN))
@@ -167,11 +171,11 @@ def _parts(content: Any) -> Parts:
     if zlib.crc32(whole[_HEAD.size :]) != checksum:
         raise ValueError("its checksum does not match")
     place = _HEAD.size + index_length
-    payload, spans = pickle.loads(whole[_HEAD.size : place])
     views = []
+    index = pickle.loads(whole[_HEAD.size : place])
     place += -place % _ALIGN
-    for nbytes, writable in spans:
+    for nbytes, writable in index:
         view = whole[place : place + nbytes]
         views.append(view if writable else view.toreadonly())
         place += nbytes + -nbytes % _ALIGN
-    return payload, views
+    return views[0], views[1:]

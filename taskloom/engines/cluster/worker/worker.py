@@ -230,6 +230,7 @@ class Worker(Reports):
         started_word, finished_word = task_word + STARTED, task_word + FINISHED
         finished, done = page[finished_word], self._done
         here: Any = None
+        function: Any
         start = clock()
         while True:
             try:
