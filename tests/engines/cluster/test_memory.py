@@ -1,8 +1,13 @@
 """What a cluster does about memory: results go to disk, workers pause or are replaced; and the disk has its faults."""
 
+import os
+import signal
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from .fault_cases import check_program
+from .fault_cases import PRELUDE, check_program, in_child
 
 MEMORY = """
 import warnings
@@ -263,3 +268,33 @@ raised(taskloom.WorkerDied, bad.result, "'bad'", "code 5")
 def test_memory(name: str) -> None:
     program = {**BEYOND, **DAMAGE, **LIMITS}[name]
     check_program(program + END, start="", limit=60.0)
+
+
+def test_a_full_file_system(tmp_path: Path) -> None:
+    """Not a limit of ours, but the disk's own."""
+    if os.geteuid():
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(tmp_path)], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        program = LIMITS["the-disk-may-not-be-used-more"].replace('"distributed.spill.max_bytes"', '"ENOSPC"')
+        program = program.replace('"spill.max_bytes": "100 MiB"', f'"spill.directory": {str(tmp_path)!r}')
+        check_program(program.replace("in spill,", f"in {str(tmp_path)!r},") + END, start="", limit=60.0)
+        assert not os.listdir(tmp_path)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_what_a_killed_cluster_has_left_on_disk_is_swept(tmp_path: Path) -> None:
+    program = ONE.replace('os.path.join(tempfile.gettempdir(), "spill")', repr(str(tmp_path)))
+    killed = """
+wait(client.map(block, range(12)))
+until(lambda: len(files()) > 2)
+print(len(files()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = in_child(f"{PRELUDE}\n{program}\n{killed}", limit=60.0)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.glob("taskloom-*/spill-*")
+    swept = f"assert os.path.exists({str(left)!r})\n{program}\nassert not os.path.exists({str(left)!r})\n"
+    check_program(swept + END, start="")

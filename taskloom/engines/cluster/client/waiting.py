@@ -39,7 +39,9 @@ def futures_of(value: Any) -> list[Future]:
             extract(list(item.__dask_graph__().values()), find)
 
     extract([value], find)
-    return list(found)
+    futures = list(found)
+    found.clear()  # `find` refers to itself: what it holds would stay until the garbage is collected
+    return futures
 
 
 def wait(fs: Any, timeout: Any = None, return_when: str = ALL_COMPLETED) -> Any:
