@@ -245,6 +245,24 @@ wait(futures)
 assert client.gather(client.map(lambda s: s.nbytes, stay)) == [20 * MiB] * 4
 assert client.gather(client.map(total, futures)) == [i * (16 << 17) for i in range(20)]
 """,
+    "too-much-that-cannot-be-pickled": ONE
+    + """
+class Stays:
+    def __init__(self, i):
+        self.nbytes = 10 * MiB
+        self.data = bytearray(self.nbytes)
+    def __reduce__(self):
+        raise ValueError("not me")
+stay = client.map(Stays, range(30))
+wait(stay)
+there = [future for future in stay if future.status == "finished"]
+assert 5 < len(there) < 20, stay
+error = next(error for future in stay if (error := future.exception()))
+assert isinstance(error, taskloom.SpillError) and "cannot be pickled" in str(error), error
+assert client.gather(client.map(lambda s: s.nbytes, there)) == [10 * MiB] * len(there)
+del stay, there
+assert client.submit(abs, -1).result() == 1
+""",
     "pickling-that-ends-the-worker": ONE
     + """
 class Bad:

@@ -281,7 +281,9 @@ class Coordinator:
         running = [id for _, id, _ in process.running()]
         packing = process.packing()
         ended_for = self.memory.fate(number)
-        if packing >= 0 and not (ended_for and running):
+        if ended_for and not running:  # who knows which one it was: without any it might go on for ever
+            running = list(self.scheduler.workers[number].outstanding)[:1]
+        elif packing >= 0 and not ended_for:
             running = [packing]
         end = self.crew.bury(number, self._poll)
         self.questions.lost(number)

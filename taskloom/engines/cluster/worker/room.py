@@ -94,25 +94,27 @@ class Room:
         Raises
         ------
         SpillError
-            The disk is full, and so is the memory.
+            The disk is full, or results cannot be pickled, and the memory is full, too.
         """
         if not self._limited:
             return
-        full = ""
+        why = ""
         with self._making:
             excess = self._excess(more)
             if excess > 0:
-                full = self._put_away(excess + SLACK * self._limits.limit, more)
+                why = self._put_away(excess + SLACK * self._limits.limit, more)
                 excess = self._excess(more)
             if excess > 0:
                 self._give_back()
                 excess = self._excess(more)
-            if excess > 0 and not full:
-                full = self._put_away(excess, more)
+            if excess > 0 and not why:
+                why = self._put_away(excess, more)
                 excess = self._excess(more)
             self._page[EXHAUSTED] = float(excess > 0)
-        if full and self._used(more) > self._limits.pause:
-            raise self._explained(full, more)
+            if excess > 0 and not why:
+                why = self._what_stays(excess)
+        if why and self._used(more) > self._limits.pause:
+            raise self._explained(why, more)
 
     def make_aside(self) -> None:
         """The same in a thread of its own, unless that is being done."""
@@ -137,7 +139,7 @@ class Room:
         return max(store.nbytes + more - limits.target, too_much)
 
     def _put_away(self, goal: float, more: float) -> str:
-        """Put so many bytes on disk; returns what keeps the disk from taking them."""
+        """Put so many bytes on disk; returns what keeps it from that, if it is the disk."""
         store = self._store
         self._staying.intersection_update(store.sizes)
         freed = 0.0
@@ -146,7 +148,7 @@ class Room:
             try:
                 freed += store.put_away(id)
             except SpillError as error:
-                return str(error)
+                return f"its disk is full: {error}"
             except BaseException:  # it cannot be pickled
                 self._staying.add(id)
             finally:
@@ -184,11 +186,19 @@ class Room:
             with suppress(AttributeError, OSError):  # another C library than the GNU one
                 ctypes.CDLL(None).malloc_trim(0)
 
-    def _explained(self, full: str, more: float) -> SpillError:
-        what = f"{size_text(self._used(more))} of its limit of {size_text(self._limits.limit)}"
+    def _what_stays(self, excess: float) -> str:
+        """What keeps results in memory, if it is those that are too much."""
+        sizes = self._store.sizes
+        staying = sum([sizes.get(id, 0.0) for id in self._staying])
+        return (
+            f"{size_text(staying)} of results cannot be pickled, and so not be put on disk" if staying > excess else ""
+        )
+
+    def _explained(self, why: str, more: float) -> SpillError:
+        held = f"{size_text(self._used(more))} of its limit of {size_text(self._limits.limit)}"
         return SpillError(
-            f"There is no room: the worker holds {what} in memory, and its disk is full: {full}. Release "
-            "futures, give workers more memory (memory_limit=), or set distributed.spill.directory to a larger disk."
+            f"There is no room: the worker holds {held} in memory, and {why}. Release futures, give workers more "
+            "memory (memory_limit=), or set distributed.spill.directory to a larger disk."
         )
 
 

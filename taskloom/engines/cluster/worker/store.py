@@ -146,7 +146,7 @@ class Store:
                 value = pickle.loads(payload, buffers=views)
         return pack(value), False
 
-    def drop(self, ids: Iterable[int], codes: Iterable[int] = ()) -> None:
+    def drop(self, ids: Sequence[int], codes: Iterable[int] = ()) -> None:
         for id in ids:
             self.values.pop(id, None)
             if self._packed:
@@ -154,15 +154,21 @@ class Store:
                 if packed is not None:
                     self.count({}, unmapped=-packed.nbytes)
                     self._close(packed)
-            if self.files and self.files.discard(id):
-                self.count({})
-            if id in self.sizes:
-                with self._counting:
-                    self.nbytes -= self.sizes.pop(id, 0.0)
-                    self._page[MANAGED] = self.nbytes
+        if self.sizes or self.files:
+            self._uncount(ids)
         for code in codes:
             self.functions.pop(code, None)
             self._close(self._function_parcels.pop(code, None))
+
+    def _uncount(self, ids: Sequence[int]) -> None:
+        """Values are not wanted any more."""
+        if self.files:
+            for id in ids:
+                self.files.discard(id)
+        with self._counting:
+            for id in ids:
+                self.nbytes -= self.sizes.pop(id, 0.0)
+            self._page[MANAGED], self._page[SPILLED] = self.nbytes, self.files.nbytes
 
     def _close(self, parcel: Package | None) -> None:
         if parcel is not None:
