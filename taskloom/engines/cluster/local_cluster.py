@@ -61,7 +61,9 @@ class LocalCluster:
         second also as ``TASKLOOM_THREADS_PER_WORKER`` or ``DASK_THREADS_PER_WORKER``.
     processes : False: workers are threads of this process, and share its memory.
     memory_limit : of each worker: bytes, ``"4 GiB"``, a fraction of the memory, ``"auto"`` for an equal share of it,
-        or None for no limit.
+        or None for no limit. Of results beyond 60% of it some go to disk, a worker whose process takes 80% is given no
+        tasks for a while, and one that takes 95% is replaced: see ``distributed.memory`` and ``distributed.spill`` in
+        `taskloom.config.defaults`.
     dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
         a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
     name : what it is called.

@@ -25,6 +25,10 @@ _CLOCKS_DIFFER = 10.0  # seconds: a process's start is known by a clock that may
 class OwnDirectory:
     """A new private directory of this process, until `close`, in the first of some places where one can be made.
 
+    Parameters
+    ----------
+    problem, setting : what is said where there is no such place: why, and what names another one.
+
     Attributes
     ----------
     path : where it is.
@@ -44,8 +48,8 @@ class OwnDirectory:
     True
     """
 
-    def __init__(self, prefix: str, bases: Iterable[str], problem: str = "there is no place") -> None:
-        self.path, self._lock = _new(prefix, bases, problem)
+    def __init__(self, prefix: str, bases: Iterable[str], problem: str = "", setting: str = "TMPDIR") -> None:
+        self.path, self._lock = _new(prefix, bases, problem, setting)
         try:
             write(os.path.join(self.path, _OWNER), f"{os.getpid()} {_start_of(os.getpid())}\n".encode())
         except BaseException:
@@ -90,13 +94,13 @@ def _remove(path: str) -> None:
         os.rmdir(os.path.dirname(path))
 
 
-def _new(prefix: str, bases: Iterable[str], problem: str) -> tuple[str, int]:
+def _new(prefix: str, bases: Iterable[str], problem: str, setting: str) -> tuple[str, int]:
     """A new directory, and the descriptor that holds its lock."""
     for base in bases:
         for _ in range(100):  # each time a sweep of another process was quicker than the lock
             path = os.path.join(base, prefix + secrets.token_hex(4))
             try:
-                _make(base)
+                _make(base, setting)
                 os.mkdir(path, 0o700)
             except OSError as error:
                 problem = str(error)
@@ -105,17 +109,17 @@ def _new(prefix: str, bases: Iterable[str], problem: str) -> tuple[str, int]:
             else:
                 if (lock := _locked(path)) is not None:
                     return path, lock
-    raise ConfigError(f"There is no place for the private directory of a cluster ({problem}). Set TMPDIR to one.")
+    raise ConfigError(f"There is no place for the private directory of a cluster ({problem}). Set {setting} to one.")
 
 
-def _make(base: str) -> None:
+def _make(base: str, setting: str) -> None:
     """Have a directory that is ours alone, or refuse what somebody else may have put there."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(base, 0o700)
     if (problem := flaw(base)) and problem != MISSING:  # a missing one was removed by another cluster just now
         raise ConfigError(
             f"The private directory of a cluster cannot be made in {base}: that {problem}. "
-            "Remove it, or set TMPDIR to a directory of your own."
+            f"Remove it, or set {setting} to a directory of your own."
         )
 
 

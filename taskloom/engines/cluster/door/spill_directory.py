@@ -26,7 +26,7 @@ class SpillDirectory(OwnDirectory):
     def __init__(self) -> None:
         bases = _bases()
         sweep_places(_PREFIX, bases)
-        super().__init__(_PREFIX, bases)
+        super().__init__(_PREFIX, bases, setting="distributed.spill.directory")
 
 
 def _bases() -> list[str]:
