@@ -16,11 +16,15 @@ from taskloom.collections.delayed import delayed
 from taskloom.collections.delayed_call import Finish
 from taskloom.engines.cluster.client.client import Client
 from taskloom.engines.cluster.client.current import default_client, get_client
+from taskloom.engines.cluster.client.event import Event
 from taskloom.engines.cluster.client.executor import ClientExecutor
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
+from taskloom.engines.cluster.client.lock import Lock, MultiLock, Semaphore
 from taskloom.engines.cluster.client.progress import progress
+from taskloom.engines.cluster.client.queue import Queue
 from taskloom.engines.cluster.client.state import FutureCancelledError
+from taskloom.engines.cluster.client.variable import Variable
 from taskloom.engines.cluster.client.views_of_client import get_task_stream, performance_report
 from taskloom.engines.cluster.client.waiting import (
     ALL_COMPLETED,
@@ -41,10 +45,16 @@ __all__ = [
     "CancelledError",
     "Client",
     "ClientExecutor",
+    "Event",
     "Future",
     "FutureCancelledError",
     "LocalCluster",
+    "Lock",
+    "MultiLock",
+    "Queue",
+    "Semaphore",
     "TimeoutError",
+    "Variable",
     "as_completed",
     "default_client",
     "fire_and_forget",
@@ -56,8 +66,8 @@ __all__ = [
     "wait",
 ]
 
-_LIMIT = "resources= of submit limits how many tasks run at a time."
 _STATE = "Keep state in futures, and pass them on; the result of a task can be anything."
+_EVENTS = "Client.log_event and Client.subscribe_topic send messages to whoever wants them."
 _PLUGINS = "Client.run calls a function on all workers."
 _ONE_MACHINE = "A cluster is on this machine: LocalCluster makes its workers."
 _INSIDE = "get_client() gives a client inside of a task, and waiting for its futures frees the task's slot by itself."
@@ -72,29 +82,23 @@ _ELSEWHERE = {
     "CompatibleExecutor": "Client.get_executor() gives an executor.",
     "CondaInstall": _PLUGINS,
     "Environ": _PLUGINS,
-    "Event": _STATE,
     "InstallPlugin": _PLUGINS,
     "KilledWorker": "taskloom.WorkerDied is raised where a worker died of a task.",
-    "Lock": _LIMIT,
-    "MultiLock": _LIMIT,
     "Nanny": "Workers that die are replaced. " + _ONE_MACHINE,
     "NannyPlugin": _PLUGINS,
     "PipInstall": _PLUGINS,
-    "Pub": _STATE,
-    "Queue": _STATE,
+    "Pub": _EVENTS,
     "Reschedule": "retries= of submit has a task tried again.",
     "SSHCluster": _ONE_MACHINE,
     "Scheduler": _ONE_MACHINE,
     "SchedulerPlugin": "A taskloom.Callback hears of tasks.",
     "Security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
-    "Semaphore": _LIMIT,
     "SpecCluster": _ONE_MACHINE,
     "Status": "The status of clients and clusters is a text.",
-    "Sub": _STATE,
+    "Sub": _EVENTS,
     "SubprocessCluster": _ONE_MACHINE,
     "UploadDirectory": _PLUGINS,
     "UploadFile": _PLUGINS,
-    "Variable": _STATE,
     "Worker": _ONE_MACHINE,
     "WorkerPlugin": _PLUGINS,
     "config": "taskloom.config holds the settings.",

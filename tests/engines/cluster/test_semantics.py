@@ -4,34 +4,45 @@ Each test runs against both. Where taskloom differs on purpose, the test asks `s
 `DIFFERENCES` with the reason.
 """
 
-import ast
+# ruff: noqa: F811 - fixtures are imported
+
 import asyncio
 import concurrent.futures
 import gc
 import operator
 import os
 import pickle
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import dask
 import distributed
 import pytest
 
 import taskloom
 import taskloom.distributed
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::Warning:distributed"),
-    pytest.mark.filterwarnings("ignore:.*unclosed.*:ResourceWarning"),
-]
+from .sides import (  # noqa: F401
+    QUIET,
+    Side,
+    add,
+    asking,
+    client,
+    cluster,
+    fail,
+    gate,
+    in_loop,
+    inc,
+    limit,
+    note,
+    shared,
+    side,
+    until,
+    wait_for,
+    workers,
+)
 
-LIMIT = 20  # seconds for a test
+pytestmark = QUIET
 
 DIFFERENCES = {
     "test_a_cancelled_call_is_submitted_again": "it runs; dask gives the cancelled future while somebody has that",
@@ -51,122 +62,6 @@ DIFFERENCES = {
     "test_the_future_of_an_unknown_key": "cancelled, as it will never be there; dask has it pending for ever",
     "test_workers_go_by_names": "workers go by their names; dask's by network addresses",
 }
-
-
-class Side(SimpleNamespace):
-    """One of the two libraries."""
-
-    is_ours: bool
-    quiet: dict[str, Any]  # what a cluster must be told so that it serves and says nothing
-
-
-OURS = Side(
-    is_ours=True,
-    quiet={},
-    **{name: getattr(taskloom.distributed, name) for name in taskloom.distributed.__all__},
-    delayed=taskloom.delayed,
-    persist=taskloom.persist,
-    compute=taskloom.compute,
-)
-DASKS = Side(
-    is_ours=False,
-    quiet={"dashboard_address": None, "silence_logs": 50},
-    **{
-        name: getattr(distributed, name)
-        for name in taskloom.distributed.__all__
-        if name not in ("ClientExecutor", "FutureCancelledError", "ALL_COMPLETED", "FIRST_COMPLETED")
-    },
-    delayed=dask.delayed,
-    persist=dask.persist,
-    compute=dask.compute,
-)
-
-
-@pytest.fixture(scope="module", params=[OURS, DASKS], ids=["taskloom", "dask"])
-def side(request: pytest.FixtureRequest) -> Iterator[Side]:
-    """The workers of dask must be able to import this file."""
-    path = list(sys.path)
-    if not request.param.is_ours:
-        sys.path.insert(0, str(Path(__file__).parents[2]))
-    yield request.param
-    sys.path[:] = path
-
-
-@pytest.fixture(scope="module")
-def cluster(side: Side) -> Iterator[Any]:
-    with side.LocalCluster(n_workers=2, threads_per_worker=1, **side.quiet) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def shared(side: Side, cluster: Any) -> Iterator[Any]:
-    with side.Client(cluster) as client:
-        client.wait_for_workers(2)
-        client.gather(client.map(abs, range(4), pure=False))
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def limit() -> Iterator[None]:
-    """A test that hangs fails."""
-
-    def ring(*_: Any) -> None:
-        raise AssertionError("the test hangs")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(LIMIT)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def client(shared: Any) -> Any:
-    return shared
-
-
-@pytest.fixture
-def workers(client: Any) -> list[str]:
-    return list(client.scheduler_info()["workers"])
-
-
-def inc(x: Any) -> Any:
-    return x + 1
-
-
-def add(x: Any, y: Any = 10) -> Any:
-    return x + y
-
-
-def fail(x: Any = "no") -> Any:
-    raise ValueError(x, 7)
-
-
-def wait_for(path: str, value: Any = None) -> Any:
-    """A task that runs until a file is there."""
-    while not os.path.exists(path):
-        time.sleep(0.002)
-    return value
-
-
-def note(path: str, text: str) -> None:
-    with open(path, "a") as file:
-        file.write(text)
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come true in time"
-        time.sleep(0.005)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """A file for which tasks wait; it is there at the end of the test in any case."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 # -- submit ------------------------------------------------------------------------------------------------------------
@@ -911,15 +806,15 @@ def test_a_list_is_scattered(client: Any) -> None:
 
 
 def test_a_tuple_is_scattered(client: Any) -> None:
-    futures = client.scatter((1, 2))
+    futures = client.scatter((4, 5))
     assert isinstance(futures, tuple)
-    assert client.gather(futures) == (1, 2)
+    assert client.gather(futures) == (4, 5)
 
 
 def test_a_set_is_scattered(client: Any) -> None:
-    futures = client.scatter({1, 2})
+    futures = client.scatter({6, 7})
     assert isinstance(futures, set)
-    assert client.gather(futures) == {1, 2}
+    assert client.gather(futures) == {6, 7}
 
 
 def test_a_dictionary_is_scattered(client: Any) -> None:
@@ -1574,33 +1469,25 @@ def test_a_coroutine_function_in_a_graph(client: Any) -> None:
 # -- asyncio -----------------------------------------------------------------------------------------------------------
 
 
-def _in_loop(side: Side, cluster: Any, steps: Callable[[Any], Any]) -> Any:
-    async def run() -> Any:
-        async with side.Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
-            return await steps(client)
-
-    return asyncio.run(run())
-
-
 def test_a_future_is_awaited(side: Side, client: Any, cluster: Any) -> None:
     async def steps(client: Any) -> Any:
         return await client.submit(inc, 1)
 
-    assert _in_loop(side, cluster, steps) == 2
+    assert in_loop(side, cluster, steps) == 2
 
 
 def test_results_are_gathered_in_a_loop(side: Side, client: Any, cluster: Any) -> None:
     async def steps(client: Any) -> Any:
         return await client.gather(client.map(inc, range(3)))
 
-    assert _in_loop(side, cluster, steps) == [1, 2, 3]
+    assert in_loop(side, cluster, steps) == [1, 2, 3]
 
 
 def test_a_result_is_awaited(side: Side, client: Any, cluster: Any) -> None:
     async def steps(client: Any) -> Any:
         return await client.submit(inc, 5).result()
 
-    assert _in_loop(side, cluster, steps) == 6
+    assert in_loop(side, cluster, steps) == 6
 
 
 def test_a_failure_is_awaited(side: Side, client: Any, cluster: Any) -> None:
@@ -1608,15 +1495,15 @@ def test_a_failure_is_awaited(side: Side, client: Any, cluster: Any) -> None:
         return await client.submit(fail, "awaited")
 
     with pytest.raises(ValueError, match="awaited"):
-        _in_loop(side, cluster, steps)
+        in_loop(side, cluster, steps)
 
 
 def test_data_are_scattered_in_a_loop(side: Side, client: Any, cluster: Any) -> None:
     async def steps(client: Any) -> Any:
-        futures = await client.scatter([1, 2])
+        futures = await client.scatter([8, 9])
         return await client.gather(futures)
 
-    assert _in_loop(side, cluster, steps) == [1, 2]
+    assert in_loop(side, cluster, steps) == [8, 9]
 
 
 def test_futures_complete_in_a_loop(side: Side, client: Any, cluster: Any) -> None:
@@ -1624,7 +1511,7 @@ def test_futures_complete_in_a_loop(side: Side, client: Any, cluster: Any) -> No
         with client.as_current():
             return sorted([await future async for future in side.as_completed(client.map(inc, range(3)))])
 
-    assert _in_loop(side, cluster, steps) == [1, 2, 3]
+    assert in_loop(side, cluster, steps) == [1, 2, 3]
 
 
 def test_waiting_in_a_loop(side: Side, client: Any, cluster: Any) -> None:
@@ -1634,7 +1521,7 @@ def test_waiting_in_a_loop(side: Side, client: Any, cluster: Any) -> None:
             done, _ = await side.wait(futures)
         return len(done)
 
-    assert _in_loop(side, cluster, steps) == 3
+    assert in_loop(side, cluster, steps) == 3
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
@@ -1674,10 +1561,4 @@ def test_a_cluster_of_threads(side: Side) -> None:
 
 def test_the_differences_are_listed() -> None:
     """Each test that asks which side it is on is in the table, and no other."""
-    asking = set()
-    for function in ast.parse(Path(__file__).read_text()).body:
-        if isinstance(function, ast.FunctionDef) and function.name.startswith("test_"):
-            tests = [node.test for node in ast.walk(function) if isinstance(node, ast.If | ast.IfExp)]
-            if any(ast.unparse(test) == "side.is_ours" for test in tests):
-                asking.add(function.name)
-    assert asking == set(DIFFERENCES)
+    assert asking(__file__) == set(DIFFERENCES)

@@ -15,6 +15,7 @@ from taskloom.bus.run import Run
 from taskloom.containers import extract, fill
 from taskloom.engines.cluster.client import collections_of_futures, current
 from taskloom.engines.cluster.client.compile import Packing
+from taskloom.engines.cluster.client.datasets import Publishing
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
@@ -24,17 +25,18 @@ from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.session import Session
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
+from taskloom.engines.cluster.client.topics import Topics
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
-from taskloom.graph import Graph, Key, Plan
+from taskloom.graph import Graph, Plan
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.executor import ClientExecutor
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterViews, Memory, Submitting):
+class Client(ClusterViews, Memory, Publishing, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
@@ -45,7 +47,8 @@ class Client(ClusterViews, Memory, Submitting):
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
-        by ``await``.
+        by ``await``. What waits by itself, such as `taskloom.compute`, holds up the event loop of its thread: there,
+        take ``await client.compute(...)``.
     name : what it is called.
     options : of the `LocalCluster` that it makes.
 
@@ -84,6 +87,14 @@ class Client(ClusterViews, Memory, Submitting):
             )
         if not asynchronous or address is not None:
             self._start()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_session", "_served"):
+            raise RuntimeError(
+                "This asynchronous client has not been started. Start it by  async with Client(asynchronous=True) as "
+                "client  or by  client = await Client(asynchronous=True)."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _start(self) -> None:
         from taskloom.engines.cluster.local_cluster import LocalCluster, connector
@@ -127,8 +138,11 @@ class Client(ClusterViews, Memory, Submitting):
         __tracebackhide__ = True
         if errors not in ("raise", "skip"):
             raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
-        with cancelled_together(partial(self._cancel_pending, futures)):
-            return self._do(self._gather(futures, errors))
+        try:
+            with cancelled_together(partial(self._cancel_pending, futures)):
+                return self._do(self._gather(futures, errors))
+        finally:
+            del futures  # a traceback holds this frame, perhaps for long
 
     def _cancel_pending(self, futures: Any) -> None:
         from taskloom.engines.cluster.client.waiting import futures_of
@@ -186,7 +200,8 @@ class Client(ClusterViews, Memory, Submitting):
     @property
     def is_idle(self) -> bool:
         """Whether no graph runs, and there are no futures."""
-        return not self._session.runs and not self._session.states
+        session = self._session
+        return not session.runs and not any(state.has_futures for state in list(session.states.values()))
 
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""
@@ -265,14 +280,7 @@ class Client(ClusterViews, Memory, Submitting):
         values = await bring(self._session, states)
         return [values[state.id] for state in states]
 
-    def _state_of(self, key: Key) -> State:
-        """The state of a key that the cluster knows, for a future more."""
-        state = self._session.share(key)
-        if state is None:
-            state = self._session.adopt(key)
-        return state
-
-    def _future(self, state: State) -> Future:
+    def _own(self, state: State) -> Future:
         return Future._of(self, state)
 
     def get_executor(self, **options: Any) -> ClientExecutor:

@@ -51,6 +51,9 @@ def default_client(client: Client | None = None) -> Client:
 
 def client_of(address: str | None) -> Client | None:
     """The client of the cluster at an address; inside of a task, one is opened where there is none."""
+    here = chosen.get()
+    if here is not None and here.status == "running" and here._address() == address:
+        return here
     for client in reversed(_open):
         if client._address() == address and not client.asynchronous:
             return client

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
@@ -74,6 +75,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.workers_changed: list[Reply] = []
+        self.handlers: dict[str, Callable[..., None]] = {}  # by topic, what is called for its events
         self._lock = threading.Lock()
         self._fetching = threading.Lock()  # held for moments only: the connection's thread takes it
         self._fetches: dict[int, list[Fetch]] = {}
@@ -81,9 +83,6 @@ class Hearing:
         self._early: list[tuple[str, Any, Any]] | None = []  # what is heard before everything is here
 
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
-        raise NotImplementedError
-
-    def recall(self, id: int) -> Callable[[], Any]:
         raise NotImplementedError
 
     def _end(self, status: Any, why: str) -> None:
@@ -159,8 +158,9 @@ class Hearing:
         self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
     ) -> None:
         place = None if worker < 0 else worker
-        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, self.recall(id))
-        failure = Failed(packed, self.connection.unpack_error, where)
+        recall = self.records.recall(id)
+        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, recall)
+        failure = Failed(packed, self.connection.unpack_error, where, ref(recall))
         for other in ids:
             state = self.states.get(other)
             if state is not None:
@@ -210,6 +210,14 @@ class Hearing:
         reply = self._questions.pop(number, None)
         if reply is not None:
             reply.resolve((ok, value, parcels))
+
+    def _on_event(self, parcels: Sequence[Any], topic: str, when: float, content: Any) -> None:
+        handler = self.handlers.get(topic)
+        if handler is not None:
+            self.call_back(handler, when, content, parcels)
+            return
+        for parcel in parcels:
+            parcel.close()
 
     def _on_said(self, _: Any, text: str, key: Key) -> None:
         self.call_back(warnings.warn, text, UserWarning)

@@ -17,6 +17,7 @@ from typing import Any
 from taskloom import config
 from taskloom.engines.cluster.coordinator.clients import Clients
 from taskloom.engines.cluster.coordinator.connection import LocalConnection
+from taskloom.engines.cluster.coordinator.coordinating import Coordinating
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.inbox import Inbox
 from taskloom.engines.cluster.coordinator.memory import MemoryWatch
@@ -71,7 +72,9 @@ class Coordinator:
         self.stops = Stops(self.scheduler, self.crew)
         self.memory = MemoryWatch(self.scheduler, self.crew)
         self._poll = select.poll()
-        self.clients = Clients(self.scheduler, self._poll)
+        self.clients = Clients(self.scheduler, self._poll, self.call)
+        self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
+        self.clients.on_leave = self.coordinating.client_left
         self.inbox = Inbox(self)
         self._post = Post(self.scheduler, self.crew, self.stops, self.clients)
         self.closed = False
@@ -323,8 +326,8 @@ class Coordinator:
 
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""
-        for number in list(self.clients):
-            self.scheduler.cancel(number, list(self.scheduler.clients[number].futures), force=True)
+        for number, client in list(self.scheduler.clients.items()):
+            self.scheduler.cancel(number, list(client.futures), force=True)
         for number in list(self.crew.workers):
             self._bury(number, expected=True)
 
@@ -360,4 +363,5 @@ class Coordinator:
         if self._listener is not None:
             self._listener.close()
         self.clients.close()
+        self.coordinating.close()
         self.crew.close()

@@ -22,7 +22,7 @@ class Inbox:
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        scheduler = coordinator.scheduler
+        scheduler, coordinating = coordinator.scheduler, coordinator.coordinating
         self.of_workers: dict[str, Take] = {
             "answer": self._answer,
             "blocked": self._blocked,
@@ -42,11 +42,16 @@ class Inbox:
             "ask": self._ask,
             "cancel": _plain(scheduler.cancel),
             "close": _plain(coordinator.clients.leave),
+            "confirm": _plain(coordinating.confirm),
+            "expire": _plain(coordinating.expire),
+            "fire": _plain(coordinator.clients.fire),
             "gather": _plain(scheduler.gather),
+            "hide": _plain(scheduler.hide),
             "release": _plain(scheduler.release),
             "retry": _plain(scheduler.retry),
             "scatter": self._scatter,
             "submit": self._submit,
+            "withdraw": _plain(coordinating.withdraw),
         }
 
     def from_worker(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:

@@ -104,5 +104,5 @@ class MemoryWatch:
             "memory": process.memory(),
             "managed": process.page[MANAGED],
             "spilled": process.page[SPILLED],
-            "status": "closing" if worker.leaving else "paused" if worker.paused else "running",
+            "status": "closing_gracefully" if worker.leaving else "paused" if worker.paused else "running",
         }

@@ -172,17 +172,17 @@ def link_over(sock: socket.socket) -> Link:
 
 def check_peer(sock: socket.socket) -> None:
     """Raise an error if the process at the other end is another user's."""
-    uid = _peer_of(sock)
+    _, uid = peer_of(sock)
     if uid is not None and uid != os.geteuid():
         raise HandshakeError(f"The process at the other end belongs to another user (uid {uid}).")
 
 
-def _peer_of(sock: socket.socket) -> int | None:
-    """The user of the process at the other end; None where the system does not say."""
+def peer_of(sock: socket.socket) -> tuple[int | None, int | None]:
+    """The id of the process at the other end, and its user; None where the system does not say."""
     if hasattr(socket, "SO_PEERCRED"):
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int(struct.unpack("=iII", credentials)[1])  # pid, uid, gid
+        pid, uid, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return pid, uid
     if sys.platform == "darwin" or "bsd" in sys.platform:
         credentials = sock.getsockopt(0, 1, 76)  # SOL_LOCAL, LOCAL_PEERCRED: version, uid, groups
-        return int(struct.unpack_from("=II", credentials)[1])
-    return None
+        return None, int(struct.unpack_from("=II", credentials)[1])
+    return None, None

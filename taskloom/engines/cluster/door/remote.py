@@ -17,6 +17,7 @@ from taskloom.engines.cluster.door.handshake import (
     HandshakeError,
     as_client,
     link_over,
+    peer_of,
     shake_hands,
     unix_socket,
 )
@@ -42,6 +43,7 @@ class RemoteClient(Messages):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._told: Running = []
+        self.pid, _ = peer_of(self.link.sock)
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> None:
         """Send a message without ever waiting. Its parcels are given away."""
