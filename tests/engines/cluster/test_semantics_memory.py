@@ -1,4 +1,9 @@
-"""Where results are, and what they take: the same in taskloom's clusters and in those of dask.distributed."""
+"""Where results are, and what they take, against both libraries.
+
+Where taskloom differs on purpose, the test asks `side.is_ours`, and its name is in `DIFFERENCES` with the reason.
+"""
+
+# ruff: noqa: F811 - fixtures are imported
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,12 +11,9 @@ from typing import Any
 import numpy
 import pytest
 
-from .test_semantics import Side, limit, side  # noqa: F401 - fixtures
+from .sides import QUIET, Side, asking, limit, side  # noqa: F401
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::Warning:distributed"),
-    pytest.mark.filterwarnings("ignore:.*unclosed.*:ResourceWarning"),
-]
+pytestmark = QUIET
 
 DIFFERENCES = {
     "test_a_balance_moves_what_there_is_too_much_of": "bytes are spread; dask moves none below 30% of the memory limit",
@@ -20,13 +22,13 @@ DIFFERENCES = {
 
 
 @pytest.fixture(scope="module")
-def cluster(side: Side) -> Iterator[Any]:  # noqa: F811
+def cluster(side: Side) -> Iterator[Any]:
     with side.LocalCluster(n_workers=3, threads_per_worker=1, memory_limit="1 GiB", **side.quiet) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def client(side: Side, cluster: Any) -> Iterator[Any]:  # noqa: F811
+def client(side: Side, cluster: Any) -> Iterator[Any]:
     with side.Client(cluster) as client:
         client.wait_for_workers(3)
         yield client
@@ -96,7 +98,7 @@ def test_copies_on_chosen_workers(client: Any) -> None:
     assert set(chosen) <= set(where)
 
 
-def test_copies_of_no_worker(side: Side, client: Any) -> None:  # noqa: F811
+def test_copies_of_no_worker(side: Side, client: Any) -> None:
     future = client.submit(block, 1, pure=False)
     with pytest.raises(ValueError, match="n=0" if side.is_ours else "delete"):
         client.replicate(future, n=0)
@@ -128,7 +130,7 @@ def test_a_result_that_is_released_is_gone_from_all_workers(client: Any) -> None
     raise AssertionError(client.has_what())
 
 
-def test_a_balance_moves_what_there_is_too_much_of(side: Side, client: Any) -> None:  # noqa: F811
+def test_a_balance_moves_what_there_is_too_much_of(side: Side, client: Any) -> None:
     first = sorted(client.scheduler_info(n_workers=-1)["workers"])[0]
     futures = client.scatter([block(i) for i in range(6)], workers=[first])
     assert client.rebalance(futures) is None
@@ -167,3 +169,7 @@ def test_what_workers_take_is_told(client: Any) -> None:
         assert all(name in worker["metrics"] for worker in workers)
     assert all(worker["metrics"]["memory"] > 1 << 20 for worker in workers)
     assert all(worker["metrics"]["spilled_bytes"]["disk"] == 0 for worker in workers)
+
+
+def test_differences_are_named() -> None:
+    assert asking(__file__) == set(DIFFERENCES)
