@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskloom import config, multiprocessing, threaded, views
 from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
-from taskloom.errors import ConfigError, GraphError, SerializationError, TaskloomError, WorkerDied
+from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
 from taskloom.graph import Graph, annotate
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "GraphError",
     "Run",
     "SerializationError",
+    "SpillError",
     "Subscription",
     "TaskloomError",
     "WorkerDied",

@@ -8,6 +8,7 @@ __all__ = [
     "GraphError",
     "MissingDependencyError",
     "SerializationError",
+    "SpillError",
     "TaskloomError",
     "UnknownKeyError",
     "WorkerDied",
@@ -47,3 +48,7 @@ class WorkerDied(TaskloomError):
 
 class SerializationError(TaskloomError):
     """Something cannot travel between processes. The message names the task and the object; the cause says why."""
+
+
+class SpillError(TaskloomError, MemoryError):
+    """A result finds no room, neither in memory nor on disk. The message names the directory and the sizes."""

@@ -66,6 +66,7 @@ MAY_USE = {
     "psutil": "bus engines diagnostics",
     "tornado": "views",
     "traitlets": "notebook",
+    "zict": "engines",
 }
 
 #: What `import taskloom` must not load, so that it stays quick.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
+from os import PathLike
 from typing import Any
 
-from taskloom.config.sizes import is_size
+from taskloom.config.sizes import is_size, parse_size
 from taskloom.errors import ConfigError
 
 
@@ -40,6 +42,14 @@ def _is_count(value: Any) -> bool:
 
 def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _is_share(value: Any) -> bool:
+    return value is False or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str | PathLike) and os.path.isabs(value)
 
 
 def _is_link(value: Any) -> bool:
@@ -125,6 +135,48 @@ KEYS = {
             is_size,
             "Memory of each worker of a new cluster for results; None: an equal share of it.",
             label="Memory limit per worker",
+        ),
+        Key(
+            "distributed.memory.target",
+            0.6,
+            "a share of the memory limit above 0 and up to 1, or False for never",
+            _is_share,
+            "Share of its memory limit that a worker's results may take; what is more goes to disk.",
+        ),
+        Key(
+            "distributed.memory.spill",
+            0.7,
+            "a share of the memory limit above 0 and up to 1, or False for never",
+            _is_share,
+            "Share of its memory limit from which on a worker process has results go to disk, whatever takes it.",
+        ),
+        Key(
+            "distributed.memory.pause",
+            0.8,
+            "a share of the memory limit above 0 and up to 1, or False for never",
+            _is_share,
+            "Share of its memory limit from which on a worker is given no tasks.",
+        ),
+        Key(
+            "distributed.memory.terminate",
+            0.95,
+            "a share of the memory limit above 0 and up to 1, or False for never",
+            _is_share,
+            "Share of its memory limit from which on a worker process is ended, and another one takes its place.",
+        ),
+        Key(
+            "distributed.spill.directory",
+            None,
+            "the absolute path of a directory",
+            _is_place,
+            "Where a new cluster makes the private directory for results that go to disk; None: for temporary files.",
+        ),
+        Key(
+            "distributed.spill.max_bytes",
+            None,
+            "a number of bytes above 0, or a text such as '4 GiB'",
+            lambda value: is_size(value) and parse_size(value) > 1,
+            "Bytes of results that each worker of a new cluster may have on disk; None: as many as there is room for.",
         ),
         Key(
             "distributed.no_workers_timeout",

@@ -23,6 +23,7 @@ TITLES = [
     "Cluster: whole graphs",
     "Futures",
     "Cluster: hand-over and start",
+    "Cluster: five times the memory",
     "Shapes of the RSDS benchmark",
     "Recording and listening",
     "Views",

@@ -62,7 +62,9 @@ class LocalCluster(Sized):
         second also as ``TASKLOOM_THREADS_PER_WORKER`` or ``DASK_THREADS_PER_WORKER``.
     processes : False: workers are threads of this process, and share its memory.
     memory_limit : of each worker: bytes, ``"4 GiB"``, a fraction of the memory, ``"auto"`` for an equal share of it,
-        or None for no limit.
+        or None for no limit. Of results beyond 60% of it some go to disk, a worker whose process takes 80% is given no
+        tasks for a while, and one that takes 95% is replaced: see ``distributed.memory`` and ``distributed.spill`` in
+        `taskloom.config.defaults`.
     dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
         a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
     name : what it is called.
@@ -176,6 +178,15 @@ class LocalCluster(Sized):
         return asyncio.to_thread(get) if self.asynchronous else get()
 
     logs = get_logs
+
+    @property
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """What workers take: name -> ``"memory"`` of the process, ``"managed"`` by results, ``"spilled"`` on disk, all
+        in bytes, and the ``"status"``, which is "paused" for one that is given no tasks as it has too much."""
+        if self._coordinator is None:
+            return {}
+        workers = list(self._coordinator.scheduler.workers.values())
+        return {worker.name: self._coordinator.memory.describe(worker) for worker in workers}
 
     def get_client(self) -> Client:
         """A client of this cluster."""

@@ -48,11 +48,13 @@ class Parcel:
     @classmethod
     def of(cls, value: Any) -> Parcel:
         """Pack a value; raises whatever pickling it raises."""
-        buffers: list[pickle.PickleBuffer] = []
-        payload = dumps(value, buffers)
-        if not buffers:
+        return cls.of_parts(*parts_of(value))
+
+    @classmethod
+    def of_parts(cls, payload: bytes, views: Sequence[memoryview]) -> Parcel:
+        """Pack what `parts_of` has made of a value."""
+        if not views:
             return cls(payload, nbytes=len(payload))
-        views = [buffer.raw() for buffer in buffers]
         size = sum([view.nbytes for view in views])
         if size <= SMALL:
             small = [bytes(view) if view.readonly else bytearray(view) for view in views]
@@ -69,8 +71,12 @@ class Parcel:
 
     def value(self) -> Any:
         """Unpack the value; raises whatever unpickling it raises."""
+        return pickle.loads(self.payload, buffers=self.buffers())
+
+    def buffers(self) -> Sequence[Any]:
+        """Those that were pickled apart, in memory of the caller's own."""
         if self.file < 0:
-            return pickle.loads(self.payload, buffers=self.small)
+            return self.small
         size = os.fstat(self.file).st_size
         content: Any
         if size >= MAPPED:
@@ -78,16 +84,22 @@ class Parcel:
         else:
             content = bytearray(os.pread(self.file, size, 0))
         view = memoryview(content)
-        buffers = [
+        return [
             view[offset : offset + length] if writable else view[offset : offset + length].toreadonly()
             for offset, length, writable in self.spans
         ]
-        return pickle.loads(self.payload, buffers=buffers)
 
     def close(self) -> None:
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
+
+
+def parts_of(value: Any) -> tuple[bytes, list[memoryview]]:
+    """A pickled value and its large buffers, of which no copy is made; raises whatever pickling it raises."""
+    buffers: list[pickle.PickleBuffer] = []
+    payload = dumps(value, buffers)
+    return payload, [buffer.raw() for buffer in buffers]
 
 
 def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:

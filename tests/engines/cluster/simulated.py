@@ -129,6 +129,16 @@ class Worker:
         self.ready.extend(tasks)
         self._unpark()
 
+    def lose(self, place: int) -> None:
+        """A file on disk turns out to be damaged."""
+        reported = [id for id in self.store if id not in [done[0] for done in self.unreported]]
+        if reported:
+            id = reported[place % len(reported)]
+            del self.store[id]
+            self.staying.discard(id)
+            self.cluster.lossy = True
+            self.out.append(("lost", id, "its checksum does not match"))
+
     def drop(self, ids: Iterable[int], codes: Iterable[int] = ()) -> None:
         for id in ids:
             self.store.pop(id, None)
@@ -280,6 +290,7 @@ class Client:
     brought: dict[int, Any] = field(default_factory=dict)
     asked: Counter[int] = field(default_factory=Counter)
     said: list[str] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
     heard: list[tuple[Any, ...]] = field(default_factory=list)
     codes: dict[Function, int] = field(default_factory=dict)
 
@@ -316,6 +327,8 @@ class Client:
                 self.asked.pop(id, None)
         elif kind == "said":
             self.said.append(fields[0])
+        elif kind == "answer":
+            self.answered.append(fields[0])
 
     def _finish(self, ids: Iterable[int], values: dict[int, Any]) -> None:
         for id in ids:

@@ -182,6 +182,12 @@ class Cluster:
             client.asked[id] += 1
         self.scheduler.gather(client.number, ids)
 
+    def ask(self, client: Client, what: str, *args: Any) -> int:
+        """Ask to have results elsewhere; the number of the question."""
+        number = next(self.numbers)
+        getattr(self.scheduler, what)(client.number, number, *args)
+        return number
+
     def release(self, client: Client, ids: Iterable[int]) -> None:
         ids = list(ids)
         for id in ids:
@@ -278,6 +284,9 @@ class Cluster:
             if steps:
                 steps[turn % len(steps)]()
                 continue
+            for number, state in self.scheduler.workers.items():
+                if state.paused:
+                    self.scheduler.is_stuck(number, True)
             self.scheduler.share()
             timers, self.timers = self.timers, []
             for id in timers:

@@ -1,5 +1,6 @@
 """The scheduler under random events: its indexes agree after each, and all futures come to what they should."""
 
+from collections import defaultdict
 from typing import Any
 
 import hypothesis.strategies as st
@@ -47,6 +48,7 @@ class Events(RuleBasedStateMachine):
         self.truth: dict[int, Any] = {}  # what tasks return, by id, if nothing raises
         self.may_raise: set[int] = set()  # ids of tasks that raise, or need what does
         self.deaths = 0
+        self.asked: defaultdict[int, list[int]] = defaultdict(list)  # questions, by client
 
     @initialize(workers=st.integers(0, 3), threads=st.integers(1, 2), limited=st.booleans())
     def start(self, workers: int, threads: int, limited: bool) -> None:
@@ -235,6 +237,35 @@ class Events(RuleBasedStateMachine):
         workers = [worker for worker in self.cluster.workers.values() if worker.running]
         workers[which % len(workers)].block(which)
 
+    @precondition(lambda self: self.cluster.workers)
+    @rule(which=numbers)
+    def pause_or_resume(self, which: int) -> None:
+        state = list(self.cluster.scheduler.workers.values())[which % len(self.cluster.workers)]
+        if state.paused:
+            self.cluster.scheduler.resume(state.number)
+        else:
+            self.cluster.scheduler.pause(state.number)
+        self.check()
+
+    @precondition(lambda self: self.cluster.workers)
+    @rule(which=numbers)
+    def a_file_is_damaged(self, which: int) -> None:
+        workers = list(self.cluster.workers.values())
+        workers[which % len(workers)].lose(which >> 3)
+
+    @rule(which=numbers, n=st.one_of(st.none(), st.integers(1, 3)))
+    def replicate(self, which: int, n: int | None) -> None:
+        client = self.client(which)
+        self.asked[client.number].append(self.cluster.ask(client, "replicate", self.futures(client, which, 8), n))
+        self.check()
+
+    @rule(which=numbers, all=st.booleans())
+    def rebalance(self, which: int, all: bool) -> None:
+        client = self.client(which)
+        ids = None if all else self.futures(client, which, 8)
+        self.asked[client.number].append(self.cluster.ask(client, "rebalance", ids))
+        self.check()
+
     @rule(choices=st.lists(numbers, min_size=1, max_size=12), flush=st.booleans())
     def steps(self, choices: list[int], flush: bool) -> None:
         """Workers go on, and are heard."""
@@ -289,6 +320,7 @@ class Events(RuleBasedStateMachine):
         self.check()
         for client in cluster.clients.values():
             assert not client.asked, "questions have no answers"
+            assert sorted(client.answered) == sorted(self.asked[client.number])
             for id, status in client.status.items():
                 if status == "finished" and id in client.brought:
                     assert client.brought[id] == self.truth[id]
@@ -312,7 +344,7 @@ class Events(RuleBasedStateMachine):
             text = str(error)
             if "needs" in text:
                 return
-            if "gone with" in text:
+            if "gone with" in text or "damaged" in text:
                 assert self.deaths or self.cluster.lossy
                 return
             assert "takes a result that the cluster does not hold" in text
@@ -327,6 +359,8 @@ class Events(RuleBasedStateMachine):
         assert not scheduler.users
         assert not scheduler.seconds
         assert not scheduler.forced
+        assert not scheduler.errands
+        assert not scheduler.copying
         assert not scheduler.letters
         for number, state in scheduler.workers.items():
             left = [*state.outstanding, *state.transit, *state.has, *state.strays, *state.functions]

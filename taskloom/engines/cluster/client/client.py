@@ -21,6 +21,7 @@ from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
 from taskloom.engines.cluster.client.logs import ClusterLogs
+from taskloom.engines.cluster.client.memory import Memory
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.plugins import Plugging
 from taskloom.engines.cluster.client.reply import block, cancelled_together
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
-class Client(ClusterLogs, ClusterViews, Plugging, Publishing, Retiring, Submitting, Topics):
+class Client(ClusterLogs, ClusterViews, Memory, Plugging, Publishing, Retiring, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.sizes import size_text
@@ -41,7 +42,9 @@ def client_html(client: Client) -> str:
     """A client as a card, with its cluster's workers."""
     if client.status != "running":
         return _card("Client", [("status", client.status)], ())
-    return _card("Client", [("cluster", client._address())], client._session.workers.values(), _dashboard(client))
+    memory = {} if client.cluster is None else client.cluster.memory
+    rows = [("cluster", client._address())]
+    return _card("Client", rows, client._session.workers.values(), memory, _dashboard(client))
 
 
 def _dashboard(client: Client) -> str:
@@ -57,7 +60,7 @@ def _dashboard(client: Client) -> str:
 def cluster_html(cluster: LocalCluster) -> str:
     """A cluster as a card, with its workers."""
     rows = [("name", cluster.name), ("status", cluster.status), ("address", cluster.scheduler_address)]
-    return _card("LocalCluster", rows, cluster.workers.values())
+    return _card("LocalCluster", rows, cluster.workers.values(), cluster.memory)
 
 
 def future_html(future: Future) -> str:
@@ -85,23 +88,32 @@ _STYLE = """
 """
 
 
-def _card(title: str, rows: Any, workers: Any, more: str = "") -> str:
+def _card(title: str, rows: Any, workers: Any, memory: Any = MappingProxyType({}), more: str = "") -> str:
     workers = list(workers)
     facts = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in rows)
     table = ""
     if workers:
         lines = "".join(
             f"<tr><td>{escape(worker.name)}</td><td>{worker.threads}</td><td>{worker.pid}</td>"
-            f"<td>{_limit(worker.memory_limit)}</td></tr>"
+            f"<td>{_limit(worker.memory_limit)}</td>{_use(memory[worker.name]) if memory else ''}</tr>"
             for worker in workers[:100]
         )
         table = (
             f"<details><summary>{len(workers)} workers, {sum([worker.threads for worker in workers])} threads"
             f"{escape(_memory(workers))}</summary><table><thead><tr><th>worker</th><th>threads</th><th>pid</th>"
-            f"<th>memory limit</th></tr></thead><tbody>{lines}</tbody></table></details>"
+            f"<th>memory limit</th>{_USE if memory else ''}</tr></thead><tbody>{lines}</tbody></table></details>"
         )
     facts = f"<dl>{facts}{more}</dl>"
     return f'<div class="taskloom-cluster-card"><style>{_STYLE}</style><b>{title}</b>{facts}{table}</div>'
+
+
+_USE = "<th>memory</th><th>on disk</th><th>status</th>"
+
+
+def _use(memory: dict[str, Any]) -> str:
+    return "".join(
+        f"<td>{text}</td>" for text in (size_text(memory["memory"]), size_text(memory["spilled"]), memory["status"])
+    )
 
 
 def _limit(limit: float | None) -> str:

@@ -245,7 +245,7 @@ def worker_info(worker: dict[str, Any]) -> dict[str, Any]:
         "nthreads": worker["threads"],
         "memory_limit": worker["memory_limit"],
         "resources": worker["resources"],
-        "status": "closing_gracefully" if worker["leaving"] else "running",
+        "status": worker["status"],
         "last_seen": time(),  # what ends is known to have ended at once
         "services": {},
         "local_directory": gettempdir(),
@@ -253,7 +253,9 @@ def worker_info(worker: dict[str, Any]) -> dict[str, Any]:
             **_used(worker["pid"]),
             "executing": worker["executing"],
             "in_memory": worker["keys"],
-            "managed_bytes": worker["held"],
+            "managed_bytes": worker["managed"],
+            "spilled_bytes": {"memory": max(0.0, worker["held"] - worker["managed"]), "disk": worker["spilled"]},
+            "transfer": {"incoming_bytes": worker["incoming"], "outgoing_bytes": worker["outgoing"]},
             "peak_managed_bytes": worker["peak"],
         },
     }

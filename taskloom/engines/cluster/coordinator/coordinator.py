@@ -9,7 +9,7 @@ import select
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from time import monotonic
 from typing import Any
@@ -20,17 +20,18 @@ from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.coordinating import Coordinating
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.inbox import Inbox
+from taskloom.engines.cluster.coordinator.memory import MemoryWatch
 from taskloom.engines.cluster.coordinator.output import Output
 from taskloom.engines.cluster.coordinator.plugins import Plugins
 from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
+from taskloom.engines.cluster.coordinator.staffing import Staffing
 from taskloom.engines.cluster.coordinator.stops import Stops
 from taskloom.engines.cluster.door.address import PrivateDirectory
 from taskloom.engines.cluster.door.listener import Listener
 from taskloom.engines.cluster.door.remote import RemoteClient
 from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
-from taskloom.engines.cluster.scheduler.sizing import first_to_go
 from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.waker import Waker
 from taskloom.errors import TaskloomError
@@ -45,7 +46,7 @@ _log = logging.getLogger("taskloom")
 Hear = Callable[[str, tuple[Any, ...], Sequence[Any]], None]
 
 
-class Coordinator:
+class Coordinator(Staffing):
     """Workers, and the thread that tells them what to do.
 
     Its loop polls files itself: nothing stands between a message and who is to take it in.
@@ -78,6 +79,7 @@ class Coordinator:
         self.questions = Questions(self)
         self.plugins = Plugins(self)
         self.stops = Stops(self.scheduler, self.crew)
+        self.memory = MemoryWatch(self.scheduler, self.crew)
         self.output = Output(self.scheduler, self.crew)
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll, self.call)
@@ -205,6 +207,7 @@ class Coordinator:
         if (
             self._timers
             or self.stops
+            or self.memory
             or self.crew.is_short
             or self.plugins.parting
             or any(worker.dropped or worker.dropped_codes for worker in workers)
@@ -238,6 +241,7 @@ class Coordinator:
         while self._timers and now >= self._timers[0][0]:
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
+        self.memory.look(now)
         self.plugins.look(now)
 
     def _take_in(self, found: list[tuple[int, int]]) -> None:
@@ -281,82 +285,6 @@ class Coordinator:
             return ""
         self.inbox.from_worker(number, *message)
         return message[0]
-
-    def _bury(self, number: int, expected: bool = False) -> None:
-        """A worker has ended, or is to: another one takes its place."""
-        process = self.crew.workers[number]
-        if not expected and process.fate() is None:
-            return
-        self.output.copy(number)
-        running = [id for _, id, _ in process.running()]
-        packing = process.packing()
-        if packing >= 0:
-            running = [packing]
-        end = self.crew.bury(number, self._poll)
-        self.output.left(process.name, process.pid, end.fate, expected)
-        self.questions.lost(number)
-        self.stops.forget(number)
-        self.scheduler.worker_left(number, end.fate, running, end.last_lines, end.out_of_memory, expected)
-        if not running and not expected:
-            self._died_idle(end.fate, end.last_lines)
-        self._staff()
-
-    def _died_idle(self, fate: str, last_lines: Sequence[str] = ()) -> None:
-        if self.crew.has_died_idle() and not self.scheduler.workers:
-            self.scheduler.no_worker_lives(fate, last_lines)
-
-    def _staff(self) -> None:
-        """Have the workers that are missing, and watch them."""
-        crew = self.crew
-        try:
-            crew.replace()
-        except Exception as error:  # such as for want of memory, or of open files
-            self._died_idle(f"could not be started ({error})")
-        for number in crew.newcomers():
-            for file in crew.files(number):
-                self._poll.register(file, select.POLLIN)
-            self.output.joined(number)
-            self.plugins.greet(number)
-
-    def welcome(self, number: int) -> None:
-        """A worker can be given tasks."""
-        crew = self.crew
-        worker = crew.workers[number]
-        who = (number, worker.name, worker.pid)
-        self.scheduler.worker_joined(*who, crew.threads, crew.memory_limit, crew.resources)
-        self.questions.look()
-
-    def dismiss(self, number: int) -> None:
-        """End a worker that has nothing to do."""
-        if number in self.crew.workers:
-            self._bury(number, expected=True)
-
-    def resize(self, n: int) -> None:
-        """Have so many workers from now on; on the coordinator's thread."""
-        staying = self.scheduler.staying()
-        new = [number for number in self.crew.workers if number not in self.scheduler.workers]
-        self.retire(first_to_go(staying, len(staying) - n))
-        self.crew.size = n
-        for number in new[: max(0, len(new) + len(staying) - n)]:
-            self.dismiss(number)
-        self.crew.held = False
-        self.crew.try_again()
-        self._staff()
-
-    def retire(self, numbers: Iterable[int]) -> None:
-        """Have fewer workers from now on: these go when their data are elsewhere; on the coordinator's thread."""
-        for number in set(numbers) & self.crew.workers.keys() - self.crew.leaving:
-            self.crew.size = max(0, self.crew.size - 1)
-            self.crew.leaving.add(number)
-            self.scheduler.retire(number)
-
-    def restart(self) -> None:
-        """End all tasks, and have new workers; on the coordinator's thread."""
-        for number, client in list(self.scheduler.clients.items()):
-            self.scheduler.cancel(number, list(client.futures), force=True)
-        self.crew.held = False
-        for number in list(self.crew.workers):
-            self._bury(number, expected=True)
 
     # -- clients --------------------------------------------------------------------------------------------------
 

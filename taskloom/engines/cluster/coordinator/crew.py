@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from taskloom import config
+from taskloom.engines.cluster.coordinator.allowance import Allowance
 from taskloom.engines.cluster.worker.in_process import ClusterThreads
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.process import ClusterProcess
@@ -74,6 +75,7 @@ class Crew:
         self._oom_kills = kills()
         if processes:
             _allow_many_files()
+        self.allowance = Allowance(memory_limit)
         self._launcher = LAUNCHERS[config.get("multiprocessing.context")]() if processes else None
         self.pack: Any = Parcel.of if processes else Loose.of
         self.pack_error: Any = pack_error if processes else _same
@@ -118,6 +120,7 @@ class Crew:
                 worker.send("setup", [*sys.path], os.getcwd(), {**os.environ, **self.environment})
                 worker.send("adopt", pack_manner(now))
             worker.send("join", number, name, self.threads, self.address, self.secret)
+            self.allowance.tell(worker, number)
 
     def _free_name(self) -> str:
         """The first name that no worker has: one that takes the place of another has its name, too, so that tasks that
@@ -172,6 +175,7 @@ class Crew:
         self.leaving.discard(number)
         self.reported.pop(number, None)
         keeper.do(worker.close)
+        self.allowance.forget(number)
         return End(fate, last_lines, out_of_memory)
 
     def _ran_out_of_memory(self, worker: ClusterProcess | ClusterThreads) -> bool:
@@ -206,6 +210,7 @@ class Crew:
         self.workers.clear()
         self._files.clear()
         self._launcher = None
+        self.allowance.let_go()
 
     def _close(self) -> None:
         for worker in list(self.workers.values()):
@@ -216,6 +221,7 @@ class Crew:
         self._files.clear()
         if self._launcher is not None:
             self._launcher.close()
+        self.allowance.close()
 
 
 def _allow_many_files() -> None:

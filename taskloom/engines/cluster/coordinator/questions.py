@@ -73,6 +73,9 @@ class Questions:
                 "executing": sum([number == worker.number for number, _, _ in running]),
                 "keys": len(worker.has),
                 "leaving": worker.leaving,
+                "incoming": worker.incoming(),
+                "outgoing": worker.outgoing(),
+                **self._coordinator.memory.describe(worker),
             }
             for worker in list(self._coordinator.scheduler.workers.values())
         ]
@@ -135,6 +138,14 @@ class Questions:
     def _held_at(self, client: int, number: int, worker: int) -> None:
         has = self._coordinator.scheduler.workers[worker].has
         self._reply(client, number, True, {task.key: task.id for task in has})
+
+    def _replicate(
+        self, client: int, number: int, ids: Sequence[int], n: int | None, workers: Sequence[int] | None
+    ) -> None:
+        self._coordinator.scheduler.replicate(client, number, ids, n, workers)
+
+    def _rebalance(self, client: int, number: int, ids: Sequence[int] | None, workers: Sequence[int] | None) -> None:
+        self._coordinator.scheduler.rebalance(client, number, ids, workers)
 
     # -- what workers know ----------------------------------------------------------------------------------------
 

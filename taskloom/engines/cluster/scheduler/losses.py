@@ -25,7 +25,7 @@ from taskloom.errors import TaskloomError, WorkerDied
 class Losses(Placement):
     """Results that were there and are not any more."""
 
-    departed = ""  # the name of the worker with which the last results were lost
+    how_lost = ""  # the last results that were
 
     def is_not_at(self, task: Task, worker: WorkerState) -> None:
         """A worker does not have a result after all. What may be on its way to there is not to be kept."""
@@ -34,7 +34,7 @@ class Losses(Placement):
             task.holders = tuple([holder for holder in task.holders if holder != worker.number])
             worker.has.pop(task, None)
             worker.held -= task.nbytes
-            self.departed = worker.name
+            self.how_lost = gone_with(worker.name)
 
     def lose(self, tasks: Iterable[Task]) -> None:
         """Have those of these results computed again that nobody holds and somebody needs."""
@@ -103,7 +103,7 @@ class Losses(Placement):
                     task.open += 1
         for task in revived:
             if task.state is WAITING and not task.can_be_lost:
-                self.fail(task, self.pack_error(self.gone_with_worker(task)))
+                self.fail(task, self.pack_error(self.gone_for_good(task)))
         for task in revived:
             if task.state is WAITING:
                 failed = next((dep for dep in task.inputs if dep.state is ERRED), None)
@@ -118,16 +118,17 @@ class Losses(Placement):
             if task.options.actor and task.holders[0] == worker.number:
                 for holder in task.holders[1:]:
                     self.is_not_at(task, self.workers[holder])
-        self.departed = worker.name
 
-    def gone_with_worker(self, task: Task) -> BaseException:
+    def gone_for_good(self, task: Task) -> BaseException:
         if task.options.actor:
             return WorkerDied(
-                f"The actor {describe(task.key)} is gone with worker {self.departed!r}, and so is its state. Submit it "
-                "again."
+                f"The actor {describe(task.key)} is {self.how_lost}, and so is its state. Submit it again."
             )
         return TaskloomError(
-            f"The data {describe(task.key)} are gone with worker {self.departed!r}, which held the only copy. They "
-            "were brought by scatter and cannot be computed again: scatter them again, or with broadcast=True, so that "
-            "several workers hold them."
+            f"The data {describe(task.key)} are {self.how_lost}. They were brought by scatter and cannot be computed "
+            "again: scatter them again, or with broadcast=True, so that several workers hold them."
         )
+
+
+def gone_with(worker: str) -> str:
+    return f"gone with worker {worker!r}, which held the only copy"

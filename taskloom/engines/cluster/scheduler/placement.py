@@ -36,7 +36,7 @@ class Placement(Transitions):
 
     def assign(self) -> None:
         """Give work to those who can take it."""
-        open_for_work = [worker for worker in self.workers.values() if not worker.leaving and not worker.giving_back]
+        open_for_work = [worker for worker in self.workers.values() if worker.is_open()]
         if self._anything_waits():
             self._hand_out(open_for_work)
         if len(self.workers) > 1:
@@ -66,9 +66,9 @@ class Placement(Transitions):
         """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
         believed to be."""
         for worker in self.workers.values():
-            if not worker.leaving and not worker.giving_back:
+            if worker.is_open():
                 self._occupy(worker)
-        idle = [worker for worker in self.workers.values() if not worker.given() and not worker.leaving]
+        idle = [worker for worker in self.workers.values() if not worker.given() and worker.is_open()]
         if idle:
             self._take_from_the_busiest(len(idle), 0.0)
 
@@ -76,7 +76,7 @@ class Placement(Transitions):
         """Give a worker what is ready for each of its threads for which all that it has must wait for inputs."""
         begun = sum([not task.open for task in worker.outstanding.values()])
         idle = worker.threads + worker.blocked - begun - len(worker.transit) - len(worker.strays)
-        for _ in range(idle):
+        for _ in range(min(idle, 1) if worker.paused else idle):
             ready = worker.own if self._has_current(worker.own) else self._next_ready(worker)
             if ready is None:
                 return
@@ -87,6 +87,8 @@ class Placement(Transitions):
         given, threads = worker.given(), worker.threads + worker.blocked
         if len(worker.strays) >= threads:  # who knows when these end
             return False
+        if worker.paused:
+            return given <= worker.blocked
         if few or given < threads:
             return given < threads
         return given < 2 * threads or (worker.load < HORIZON * threads and given < MOST)
@@ -129,7 +131,7 @@ class Placement(Transitions):
 
     def _next_ready(self, worker: WorkerState) -> Heap | None:
         """The heap with the next ready task, of the client whose turn it is."""
-        may_begin = worker.held < worker.memory_limit or not self._anything_runs()
+        may_begin = worker.held - worker.spilled < worker.memory_limit or not self._anything_runs()
         for client in self.clients.values():
             ready, roots = client.ready, client.roots
             best = ready if ready and self._has_current(ready) else None
@@ -172,7 +174,7 @@ class Placement(Transitions):
             return None
         best: WorkerState | None = None
         for other in self.workers.values():
-            waits = other.own and other is not worker and other.given() >= other.threads
+            waits = other.own and other is not worker and (other.paused or other.given() >= other.threads)
             if waits and self._has_current(other.own) and (best is None or other.load > best.load):
                 best = other
         return None if best is None else self.tasks[heappop(best.own) & MASK]

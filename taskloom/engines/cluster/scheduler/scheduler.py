@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from taskloom.engines.cluster.scheduler.copies import Copies
+from taskloom.engines.cluster.scheduler.losses import gone_with
 from taskloom.engines.cluster.scheduler.tasks import ABSENT, DONE, MASK, READY, RELEASED, WAITING, Task, WorkerState
-from taskloom.engines.cluster.scheduler.worker_events import WorkerEvents
 from taskloom.engines.processes_errors import describe, died, died_idle
 from taskloom.errors import TaskloomError
 
 MOST_MOVES = 16  # results of a worker that is leaving that are on their way at a time
 
 
-class Scheduler(WorkerEvents):
+class Scheduler(Copies):
     """The events; here those of workers that come and go.
 
     Examples
@@ -70,6 +71,7 @@ class Scheduler(WorkerEvents):
             return
         for client in self.clients:
             self.tell(client, "left", number, fate)
+        self.how_lost = gone_with(worker.name)
         self.lose_actors(worker)
         self.forced.difference_update(worker.strays)
         lost, sent_for = [], []

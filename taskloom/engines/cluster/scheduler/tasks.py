@@ -298,6 +298,9 @@ class WorkerState:
         self.eager = False
         self.recalls: deque[bool] = deque()
         self.leaving = False  # nothing more is sent there
+        self.paused = False  # nothing more is sent there for now: it has too much in memory
+        self.stuck = False  # ... and that does not get less by itself
+        self.spilled = 0.0  # bytes of what it holds that are on disk
         self.moving: list[Task] = []
         self.batch: list[Task] = []
         self.values: dict[int, Any] = {}
@@ -313,6 +316,22 @@ class WorkerState:
     def given(self) -> int:
         """How many tasks it has to run, or may be running."""
         return len(self.outstanding) + len(self.transit) + len(self.strays)
+
+    def is_open(self) -> bool:
+        """Whether it is to be given tasks. One that is paused and has nothing to do gets one at a time if nothing else
+        helps: what that takes may go then."""
+        if self.leaving or self.giving_back:
+            return False
+        return not self.paused or (self.stuck and self.given() <= self.blocked)
+
+    def incoming(self) -> float:
+        """Bytes of inputs that are on their way to there."""
+        needed = {dep: None for task in self.transit.values() for dep in task.inputs if self.number not in dep.holders}
+        return sum([dep.nbytes for dep in needed])
+
+    def outgoing(self) -> float:
+        """Bytes of results that it was asked to send."""
+        return sum([task.nbytes for task in self.has if task.fetching == self.number])
 
     def satisfies(self, requirement: Requirement) -> bool:
         """Whether it could run tasks with this requirement when it has nothing else to do."""

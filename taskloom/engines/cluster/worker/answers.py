@@ -16,7 +16,7 @@ from taskloom.engines.cluster.worker.channel import Gone, packed_error
 from taskloom.engines.cluster.worker.page import FETCHING
 from taskloom.engines.cluster.worker.place import place
 from taskloom.engines.cluster.worker.stop import NO_TASK
-from taskloom.engines.cluster.worker.store import Package
+from taskloom.engines.cluster.worker.store import NotHere, Package
 from taskloom.engines.worker.page import NOTHING
 from taskloom.errors import TaskloomError
 
@@ -35,6 +35,7 @@ class Answers:
             "take_back": self._take_back,
             "cancel": self._cancel,
             "fetch": self._fetch,
+            "make_room": self._make_room,
             "plug_in": self._plug_in,
             "report": self._report,
             "call": self._call,
@@ -77,6 +78,9 @@ class Answers:
     def _report(self, parcels: object) -> None:
         self._worker.report()
 
+    def _make_room(self, parcels: object) -> None:
+        self._worker.start_thread("taskloom-spill", self._worker.room.make_aside)
+
     def _fetch(self, id: int, parcels: object) -> None:
         """Send a copy of a result."""
         worker = self._worker
@@ -86,6 +90,8 @@ class Answers:
         worker.page[FETCHING] = id
         try:
             parcel, lasting = worker.store.parcel(id, worker.channel.pack)
+        except NotHere:  # it is lost, or was dropped just now
+            worker.channel.send("gone", id)
         except BaseException as error:
             worker.channel.send("no_data", id, packed_error(worker.channel, error))
         else:

@@ -14,7 +14,7 @@ from taskloom.engines.cluster.worker import page
 from taskloom.engines.cluster.worker.actors import close_all
 from taskloom.engines.cluster.worker.channel import Channel, Gone, Message
 from taskloom.engines.cluster.worker.loose import Loose
-from taskloom.engines.cluster.worker.page import Words
+from taskloom.engines.cluster.worker.page import MANAGED, Words
 from taskloom.engines.cluster.worker.stop import NO_TASK
 from taskloom.engines.cluster.worker.worker import Worker
 from taskloom.engines.worker.waker import Waker
@@ -140,6 +140,10 @@ class ClusterThreads:
     def fate(self) -> str | None:
         """How it ended: it lives as long as this process."""
         return None
+
+    def memory(self) -> float:
+        """Bytes of memory that its results take: the process is not its own."""
+        return self.page[MANAGED]
 
     def running(self) -> list[tuple[int, int, float]]:
         """What runs right now: thread, id and start of each task."""

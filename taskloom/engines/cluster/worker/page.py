@@ -15,6 +15,11 @@ MOST_THREADS = 500
 # Words of the whole worker.
 FETCHING = 0  # the id of the result that the data thread is pickling, or NOTHING
 THREADS = 1  # threads with a number from this one on have never been there
+SPILLING = 2  # the id of the result that is being pickled for the disk, or NOTHING
+MANAGED = 3  # bytes of results in memory ...
+UNMAPPED = 4  # ... of which so many are in files of memory that nobody has looked at
+SPILLED = 5  # bytes of results on disk
+EXHAUSTED = 6  # 1.0 if it has more in memory than it should, and nothing more that could be put on disk
 THREAD = 8  # the first word of thread 0
 
 # Words of each thread, from THREAD + EACH * number on.
@@ -64,13 +69,17 @@ def finished(words: Words) -> int:
 
 def packing(words: Words) -> int:
     """The id of a result that is being pickled or measured, -1 for none."""
-    return int(max([words[FETCHING], *[words[word(thread, PACKING)] for thread in range(int(words[THREADS]))]]))
+    return int(
+        max(
+            [words[FETCHING], words[SPILLING], *[words[word(thread, PACKING)] for thread in range(int(words[THREADS]))]]
+        )
+    )
 
 
 class Page(PageOfOneThread):
     """The shared page of a worker process."""
 
     SIZE = 8 * WORDS
-    START: ClassVar[dict[int, float]] = {FETCHING: NOTHING} | {
+    START: ClassVar[dict[int, float]] = {FETCHING: NOTHING, SPILLING: NOTHING} | {
         word(thread, which): NOTHING for thread in range(MOST_THREADS) for which in (TASK, PACKING)
     }

@@ -7,7 +7,8 @@ import os
 import signal
 
 from taskloom.engines.cluster.worker import page
-from taskloom.engines.cluster.worker.page import Page
+from taskloom.engines.cluster.worker.page import UNMAPPED, Page
+from taskloom.engines.cluster.worker.room import resident
 from taskloom.engines.worker.keeper import keeper
 from taskloom.engines.worker.launch import Launcher
 from taskloom.engines.worker.process import LinkedProcess
@@ -29,6 +30,10 @@ class ClusterProcess(LinkedProcess):
     def watched(self) -> dict[int, str]:
         """The files to wait for, each with what it tells: "work", "stdout", "stderr" or "end"."""
         return {self.work.fileno(): "work", **self.output, self.end: "end"}
+
+    def memory(self) -> float:
+        """Bytes of memory that it takes."""
+        return resident(self.pid) + self.page[UNMAPPED]
 
     def running(self) -> list[tuple[int, int, float]]:
         """What runs right now: thread, id and start of each task."""

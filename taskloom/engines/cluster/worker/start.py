@@ -13,6 +13,7 @@ from taskloom.engines import worker
 from taskloom.engines.cluster.worker.channel import LinkChannel
 from taskloom.engines.cluster.worker.page import Page, Words
 from taskloom.engines.cluster.worker.printing import Printing, flush_streams
+from taskloom.engines.cluster.worker.room import resident
 from taskloom.engines.cluster.worker.stop import Signal
 from taskloom.engines.cluster.worker.worker import Worker
 from taskloom.engines.worker.ends import die_with
@@ -49,6 +50,9 @@ class ProcessWorker(Worker):
             super().stop(thread, id)
         elif self.running[0] == id:
             self._signal.send()  # it is heard only inside of a task that is cancelled
+
+    def resident(self) -> float:
+        return resident()
 
     def flush_output(self) -> None:
         self._printing.flush()

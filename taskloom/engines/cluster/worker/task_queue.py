@@ -44,6 +44,11 @@ class TaskQueue:
         with self._lock:
             pass
 
+    def inputs(self) -> dict[int, None]:
+        """What the tasks take that are about to run, in that order."""
+        tasks = [*list(self.ready), *list(self._parked.values())]
+        return dict.fromkeys([arg for task in tasks for arg in task[2] if arg >= 0])
+
     def absent(self, task: Task) -> list[int]:
         """The inputs of a task that are not here."""
         return [arg for arg in task[2] if arg >= 0 and arg not in self._store]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from time import perf_counter, process_time
+from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
@@ -20,7 +21,6 @@ from taskloom.engines.cluster.worker.page import (
     EACH,
     FINISHED,
     MOST_THREADS,
-    PACKING,
     STARTED,
     TASK,
     THREAD,
@@ -30,23 +30,23 @@ from taskloom.engines.cluster.worker.page import (
 )
 from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, place, waiting
 from taskloom.engines.cluster.worker.plugins import Plugins
+from taskloom.engines.cluster.worker.reports import LARGE, REPORT_EVERY, Reports
+from taskloom.engines.cluster.worker.room import Room
 from taskloom.engines.cluster.worker.stop import NO_TASK, stop
-from taskloom.engines.cluster.worker.store import Package, Store
-from taskloom.engines.cluster.worker.task_queue import TaskQueue
-from taskloom.engines.measure import bytes_of
+from taskloom.engines.cluster.worker.store import Package
 from taskloom.engines.worker.page import NOTHING
 from taskloom.engines.worker.parcel import is_plain
+from taskloom.errors import SpillError
 
 __all__ = ["Worker", "current_task", "waiting"]
 
-REPORT_EVERY = 0.0002  # seconds
-LARGE = 65_536  # bytes: a result of more is reported at once
+LONG = 0.005  # seconds: what takes longer may have made something large whose size nobody knows
 
 _SIMPLE = frozenset({type(None), bool, float})  # always plain
 _UNMEASURED = frozenset({tuple, list, dict, set, frozenset})  # `bytes_of` does not know their sizes
 
 
-class Worker:
+class Worker(Reports):
     """Runs tasks and keeps their results.
 
     Attributes
@@ -57,13 +57,11 @@ class Worker:
     """
 
     def __init__(self, channel: Channel, page: Words) -> None:
-        self.channel = channel
-        self.page = page
+        super().__init__(channel, page)
         self.info = WorkerInfo()
         self.handle = WorkerHandle(self)
         self.plugins = Plugins(self)
-        self.store = Store()
-        self.queue = TaskQueue(self.store)
+        self.room = Room(self.store, self.queue, page, channel, self.resident)
         self.running = [NO_TASK] * MOST_THREADS
         self.idents: dict[int, int] = {}  # by thread
         self.seceded: dict[int, Wait] = {}  # by thread, of tasks that others run in the place of
@@ -74,16 +72,12 @@ class Worker:
         self._taking_in = threading.Lock()
         self._idle: set[int] = set()
         self._gone = False  # the coordinator
-        self._done: list[Any] = []  # id, start, stop and result of tasks that have not been reported
-        self._sizes: dict[int, float] = {}  # of their results that are not plain, and have been left out there
-        self._reporting = threading.Lock()
-        self._reported = 0.0  # when
-        self._cpu = self.cpu_seconds()
         self._on_work: dict[str, Callable[..., None]] = {
             "setup": self._setup,
             "adopt": self._adopt,
             "join": self._join,
             "keys": self.plugins.learn,
+            "limits": self.room.set_up,
             "tasks": self._tasks,
         }
 
@@ -95,13 +89,6 @@ class Worker:
 
     def end(self) -> None:
         """The coordinator is gone."""
-
-    def cpu_seconds(self) -> float:
-        """What has been spent for the tasks."""
-        return process_time()
-
-    def flush_output(self) -> None:
-        """Have what tasks have printed on its way before their results."""
 
     def _setup(self, path: list[str], directory: str, environment: dict[str, str], parcels: object) -> None:
         pass
@@ -232,6 +219,8 @@ class Worker:
     ) -> None:
         self.drop(dropped, dropped_codes)
         self.store.learn(functions, values, packed, parcels)
+        if packed and self.room.is_short():
+            self.start_thread("taskloom-spill", self.room.make_aside)
         self.queue.extend(ids, zip(ids, codes, args, plains, strict=True))
         if self.queue.awaited:
             for id in (*values, *packed):
@@ -247,12 +236,14 @@ class Worker:
     def _run(self, thread: int) -> None:
         """Run tasks until none is ready."""
         clock, page, running = perf_counter, self.page, self.running
-        store, queue = self.store, self.queue
+        store, queue, room = self.store, self.queue, self.room
         values, functions, get_value = store.values, store.functions, store.values.__getitem__
         next_task, awaited, cancelled = queue.ready.popleft, queue.awaited, queue.cancelled
         task_word = THREAD + EACH * thread + TASK
         started_word, finished_word = task_word + STARTED, task_word + FINISHED
         finished, done = page[finished_word], self._done
+        here: Any = None
+        function: Any
         start = clock()
         while True:
             try:
@@ -278,20 +269,26 @@ class Worker:
                 except KeyError:
                     arguments = None
                 if arguments is None:
-                    store.unpack(code, args)
-                    if cancelled and id in cancelled:  # while something was imported
+                    here = store.unpack(code, args)
+                    if room.is_short():
+                        running[thread] = NO_TASK
+                        with suppress(SpillError):
+                            room.make()
+                        running[thread] = id
+                    if cancelled and id in cancelled:  # while something was imported, or written
                         raise KeyboardInterrupt
-                    absent = queue.absent(task)
+                    absent = [arg for arg in args if arg >= 0 and arg not in here]
                     if not absent:
                         function = functions[code]
-                        arguments = [values[arg] if arg >= 0 else plains[~arg] for arg in args]
+                        arguments = [here[arg] if arg >= 0 else plains[~arg] for arg in args]
                         start = page[started_word] = clock()
+                    here = None
                 if not absent:
                     result = function(*arguments)
                 running[thread] = NO_TASK
             except BaseException as error:
                 running[thread] = NO_TASK
-                arguments = function = None
+                arguments = function = here = None
                 ended_badly(self, thread, id, start, error)
                 start = clock()
                 continue
@@ -309,6 +306,14 @@ class Worker:
             else:
                 if kind not in _UNMEASURED:
                     size = self._measured(thread, id, result)
+                if (size > LARGE or stop - start > LONG) and room.is_short(size):
+                    try:
+                        room.make(size)
+                    except SpillError as error:
+                        result = None
+                        ended_badly(self, thread, id, start, error)
+                        start = clock()
+                        continue
                 self._sizes[id] = size
                 done += (id, start, stop, None)
             values[id] = result  # no other thread has run since it was noted: whoever uses it is noted later
@@ -328,53 +333,11 @@ class Worker:
             else:
                 start = stop
 
-    def _measured(self, thread: int, id: int, result: Any) -> float:
-        """The size of a result, 0.0 where it is not known."""
-        packing = word(thread, PACKING)
-        self.page[packing] = id
-        try:
-            size = bytes_of(result)
-        except BaseException:
-            size = 0.0
-        self.page[packing] = NOTHING
-        return size if size > 0 else 0.0  # not NaN
-
     def forget(self, ids: Sequence[int]) -> None:
-        """Tasks have come to another end than a result: those that are parked for them cannot run."""
-        self.queue.cancelled.difference_update(ids)
         self.plugins.forgotten(ids)
-        self.miss(self.queue.lose(ids))
-
-    def miss(self, found: Sequence[tuple[int, list[int]]]) -> None:
-        for id, inputs in found:
-            self.channel.send("missing", id, inputs)
-
-    # -- what goes back -------------------------------------------------------------------------------------------
+        super().forget(ids)
 
     def report(self) -> None:
-        """Tell what has been done since the last time."""
         if self.seceded:
             give_back(self)
-        with self._reporting:
-            done = self._done
-            n = len(done)
-            if not n:
-                return
-            batch = done[:n]
-            del done[:n]
-            ids = batch[::4]
-            times = [0.0] * (n // 2)
-            times[::2], times[1::2] = batch[1::4], batch[2::4]
-            values = dict(zip(ids, batch[3::4], strict=True))
-            sizes = {}
-            if self._sizes:
-                for id in ids:
-                    if id in self._sizes:
-                        sizes[id] = self._sizes.pop(id)
-                        del values[id]
-            self.queue.pending.difference_update(ids)
-            cpu, before = self.cpu_seconds(), self._cpu
-            self._cpu = cpu
-            self.flush_output()
-            self.channel.send("done", ids, times, values, sizes, max(0.0, cpu - before))
-            self._reported = perf_counter()
+        super().report()
