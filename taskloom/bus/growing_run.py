@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from taskloom.bus.run import Failure, Run, Status
 from taskloom.bus.run_graph import RunGraph
-from taskloom.graph import Key
+from taskloom.graph import Key, Plan
 
 
 class GrowingRun(Run):
@@ -33,6 +33,8 @@ class GrowingRun(Run):
         super().__init__(RunGraph([], [], []), engine)
         self.parent = None  # futures are nobody's part: the one that submits them goes on
         self._settled = settled
+        self.quiet_since: float | None = None  # clock reading since when nothing is outstanding, if nothing is
+        self._recall: Callable[[int, bool], Plan] | None = None
 
     # -- for engines ----------------------------------------------------------------------------------------------
 
@@ -51,6 +53,22 @@ class GrowingRun(Run):
         graph.extend(keys, functions, dependencies)
         self.n_tasks = row + n  # last: what is counted is there
         return row
+
+    def on_recall(self, recall: Callable[[int, bool], Plan]) -> None:
+        """Set what brings functions and inputs from where they are, for `plan_for`."""
+        self._recall = recall
+
+    @property
+    def keeps_inputs(self) -> bool:
+        return self._recall is not None
+
+    def plan_for(self, task: int, fresh: bool = False) -> Plan:
+        recall = self._recall
+        return super().plan_for(task, fresh) if recall is None else recall(task, fresh)
+
+    def let_go(self) -> None:
+        super().let_go()
+        self._recall = None
 
     def _cut(self, row: int) -> None:
         """Take away what an interrupt in the middle of `extend` has left."""
@@ -82,6 +100,12 @@ class GrowingRun(Run):
         super().end(status, duration)
         self.unfinished = self.unfinished | given_up
         self.current = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start to the end, or until now; without the time in which nothing is to be done, so far."""
+        quiet = self.quiet_since
+        return super().duration if quiet is None or self.status != "running" else quiet - self.zero
 
     def ends_by_itself(self) -> bool:
         return self.status == "running" and self._settled(self)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from taskloom.bus.columns import Tasks
 from taskloom.bus.run_graph import RunGraph
 from taskloom.bus.workers import Sample, Transfer, Worker
+from taskloom.errors import WorkerDied
 from taskloom.graph import Key, Plan, short_key, task_name
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ class Failure:
                 "only until another run has ended."
             )
         return self.function(*self.inputs)
+
+    @property
+    def ended_worker(self) -> bool:
+        """Whether the task brought down the process that ran it, and would do so again."""
+        error = self.exception
+        return error.startswith(f"{WorkerDied.__name__}:") if isinstance(error, str) else isinstance(error, WorkerDied)
 
     def without_inputs(self) -> Failure:
         """What is kept once another run has ended: text instead of objects."""
@@ -185,6 +192,24 @@ class Run:
     def ends_by_itself(self) -> bool:
         """Close the record if nothing more is to come; asked at each tick. An ordinary run is ended by its engine."""
         return False
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Whether its tasks can be run again, so far: functions and constants are kept until another run has ended."""
+        return self.graph.plan is not None
+
+    def plan_for(self, task: int, fresh: bool = False) -> Plan:
+        """The plan, with the function of a task and all that is needed to compute its inputs where they are not kept,
+        or, if they are to be `fresh`, where they are.
+
+        Raises
+        ------
+        ValueError
+            They are not kept any more.
+        """
+        if self.graph.plan is None:
+            raise ValueError(f"Run {self.id} keeps no functions and inputs any more: another run has ended since.")
+        return self.graph.plan
 
     def let_go(self) -> None:
         """Keep no functions, constants and inputs any more: another run has ended."""

@@ -67,7 +67,7 @@ def _with_source(line: str) -> str:
 
 def _ending(task: ReplayedTask, code: int) -> str:
     """How the process ended, as far as the output does not tell."""
-    if code == 0 and task.number == task.run.failed_task:
+    if code == 0 and task.number in task.run.failures:
         return f"Not reproducible: {key_label(task.key)} succeeds there. Its first failure stands.\n"
     if code == 0:
         return ""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from IPython.core.error import UsageError
 
 from taskloom import bus
-from taskloom.bus import Run
+from taskloom.bus import GrowingRun, Run
 from taskloom.engines.base import how_to_replay
-from taskloom.errors import WorkerDied
-from taskloom.graph import Plan, nearest_keys, task_name
+from taskloom.graph import nearest_keys, task_name
 from taskloom.notebook import key_text
 from taskloom.notebook.replay_request import Request
 from taskloom.notebook.replayed_task import ReplayedTask, ancestors, task_of
@@ -26,32 +25,50 @@ def chosen_task(request: Request) -> ReplayedTask:
         There is no such run or task, its functions and inputs are not kept, or it would end this process.
     """
     __tracebackhide__ = True
-    run, plan = _run_of(request.run)
-    number = _number_of(run, plan, request.key)
-    deadly = run.failed_task if run.failure is not None and isinstance(run.failure.exception, WorkerDied) else None
-    if deadly is not None and (deadly in ancestors(plan, number) or (deadly == number and _runs_here(request))):
-        raise UsageError(_refusal(plan, deadly, number))
+    run = _run_of(request)
+    number = _number_of(run, request.key)
+    try:
+        plan = run.plan_for(number, request.fresh)
+    except ValueError as error:
+        raise UsageError(f"{key_label(run.graph.keys[number])} cannot be run again. {error}") from error
+    for task in (*ancestors(plan, number), *([number] if _runs_here(request) else [])):
+        if _is_deadly(run, task):
+            raise UsageError(_refusal(run, task, number))
     return task_of(run, plan, number, request.fresh)
 
 
-def _run_of(number: int | None) -> tuple[Run, Plan]:
+def _is_deadly(run: Run, task: int) -> bool:
+    """Whether a task has ended its worker; others may have failed because of it."""
+    failure = run.failures.get(task)
+    return failure is not None and failure.ended_worker and failure.key == run.graph.keys[task]
+
+
+def _run_of(request: Request) -> Run:
+    number = request.run
     if not len(bus.runs):
         raise UsageError("There is no run yet: compute something first.")
-    ended = [run for run in bus.runs if run.status != "running"]
-    if number is None and not ended:
-        raise UsageError(f"Run {bus.runs[-1].id} has not ended yet.")
     if number is None:
-        run = next((run for run in reversed(ended) if run.graph.plan is not None), ended[-1])
+        usable = [run for run in bus.runs if _is_usable(run)]
+        ended = [run for run in bus.runs if run.status != "running"]
+        if not (usable or ended):
+            raise UsageError(f"Run {bus.runs[-1].id} has not ended yet.")
+        failed = [] if request.key else [run for run in usable if run.failure is not None]
+        run = (failed or usable or ended)[-1]
     else:
         found = next((run for run in bus.runs if run.id == number), None)
         if found is None:
             raise UsageError(f"There is no run {number}. There are {', '.join(str(run.id) for run in bus.runs)}.")
         run = found
-    if run.status == "running":
-        raise UsageError(f"Run {run.id} has not ended yet.")
-    if run.graph.plan is None:
+    if not run.keeps_inputs:
         raise UsageError(f"Run {run.id} is over, and {_GONE}")
-    return run, run.graph.plan
+    if not _is_usable(run):
+        raise UsageError(f"Run {run.id} has not ended yet.")
+    return run
+
+
+def _is_usable(run: Run) -> bool:
+    """Whether tasks of a run can be run again; futures go on, and may be asked for meanwhile."""
+    return run.keeps_inputs and (run.status != "running" or isinstance(run, GrowingRun))
 
 
 _GONE = (
@@ -60,16 +77,16 @@ _GONE = (
 )
 
 
-def _number_of(run: Run, plan: Plan, text: str) -> int:
+def _number_of(run: Run, text: str) -> int:
     """The number of the task that `text` means: a key, the beginning of one, or nothing for the one that failed."""
     if not text:
         if run.failed_task is None:
-            raise UsageError(_nothing_failed(run, plan))
+            raise UsageError(_nothing_failed(run))
         return run.failed_task
-    key = key_text.find_key(text, plan.data)
+    key = key_text.find_key(text, run.graph.plan.data) if run.graph.plan is not None else None
     if key is not None:
         raise UsageError(f"{key_label(key)} is data that the graph holds, no task: there is nothing to run.")
-    numbers = {key: number for number, key in enumerate(plan.keys)}
+    numbers = {key: number for number, key in enumerate(run.graph.keys)}
     key = key_text.find_key(text, numbers)
     if key is not None:
         return numbers[key]
@@ -77,28 +94,29 @@ def _number_of(run: Run, plan: Plan, text: str) -> int:
     if len(begun) == 1:
         return begun[0]
     if begun:
-        raise UsageError(f"{len(begun):,} tasks of run {run.id} begin like that: {_some(plan, begun)}.")
-    raise UsageError(f"Run {run.id} has no task {one_line(text, 80)!r}.{_hint(run, plan, text)}")
+        raise UsageError(f"{len(begun):,} tasks of run {run.id} begin like that: {_some(run, begun)}.")
+    raise UsageError(f"Run {run.id} has no task {one_line(text, 80)!r}.{_hint(run, text)}")
 
 
-def _hint(run: Run, plan: Plan, text: str) -> str:
+def _hint(run: Run, text: str) -> str:
     """The tasks whose keys or names are written almost like `text`."""
-    near = nearest_keys(text, plan.keys) or [
-        key for name in nearest_keys(text, run.names) for key in plan.keys if task_name(key) == name
+    keys = run.graph.keys
+    near = nearest_keys(text, keys) or [
+        key for name in nearest_keys(text, run.names) for key in keys if task_name(key) == name
     ]
-    numbers = {key: number for number, key in enumerate(plan.keys)}
-    return f" Did you mean {_some(plan, [numbers[key] for key in near])}?" if near else ""
+    numbers = {key: number for number, key in enumerate(keys)}
+    return f" Did you mean {_some(run, [numbers[key] for key in near])}?" if near else ""
 
 
-def _some(plan: Plan, tasks: list[int]) -> str:
+def _some(run: Run, tasks: list[int]) -> str:
     more = f" and {len(tasks) - SHOWN:,} more" if len(tasks) > SHOWN else ""
-    return ", ".join(key_label(plan.keys[task]) for task in tasks[:SHOWN]) + more
+    return ", ".join(key_label(run.graph.keys[task]) for task in tasks[:SHOWN]) + more
 
 
-def _nothing_failed(run: Run, plan: Plan) -> str:
+def _nothing_failed(run: Run) -> str:
     text = f"Nothing failed in run {run.id}, which is {run.status}."
-    if len(plan):
-        example = key_text.key_text(plan.keys[-1])
+    if run.n_tasks:
+        example = key_text.key_text(run.graph.keys[-1])
         text += f" Any of its tasks can be run again: %replay KEY, such as  %replay {one_line(example, 80)}"
     failed = next((other for other in reversed(bus.runs) if other.failure is not None), None)
     if failed is not None and failed.failure is not None:
@@ -110,10 +128,11 @@ def _runs_here(request: Request) -> bool:
     return request.save is None and not request.apart
 
 
-def _refusal(plan: Plan, deadly: int, wanted: int) -> str:
-    text = f"Task {key_label(plan.keys[deadly])} ended its worker process, and would end this one with all it holds."
+def _refusal(run: Run, deadly: int, wanted: int) -> str:
+    label = key_label(run.graph.keys[deadly])
+    text = f"Task {label} ended its worker process, and would end this one with all it holds."
     if wanted != deadly:
-        return f"{text} {key_label(plan.keys[wanted])} needs its result, and cannot be run."
+        return f"{text} {key_label(run.graph.keys[wanted])} needs its result, and cannot be run."
     return (
         f"{text}\n{how_to_replay[-1].apart} runs it in a process of its own, and shows where that ends; "
         "%replay --save DIR writes a script that does."

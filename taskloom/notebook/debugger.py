@@ -12,7 +12,8 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus
-from taskloom.bus import Run
+from taskloom.bus import Failure, Run
+from taskloom.engines.base import where_failed
 from taskloom.errors import TaskloomError
 from taskloom.notebook.replayed_task import ReplayedTask, task_of, without_own_frames
 from taskloom.views.labels import error_label, key_label
@@ -59,7 +60,7 @@ class TaskDebugger(_Pdb):  # type: ignore[misc]
             return  # who stops a run wants no prompt; %debug asks for one
         elsewhere = None if frame is not None else _failed_elsewhere(error)
         if elsewhere is not None:
-            again = _fail_again(elsewhere, error)
+            again = _fail_again(*elsewhere, error)
             if again is None:
                 return
             tb_or_exc = again if tb_or_exc is error else again.__traceback__
@@ -112,24 +113,33 @@ def _stopped_by_hand(error: BaseException | None) -> bool:
     return any(str(frame.f_globals.get("__name__")).startswith("taskloom.") for frame, _ in frames)
 
 
-def _failed_elsewhere(error: BaseException | None) -> Run | None:
-    """The run a task of which raised `error` in another process, if the task can be run again in this one."""
-    run = bus.last_run()
-    if error is None or run is None or run.failure is None or run.failure.exception is not error:
+def _failed_elsewhere(error: BaseException | None) -> tuple[Run, int] | None:
+    """The run and the task that raised `error` in another process, if the task can be run again in this one."""
+    if error is None or isinstance(error, TaskloomError):  # ours came from no frame of the user's
         return None
-    if run.graph.plan is None or run.failure.worker >= len(run.workers):
-        return None
-    if isinstance(error, TaskloomError):  # it came from no frame of the user's, and the task may end this process
-        return None
-    return None if run.workers[run.failure.worker].pid == os.getpid() else run
+    for run in reversed(bus.runs):
+        for task, failure in list(run.failures.items()) if run.keeps_inputs else ():
+            if failure.key == run.graph.keys[task] and _is_of(error, run, failure):
+                known = failure.worker < len(run.workers)
+                return (run, task) if known and run.workers[failure.worker].pid != os.getpid() else None
+    return None
 
 
-def _fail_again(run: Run, first: BaseException | None) -> BaseException | None:
+def _is_of(error: BaseException, run: Run, failure: Failure) -> bool:
+    """Whether a failure has raised this. Each who asks for a future gets an exception of their own, with a note."""
+    if failure.recall is None:
+        return failure.exception is error
+    return any(note.startswith(where_failed(run, failure)) for note in getattr(error, "__notes__", ()))
+
+
+def _fail_again(run: Run, number: int, first: BaseException | None) -> BaseException | None:
     """Run the failed task again, in this process; the exception that it raises now, with frames to look into."""
-    plan, number = run.graph.plan, run.failed_task
-    assert plan is not None
-    assert number is not None
-    key = key_label(plan.keys[number])
+    key = key_label(run.graph.keys[number])
+    try:
+        plan = run.plan_for(number)
+    except ValueError as error:
+        print(f"No debugger: task {key} ran in another process. {error}")
+        return None
     print(f"Task {key} ran in another process: here it runs again, alone, with the inputs it had.")
     try:
         task = task_of(run, plan, number)

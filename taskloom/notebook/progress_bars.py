@@ -45,8 +45,9 @@ class ProgressBars:
     Notes
     -----
     A bar appears when its run lasts longer than the setting ``notebook.progress_delay``, so that short runs leave no
-    output, and gives way to a `taskloom.diagnostics.ProgressBar` that somebody has asked for. The
-    setting ``notebook.progress`` is asked when a run starts.
+    output, or outlives its cell, to which nothing can be added later. It gives way to a
+    `taskloom.diagnostics.ProgressBar` that somebody has asked for. The setting ``notebook.progress`` is asked when a
+    run starts.
     """
 
     def __init__(self, new_bar: NewBar) -> None:
@@ -77,6 +78,28 @@ class ProgressBars:
             followed = self._followed.get(run.id)
             if followed is None or not followed.drawn:
                 self._followed[run.id] = None
+
+    def end_of_cell(self) -> None:
+        """Draw the bars of runs that are not over yet, in the cell that started them and is about to end."""
+        for run in runs:
+            if run.status == "running" and run.n_done + run.n_failed < run.n_tasks:
+                self.run_started(run)  # nobody may have told of it yet
+                with self._lock:
+                    followed = self._followed.get(run.id)
+                    if followed is not None:
+                        followed.appear()
+
+    def show(self, run: Run) -> None:
+        """Draw a bar of a run in the cell that asks for one, besides that of the cell that started it."""
+        with self._lock:
+            followed = self._followed.get(run.id)
+            if self._closed or run.status != "running":
+                return
+            if followed is None:
+                self._follow(run, followed := _Followed(run, self._new_bar(run)))
+            elif followed.drawn:
+                followed.repeat(self._new_bar(run))
+            followed.appear()
 
     def _follow(self, run: Run, followed: _Followed | None) -> None:
         self._followed[run.id] = followed
@@ -120,7 +143,7 @@ class _Followed:
 
     def __init__(self, run: Run, bar: Bar) -> None:
         self.run = run
-        self._bar = bar
+        self._bars = [bar]
         self._progress = Progress(run)
         self._delay: float = config.get("notebook.progress_delay")
         self.drawn = False
@@ -136,12 +159,25 @@ class _Followed:
             del self._nested[run.id]
             self._ended = _add(self._ended, run)
         elif self.drawn:
-            self._bar.finish(self._state())
+            state = self._state()
+            for bar in self._bars:
+                bar.finish(state)
 
     def update(self) -> None:
-        if self.drawn or (self.run.duration >= self._delay and not is_on_screen(self.run)):
+        if self.drawn or self.run.duration >= self._delay:
+            self.appear()
+
+    def appear(self) -> None:
+        """Draw how far it is."""
+        if self.drawn or not is_on_screen(self.run):
             self.drawn = True
-            self._bar.draw(self._state())
+            state = self._state()
+            for bar in self._bars:
+                bar.draw(state)
+
+    def repeat(self, bar: Bar) -> None:
+        """Have one more bar."""
+        self._bars.append(bar)
 
     def _state(self) -> ProgressState:
         nested = self._ended

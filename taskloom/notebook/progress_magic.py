@@ -34,6 +34,10 @@ class ProgressMagic:
         self._choice: config.Assignment | None = None
         self._bars = ProgressBars(bar_drawing(outputs))
         self._subscription = bus.subscribe(self._bars)
+        self._has_cells = outputs is not None
+        if self._has_cells:
+            shell.events.register("post_run_cell", self._end_of_cell)
+            bus.presenters["progress"] = self._bars.show
         register: Callable[..., None] = shell.register_magic_function  # whose annotations lack what it is a method of
         register(self.progress, "line", "progress")
 
@@ -45,6 +49,9 @@ class ProgressMagic:
         """Draw no more bars, and take the magic and its choice away."""
         self._shell.magics_manager.magics["line"].pop("progress", None)
         self._subscription.close()
+        if self._has_cells:
+            self._shell.events.unregister("post_run_cell", self._end_of_cell)
+            del bus.presenters["progress"]
         self._bars.close()
         self._forget_choice()
 
@@ -67,6 +74,9 @@ class ProgressMagic:
             raise UsageError(f"%progress takes on or off, not {line.strip()!r}.")
         else:
             print(f"Progress bars are {'on' if config.get('notebook.progress') else 'off'}.")
+
+    def _end_of_cell(self, _result: object) -> None:
+        self._bars.end_of_cell()
 
     def _forget_choice(self) -> None:
         if self._choice is not None:

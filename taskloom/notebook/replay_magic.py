@@ -103,7 +103,7 @@ class ReplayMagic:
         except BaseException as error:
             self._examine(without_own_frames(error))
             return None
-        if task.number == task.run.failed_task:
+        if task.number in task.run.failures:
             print(_about_success(task))
         return value
 
@@ -115,8 +115,7 @@ class ReplayMagic:
 
 
 def _about_success(task: ReplayedTask) -> str:
-    failure = task.run.failure
-    if failure is not None and isinstance(failure.exception, TaskloomError):
+    if isinstance(task.run.failures[task.number].exception, TaskloomError):
         return f"{key_label(task.key)} succeeds in this process, where its result need not travel. The error stands."
     return f"Not reproducible: {key_label(task.key)} succeeds here and now. Its first exception stands."
 

@@ -15,7 +15,7 @@ class Connection:
         records.cancelled(ids)
         Connection.stopped = True
 connection = Connection()
-records = Records("distributed", connection)
+records = Records("distributed", connection, recall=lambda number: None)
 for number in range(2):
     records.joined(number, f"worker-{number}", os.getpid(), 2)
 count = 0

@@ -1,7 +1,9 @@
 """Who of the worker processes gets which task, and what moves between them."""
 
+import sys
+from functools import partial
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 import taskloom
 
-from .cases import Get, Meet
+from .cases import PATIENCE, Get, Meet, in_thread
 
 
 def newest() -> taskloom.Run:
@@ -133,3 +135,31 @@ def test_frames_on_arrow_are_mapped_and_not_copied(get: Get, tmp_path: Path) -> 
     total, mapped = get({"a": (make, 0), "b": (make, 7), "c": (add, "a", "b")}, "c")
     assert total == sum(range(50_000)) + sum(range(7, 50_007))
     assert mapped >= 1, "the one from the other worker"
+
+
+def test_an_import_that_is_cancelled_can_be_made_again(get: Get, tmp_path: Path) -> None:
+    """Its worker is as good as before: nobody is stopped between a module's beginning and its end."""
+    package, begun = tmp_path / "slowly", tmp_path / "begun"
+    package.mkdir()
+    (package / "part.py").write_text("__all__ = ['value']; value = 1")
+    (package / "__init__.py").write_text(
+        f"from .part import *\nnames = part.__all__\nopen({str(begun)!r}, 'a').close()\n"
+        "import time\nend = time.monotonic() + 0.3\nwhile time.monotonic() < end: sum(range(100))\n"
+    )
+
+    def imports(place: str) -> Any:
+        sys.path.insert(0, place)
+        import slowly  # type: ignore[import-not-found]
+
+        return slowly.names
+
+    one = partial(get, num_workers=1)
+    run = in_thread(one, {"a": (imports, str(tmp_path))}, "a")
+    deadline = monotonic() + PATIENCE
+    while not begun.exists():
+        assert monotonic() < deadline
+        sleep(0.002)
+    newest().cancel()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert one({"a": (imports, str(tmp_path))}, "a") == ["value"]

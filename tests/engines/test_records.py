@@ -1,7 +1,7 @@
 """What a cluster's client writes to the bus: graph runs, and records that grow with submitted futures."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event, Thread
 from time import perf_counter
 from typing import Any
@@ -51,7 +51,7 @@ def connection() -> Connection:
 
 @pytest.fixture
 def records(connection: Connection) -> Iterator[Records]:
-    records = Records("distributed", connection)
+    records = Records("distributed", connection, recall=lambda number: None)
     for number in range(2):
         records.joined(number, f"worker-{number}", 1000 + number, 2)
     yield records
@@ -329,3 +329,22 @@ def test_an_interrupt_in_the_middle_of_extend_leaves_no_trace() -> None:
     assert run.extend(["d"], ["g"], [(0,)]) == 1
     assert (run.graph.keys, run.graph.functions, run.graph.dependencies) == (["a", "d"], ["f", "g"], [(), (0,)])
     assert len(run.start) == len(run.stop) == len(run.worker) == run.n_tasks == 2
+
+
+def test_an_interrupt_between_futures_and_their_record_leaves_no_trace(records: Records) -> None:
+    """The futures that go with it are released; nothing of another task is taken for theirs."""
+
+    def interrupted() -> Iterator[Sequence[int]]:
+        yield ()
+        raise KeyboardInterrupt
+
+    run = submit(records, 1, "a")
+    with pytest.raises(KeyboardInterrupt):
+        records.submitted(2, ["b", "c"], ["f", "f"], interrupted())  # type: ignore[arg-type]
+    records.released([2, 3])
+    assert not run.ends_by_itself()
+    assert submit(records, 4, "d", "e") is run
+    assert not run.ends_by_itself()
+    assert (run.graph.keys, run.n_tasks, run.unfinished) == (["a", "d", "e"], 3, set())
+    records.report(0, [1, 4, 5], times(run, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0), {}, {}, 0.0)
+    assert run.n_done == 3

@@ -25,6 +25,13 @@ client = Client(n_workers=2, threads_per_worker=1)
 def nap(x):
     time.sleep(0.1)
     return x
+import tempfile
+from pathlib import Path
+folder = tempfile.TemporaryDirectory()
+gate = Path(folder.name) / "gate"
+def late(x, gate=gate):
+    while not gate.exists():
+        time.sleep(0.01)
 """
 PATIENCE = 20.0
 NAPS = "{('nap', i): (nap, i) for i in range(12)}"
@@ -38,6 +45,9 @@ def outputs() -> dict[str, Any]:
         "dashboard": "%dashboard",
         "get": f"_ = client.get({NAPS}, [('nap', i) for i in range(12)])",
         "futures": "futures = client.map(nap, range(20, 32))\n_ = client.gather(futures)",
+        "submit": "later = client.map(late, range(3))",
+        "progress": "from taskloom.distributed import progress\nprogress(later)",
+        "wait": "gate.touch()\nwhile taskloom.last_run().status == 'running':\n    time.sleep(0.01)",
         "close": (
             "client.close()\nfrom comm import get_comm_manager\nfrom taskloom.bus.event_bus import bus\n"
             "%unload_ext taskloom\nprint(len(get_comm_manager().comms), len(bus.subscriptions))"
@@ -55,9 +65,18 @@ def test_a_bar_is_left_in_the_cell(outputs: dict[str, Any], cell: str) -> None:
     assert "taskloom-progress" in output.data["text/html"]
 
 
+@pytest.mark.parametrize("cell", ["submit", "progress"])
+def test_a_bar_is_in_the_cell_that_submits_without_waiting_and_in_that_which_asks_for_one(
+    outputs: dict[str, Any], cell: str
+) -> None:
+    (output,) = outputs[cell]
+    assert re.fullmatch(r"\[#+\] 3/3  .* s  late 3", output.data["text/plain"])
+    assert not outputs["wait"]
+
+
 def test_the_dashboard_keeps_a_picture_of_the_newest(outputs: dict[str, Any]) -> None:
     (output,) = outputs["dashboard"]
-    assert "distributed · 12/12 tasks · finished" in output.data["text/plain"]
+    assert "distributed · 3/3 tasks · finished" in output.data["text/plain"]
     assert "taskloom-task-stream" in output.data["text/html"]
 
 

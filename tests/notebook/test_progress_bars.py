@@ -8,6 +8,7 @@ import pytest
 
 from taskloom import config
 from taskloom.bus import Run, RunGraph, current_run
+from taskloom.bus.event_bus import bus
 from taskloom.diagnostics import ProgressBar
 from taskloom.graph import compile_plan
 from taskloom.notebook.progress_bars import ProgressBars
@@ -198,3 +199,42 @@ def test_closing_leaves_a_line_and_draws_no_more(recorder: Recorder) -> None:
     assert len(bar.drawn) == 1
     assert len(bar.left) == 1
     assert len(recorder.bars) == 1
+
+
+def test_a_run_that_outlives_its_cell_has_a_bar_there(recorder: Recorder) -> None:
+    run = recorder.start(told=False)
+    bus.started(run)
+    try:
+        recorder.listener.end_of_cell()
+        (bar,) = recorder.bars
+        assert bar.drawn
+    finally:
+        run.end("finished")
+        bus.finished(run)
+    recorder.listener.run_finished(run)
+    assert bar.left
+
+
+def test_a_run_of_which_all_is_done_leaves_nothing_at_the_end_of_its_cell(recorder: Recorder) -> None:
+    run = recorder.start()
+    bus.started(run)
+    run.done.extend([0, 1])
+    try:
+        recorder.listener.end_of_cell()
+        (bar,) = recorder.bars
+        assert not bar.drawn
+    finally:
+        run.end("finished")
+        bus.finished(run)
+
+
+def test_who_asks_for_a_bar_gets_one_more_at_once(recorder: Recorder) -> None:
+    run = recorder.start()
+    for bars in (1, 2):
+        recorder.listener.show(run)
+        assert len(recorder.bars) == bars
+        assert all(bar.drawn for bar in recorder.bars)
+    recorder.end(run)
+    assert all(bar.left for bar in recorder.bars)
+    recorder.listener.show(run)
+    assert len(recorder.bars) == 2

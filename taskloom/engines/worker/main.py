@@ -16,6 +16,7 @@ from taskloom.engines import worker
 from taskloom.engines.measure import LONG, bytes_of
 from taskloom.engines.worker.ends import die_with
 from taskloom.engines.worker.failure import pack_error
+from taskloom.engines.worker.imports import importing
 from taskloom.engines.worker.link import Link, link_on
 from taskloom.engines.worker.page import (
     CANCELLED,
@@ -68,8 +69,9 @@ class Worker:
         signal.signal(signal.SIGINT, self._interrupted)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """The parent sends the signal once it has cancelled the run; whoever else sends it is not heard."""
-        if self.in_task and self.page[RUN] <= self.page[CANCELLED]:
+        """The parent sends the signal, perhaps several times, once it has cancelled the run; whoever else sends it is
+        not heard."""
+        if self.in_task and self.page[RUN] <= self.page[CANCELLED] and not importing(frame):
             self.in_task = False
             raise KeyboardInterrupt
 

@@ -22,6 +22,7 @@ from taskloom.engines.worker.said import hear
 
 LAST_LINES = 30  # of what a worker wrote to stderr, kept for the message when it dies
 BY_ITSELF = 0.15  # seconds that a task gets to come to its end
+STRIKE_AGAIN = 0.05  # seconds after which the signal is sent again: a task that imports something does not hear it
 
 living: set[LinkedProcess] = set()  # of all pools and clusters
 
@@ -215,10 +216,10 @@ class WorkerProcess(LinkedProcess):
 
     def stop(self, deadline: float) -> None:
         """Have it leave its task, if the task lets it."""
-        if self.is_inside_a_task() and self.fate() is None:
+        while self.is_inside_a_task() and self.fate() is None and (now := monotonic()) < deadline:
             with contextlib.suppress(OSError):
                 os.kill(self.pid, signal.SIGINT)
-            self._wait_until_idle(deadline)
+            self._wait_until_idle(min(deadline, now + STRIKE_AGAIN))
 
     def _wait_until_idle(self, deadline: float) -> None:
         """Wait for it to leave its task; what it sends meanwhile is of no use any more."""

@@ -28,7 +28,6 @@ from taskloom.distributed import Client, Future, FutureCancelledError, as_comple
 from tests.engines.soak import combine, expected, random_graph, same
 
 TROUBLES = ("none", "none", "kill", "stop", "cancel", "interrupt", "scale")
-STRANDED = 5  # results of a cluster that interrupts and cancels may leave to a client
 LONGEST = 30  # seconds that a round may take: it hangs
 MOST_DEATHS = 2  # in one round: below the retries of a task
 ROUNDS = 40  # with one cluster
@@ -260,17 +259,10 @@ class Soak:
     # -- the end --------------------------------------------------------------------------------------------------
 
     def is_empty(self) -> bool:
-        """Whether nothing is left of the work, but what interrupts and cancels may strand. Called again until it is.
-
-        One that comes between the submit and its future leaves a result to a client that knows of no future: until that
-        client leaves, which is a worker's own where a task had submitted it.
-        """
+        """Whether nothing is left of all the work. Called again until it is."""
         gc.collect()
-        left = set(self.scheduler.tasks.values())
-        workers = self.scheduler.workers.values()
-        if any(worker.given() or not left.issuperset(worker.has) for worker in workers):
-            return False
-        return len(left) <= STRANDED and all(task.state == "done" and task.wanted for task in left)
+        busy = [worker for worker in self.scheduler.workers.values() if worker.given() or worker.has or worker.held > 1]
+        return not (self.scheduler.tasks or self.scheduler.names or busy)
 
     def close(self) -> None:
         faulthandler.dump_traceback_later(LONGEST, exit=True)

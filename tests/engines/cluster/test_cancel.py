@@ -43,6 +43,28 @@ def worker_pids():
     return {worker.pid for worker in client.cluster.workers.values()}
 """
 
+#: A task that imports a package while it is cancelled: it would not be importable a second time.
+IMPORT = """
+pool = os.path.join(place, "slowly")
+os.mkdir(pool)
+with open(os.path.join(pool, "__init__.py"), "w") as file:
+    file.write(f'''
+from .part import *
+names = part.__all__
+open({os.path.join(place, "importing")!r}, "a").close()
+import time
+end = time.monotonic() + 0.4
+while time.monotonic() < end:
+    sum(range(100))
+''')
+with open(os.path.join(pool, "part.py"), "w") as file:
+    file.write("__all__ = ['value']; value = 1")
+sys.path.insert(0, place)
+def imports():
+    import slowly
+    return slowly.names
+"""
+
 #: Name: threads, program.
 CANCELS = {
     "busy-loop": (
@@ -134,6 +156,60 @@ stops_within(3.0, future)
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
 assert client.gather(kept) == [[i] for i in range(6)]  # some of them computed again
 assert client.gather(queued) == list(range(10))
+""",
+    ),
+    "an-import": (
+        ONE_THREAD,
+        IMPORT
+        + """
+for number in range(3):
+    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
+    client.run(lambda: sys.path.insert(0, place))
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(place, "importing"))
+    before = client.run(os.getpid)
+    futures = [client.submit(imports, pure=False) for _ in range(2)]
+    until(lambda: written("importing"))
+    client.cancel(futures)
+    again = [client.submit(imports, pure=False) for _ in range(4)]
+    assert client.gather(again) == [["value"]] * 4
+    assert client.run(os.getpid) == before
+""",
+    ),
+    "imports-on-two-threads": (
+        TWO_THREADS,
+        IMPORT
+        + """
+for number in range(3):
+    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
+    client.run(lambda: sys.path.insert(0, place))
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(place, "importing"))
+    before = client.run(os.getpid)
+    futures = [client.submit(imports, pure=False) for _ in range(4)]
+    until(lambda: written("importing"))
+    client.cancel(futures)
+    again = [client.submit(imports, pure=False) for _ in range(4)]
+    assert client.gather(again) == [["value"]] * 4
+    assert client.run(os.getpid) == before
+""",
+    ),
+    "an-import-in-this-process": (
+        IN_PROCESS,
+        IMPORT
+        + """
+for number in range(3):
+    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
+    client.run(lambda: sys.path.insert(0, place))
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(place, "importing"))
+    before = client.run(os.getpid)
+    futures = [client.submit(imports, pure=False) for _ in range(1)]
+    until(lambda: written("importing"))
+    client.cancel(futures)
+    again = [client.submit(imports, pure=False) for _ in range(4)]
+    assert client.gather(again) == [["value"]] * 4
+    assert client.run(os.getpid) == before
 """,
     ),
     "deaf-with-the-lock": (

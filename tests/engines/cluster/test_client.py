@@ -37,6 +37,7 @@ from taskloom.distributed import (
     wait,
 )
 from taskloom.engines.cluster.local_cluster import nprocesses_nthreads
+from taskloom.engines.cluster.scheduler.tasks import SHIFT
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])
@@ -426,6 +427,42 @@ def test_futures_are_kept_by_fire_and_forget_until_they_are_done(client: Client,
     gate.touch()
     until(path.exists)
     until(lambda: not client._session.states)
+
+
+def test_what_was_fired_and_forgotten_is_done_although_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "done"
+    leaving = Client(cluster, set_as_default=False)
+    waits = leaving.submit(wait_for, str(gate), pure=False)
+    stopped = leaving.submit(wait_for, str(tmp_path / "never"), pure=False)
+    fire_and_forget(leaving.submit(lambda _: path.touch(), waits, key="fired"))
+    until(lambda: stopped.key in str(client.processing()))
+    del waits
+    leaving.close()
+    until(lambda: stopped.key not in str(client.processing()))
+    gate.touch()
+    until(path.exists)
+    check_nothing_is_left_of(leaving, cluster)
+
+
+def test_what_was_fired_and_forgotten_may_fail_after_its_client_has_left(
+    cluster: LocalCluster, client: Client, gate: Path
+) -> None:
+    leaving = Client(cluster, set_as_default=False)
+    fire_and_forget(leaving.submit(fail, leaving.submit(wait_for, str(gate), pure=False), key="fired"))
+    fire_and_forget(leaving.submit(inc, 1))
+    leaving.close()
+    client.scheduler_info()
+    assert leaving._session.connection.number in cluster._coordinator.scheduler.clients
+    gate.touch()
+    check_nothing_is_left_of(leaving, cluster)
+
+
+def check_nothing_is_left_of(client: Client, cluster: LocalCluster) -> None:
+    number, coordinator = client._session.connection.number, cluster._coordinator
+    until(lambda: number not in coordinator.scheduler.clients and number not in coordinator.clients)
+    assert not [id for id in (*coordinator.scheduler.tasks, *coordinator.scheduler.functions) if id >> SHIFT == number]
 
 
 # -- errors at the door ------------------------------------------------------------------------------------------------
@@ -900,3 +937,40 @@ def test_a_port_that_is_taken_is_warned_of() -> None:
 def test_a_dashboard_is_served_to_this_machine_only(address: Any) -> None:
     with pytest.raises(taskloom.ConfigError, match="dashboard_address="):
         LocalCluster(n_workers=0, processes=False, dashboard_address=address)
+
+
+# -- what a person is told ---------------------------------------------------------------------------------------------
+
+
+def test_an_asynchronous_client_that_was_not_started_says_what_to_do() -> None:
+    client = Client(asynchronous=True)
+    for action in (lambda: client.submit(inc, 1), lambda: client.map(inc, [1]), lambda: client.dashboard_link):
+        with pytest.raises(RuntimeError, match=r"has not been started.*async with Client"):
+            action()
+    with pytest.raises(AttributeError, match="no attribute 'sumbit'"):
+        client.sumbit  # noqa: B018
+
+
+def test_the_record_of_futures_does_not_count_the_time_after_them(client: Client) -> None:
+    begin_burst()
+    client.gather(client.map(inc, range(5), pure=False))
+    run = taskloom.last_run()
+    assert run is not None
+    took = run.duration
+    assert (run.n_done, took) == (5, run.duration)
+    assert f"5/5 tasks, {run.status}" in str(run.summary())
+    client.submit(inc, 1, pure=False).result()
+    assert run.n_tasks == 6
+    assert run.duration > took
+
+
+def test_scheduler_info_has_the_fields_of_dask(client: Client) -> None:
+    before = client.scheduler_info()
+    assert 0 <= time.time() - before["started"] < 3600
+    for worker in before["workers"].values():
+        assert worker["status"] == "running"
+        assert before["started"] <= worker["last_seen"] <= time.time()
+        assert worker["services"] == {}
+        assert Path(worker["local_directory"]).is_dir()
+        assert worker["metrics"]["memory"] > 1_000_000
+        assert worker["metrics"]["cpu"] >= 0.0

@@ -1,6 +1,6 @@
 """The scheduler, event by event, with simulated workers and clients."""
 
-from taskloom.engines.cluster.scheduler.tasks import READY, SENT, TRANSIT, WAITING, Options
+from taskloom.engines.cluster.scheduler.tasks import ERRED, READY, SENT, TRANSIT, WAITING, Options
 from taskloom.errors import TaskloomError
 
 from .simulation import BIG, LARGE, RAISES, SMALL, Boom, Client, Cluster, finish, task
@@ -489,3 +489,39 @@ def test_options_say_what_is_required() -> None:
     assert Options().requirement is None
     text = str(Options(workers=frozenset({"a"}), resources=(("GPU", 1.0),)).requirement)
     assert text == "one of the workers a and a worker with 1 GPU"
+
+
+# -- what is kept to be looked at -------------------------------------------------------------------------------------
+
+
+def test_what_failed_and_is_hidden_is_run_again_under_its_name(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    first, behind = cluster.submit(client, [("a", RAISES, []), ("b", SMALL, [0])], [0, 1], named=True)
+    finish(cluster)
+    cluster.release(client, [first])
+    cluster.scheduler.hide(client.number, [behind])
+    assert not {"a", "b"} & set(cluster.scheduler.names)
+    (again,) = cluster.submit(client, [("a", SMALL, [])], named=True)
+    finish(cluster)
+    assert client.status[again] == "finished"
+    assert task(cluster, behind).state == ERRED
+
+
+def test_what_somebody_else_wants_is_not_hidden(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    _, behind = cluster.submit(client, [("a", RAISES, []), ("b", SMALL, [0])], [0, 1], named=True)
+    finish(cluster)
+    cluster.scheduler.hide(client.number, [behind])
+    assert set(cluster.scheduler.names) == {"a"}
+
+
+def test_a_client_may_leave_before_some_of_its_tasks_are_done(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker()
+    kept, other = cluster.submit(client, [("a", SMALL, []), ("b", SMALL, [])], [0, 1])
+    left = cluster.scheduler.unfinished(client.number, [kept])
+    cluster.scheduler.client_left(client.number, but=left)
+    assert list(cluster.scheduler.clients[client.number].futures) == [kept]
+    assert other not in cluster.scheduler.tasks
+    finish(cluster)
+    cluster.scheduler.client_left(client.number)
+    assert not cluster.scheduler.tasks

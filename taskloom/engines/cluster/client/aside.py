@@ -3,38 +3,74 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 from time import sleep
 from typing import Any
+from weakref import ref
+
+from taskloom.engines.cluster.client.state import State
 
 LINGER = 0.05  # seconds after which a future that nobody has any more is given up, if nothing is sent before
 
 _log = logging.getLogger("taskloom")
 
 
+class Hold(ref[Any]):
+    """That there is a future. When it has gone, this is put into a queue.
+
+    That is done by code in C: a future may go at any point of any thread, and code in Python, such as a `__del__`,
+    could be stopped there by an interrupt, which would then be ignored, and the future never given up.
+    """
+
+    __slots__ = ("state",)
+
+    state: State
+
+
 class Sweeper:
-    """A thread that calls a function a little after it was woken, once for all who have done so until then."""
+    """A thread that gives up futures a little after they have gone, unless somebody does so before.
+
+    Attributes
+    ----------
+    left : where they are put, see `Hold`.
+    found : those that were taken from there.
+    """
 
     def __init__(self, sweep: Callable[[], None]) -> None:
         self._sweep = sweep
-        self._asked: SimpleQueue[bool] = SimpleQueue()  # a garbage collection may put to it, at any point of any thread
-        self._pending = False
+        self.left: SimpleQueue[Hold] = SimpleQueue()
+        self.found: deque[Hold] = deque()
+        self._closed = False
+        self._end = Hold(self)
         Thread(target=self._serve, name="taskloom-futures", daemon=True).start()
 
-    def wake(self) -> None:
-        if not self._pending:
-            self._pending = True
-            self._asked.put(True)
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.found) or not self.left.empty()
+
+    def take(self) -> deque[Hold]:
+        """All that are there; they are moved by code in C, too, so that none gets lost on the way."""
+        with suppress(Empty):
+            self.found.extend(iter(self.left.get_nowait, self))
+        if self._closed:  # what was meant for the thread may be among them
+            self.left.put(self._end)
+            return deque()
+        return self.found
 
     def close(self) -> None:
-        self._asked.put(False)
+        """End the thread: there is nobody any more to give them up to."""
+        self._closed = True
+        self.left.put(self._end)
 
     def _serve(self) -> None:
-        while self._asked.get():
+        while (hold := self.left.get()) is not self._end:
+            self.found.append(hold)
+            del hold
             sleep(LINGER)
-            self._pending = False
             self._sweep()
 
 

@@ -180,7 +180,12 @@ class FuturesBook(Book):
 
     def rows(self, ids: Sequence[int]) -> Sequence[int]:
         rows = list(map(self._rows.get, ids))
-        return [row for row in rows if row is not None]
+        n = self.run.n_tasks  # others belong to what an interrupt has kept from being added
+        return [row for row in rows if row is not None and row < n]
+
+    def number(self, row: int) -> int:
+        """The id of a row."""
+        return next(number for number, other in list(self._rows.items()) if other == row)
 
     def takes(self, n: int) -> bool:
         """Whether `n` more futures belong into this record."""
@@ -192,6 +197,8 @@ class FuturesBook(Book):
         """Add tasks, with ids from `first` on."""
         rows = self._rows
         row = self.run.n_tasks
+        while rows and next(reversed(rows.values())) >= row:  # an interrupt in the middle of this has left them
+            rows.popitem()
         if len(keys) == 1:
             rows[first] = row
         else:
@@ -201,6 +208,7 @@ class FuturesBook(Book):
             for numbers in dependencies
         ]
         self.run.extend(keys, functions, inputs)
+        self.run.quiet_since = None
         self.touched = perf_counter()
 
     @property
@@ -209,19 +217,24 @@ class FuturesBook(Book):
         run = self.run
         return run.n_tasks - len(run.done) - len(run.unfinished) + len(self.again)
 
+    def _touch(self) -> None:
+        """Note that something is new."""
+        self.touched = perf_counter()
+        self.run.quiet_since = None if self.outstanding else self.touched
+
     def note_done(self, rows: Sequence[int]) -> None:
         with self._counting:
             if self.run.unfinished:  # one may have been released, but others need it
                 self.run.revive(rows)
             super().note_done(rows)
-        self.touched = perf_counter()
+        self._touch()
 
     def do_again(self, rows: Sequence[int]) -> None:
         with self._counting:
             given_up = self.run.unfinished.intersection(rows)
             self.run.revive(given_up)
             super().do_again([row for row in rows if row not in given_up])
-        self.touched = perf_counter()
+        self._touch()
 
     def fail(self, failure: Failure, rows: Sequence[int], stop: float) -> None:
         """Note tasks that have failed, the first of them by itself and the others with it, unless they had before."""
@@ -229,7 +242,7 @@ class FuturesBook(Book):
             rows = [row for row in rows if row not in self.run.failures]
             self.run.fail_tasks(failure, rows, stop)
             self.again.difference_update(rows)
-        self.touched = perf_counter()
+        self._touch()
 
     def give_up(self, rows: Iterable[int]) -> None:
         """Note that tasks are forgotten, those of them that were not done."""
@@ -237,7 +250,7 @@ class FuturesBook(Book):
         with self._counting:
             run.unfinished.update([row for row in rows if not run.stop[row]])
             self.again.difference_update(rows)
-        self.touched = perf_counter()
+        self._touch()
 
     def unsettled(self) -> list[int]:
         """The ids of what is outstanding."""

@@ -28,7 +28,7 @@ from taskloom.engines.cluster.client.topics import Topics
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
-from taskloom.graph import Graph, Key, Plan
+from taskloom.graph import Graph, Plan
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.executor import ClientExecutor
@@ -46,7 +46,8 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
-        by ``await``.
+        by ``await``. What waits by itself, such as `taskloom.compute`, holds up the event loop of its thread: there,
+        take ``await client.compute(...)``.
     name : what it is called.
     options : of the `LocalCluster` that it makes.
 
@@ -85,6 +86,14 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
             )
         if not asynchronous or address is not None:
             self._start()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_session", "_served"):
+            raise RuntimeError(
+                "This asynchronous client has not been started. Start it by  async with Client(asynchronous=True) as "
+                "client  or by  client = await Client(asynchronous=True)."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _start(self) -> None:
         from taskloom.engines.cluster.local_cluster import LocalCluster, connector
@@ -128,8 +137,11 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
         __tracebackhide__ = True
         if errors not in ("raise", "skip"):
             raise ValueError(f'errors={errors!r} cannot be used: it takes "raise" or "skip".')
-        with cancelled_together(partial(self._cancel_pending, futures)):
-            return self._do(self._gather(futures, errors))
+        try:
+            with cancelled_together(partial(self._cancel_pending, futures)):
+                return self._do(self._gather(futures, errors))
+        finally:
+            del futures  # a traceback holds this frame, perhaps for long
 
     def _cancel_pending(self, futures: Any) -> None:
         from taskloom.engines.cluster.client.waiting import futures_of
@@ -187,7 +199,8 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
     @property
     def is_idle(self) -> bool:
         """Whether no graph runs, and there are no futures."""
-        return not self._session.runs and not self._session.states
+        session = self._session
+        return not session.runs and not any(state.has_futures for state in list(session.states.values()))
 
     def run_plan(self, plan: Plan, run: Run, options: Mapping[str, Any]) -> list[Any]:
         """Run a plan within a run record: the list of its results, in which those requested are kept."""
@@ -266,14 +279,7 @@ class Client(ClusterViews, Publishing, Submitting, Topics):
         values = await bring(self._session, states)
         return [values[state.id] for state in states]
 
-    def _state_of(self, key: Key) -> State:
-        """The state of a key that the cluster knows, for a future more."""
-        state = self._session.share(key)
-        if state is None:
-            state = self._session.adopt(key)
-        return state
-
-    def _future(self, state: State) -> Future:
+    def _own(self, state: State) -> Future:
         return Future._of(self, state)
 
     def get_executor(self, **options: Any) -> ClientExecutor:

@@ -27,18 +27,17 @@ def hold(client: Client, dsk: Graph, keys: Any, options: Options | None) -> Any:
         if held:
             plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
         slots = {slot for slot in plan.requested if slot >= 0}
-        states: Any = []
+        futures: Any = []
         if slots:
             draft = PlanDraft(session, plan)
             wanted = sorted([slot + draft.first for slot in slots])
             slice = draft.finish(options, wanted=wanted, named=True, bring=False)
-            states = session.hold_plan(draft, slice)
-        if states is not None:
+            futures = session.hold_plan(draft, slice, client._own)
+        if futures is not None:
             break
     results = plan.results()
-    with session.given_up_if_interrupted(states):
-        for state in states:
-            results[state.id - draft.first] = Future._of(client, state)
+    for future in futures:
+        results[future._state.id - draft.first] = future
     for slot in set(plan.requested):
         if slot < 0 and results[slot].__class__ is not Future:
             results[slot] = client.scatter(results[slot])  # a value that stands in the graph as it is
@@ -49,7 +48,7 @@ def _shared(client: Client, plan: Plan) -> list[Future]:
     """Futures of the keys of a plan that this client has futures of already."""
     session = client._session
     known = session.names.keys() & set(plan.keys)
-    return [Future._of(client, state) for key in known if (state := session.share(key)) is not None]
+    return [future for key in known if (future := session.share(key, client._own)) is not None]
 
 
 def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, options: Options | None) -> Any:

@@ -21,6 +21,11 @@ _OPTIONS = frozenset({"pure", "priority", "retries", "workers", "allow_other_wor
 class ClientExecutor(concurrent.futures.Executor):
     """Calls run on the cluster of a client. The futures are those of the standard library.
 
+    Inside of a task, who waits by `result` or `exception` of such a future, or by `map`, frees the slot of the task for
+    others meanwhile. `concurrent.futures.wait` and `as_completed` cannot: where all slots are taken by tasks that wait
+    so, what they wait for never runs. There, take `taskloom.distributed.wait` and `as_completed` with futures of
+    `get_client().submit`.
+
     Parameters
     ----------
     client : who submits.

@@ -15,6 +15,7 @@ from taskloom.errors import SerializationError
 from taskloom.graph import Key, short_key
 
 if TYPE_CHECKING:
+    from taskloom.engines.cluster.client.aside import Hold
     from taskloom.engines.cluster.client.client import Client
 
 
@@ -40,30 +41,33 @@ class Future:
         The cluster knows no such key.
     """
 
-    __slots__ = ("__weakref__", "_client", "_held", "_state")
+    __slots__ = ("__weakref__", "_client", "_hold", "_state")
 
     #: A collection takes it for an input, which the engine puts in, and not for a value.
     __taskloom_input__ = True
 
     _client: Client
     _state: State
-    _held: bool
+    _hold: Hold | None
 
     def __init__(self, key: Key, client: Client | None = None) -> None:
         from taskloom.engines.cluster.client.current import get_client
 
-        self._held = False
         self._client = client or get_client()
-        self._state = self._client._state_of(key)
-        self._held = True
+        session = self._client._session
+        if session.share(key, self._own) is None:
+            session.adopt(key, self._own)
 
     @classmethod
     def _of(cls, client: Client, state: State) -> Future:
-        """A future of a state in which it is counted already."""
+        """A future of a state, whose session is locked."""
         self = cls.__new__(cls)
         self._client = client
+        return self._own(state)
+
+    def _own(self, state: State) -> Future:
         self._state = state
-        self._held = True
+        self._hold = self._client._session.hold(self, state)
         return self
 
     @property
@@ -112,18 +116,21 @@ class Future:
             What the task raised, as itself.
         """
         __tracebackhide__ = True
-        if self._client.asynchronous:
+        try:
+            if self._client.asynchronous:
+                return self._do(self._result(), timeout)
+            state = self._state
+            if state.status == "pending":
+                reply = Reply()
+                state.when_done(reply.resolve)
+                if timeout is None:
+                    with cancelled_together(self._cancel), waiting():
+                        reply.wait()
+            if state.value is not ELSEWHERE and state.status == "finished":
+                return state.value
             return self._do(self._result(), timeout)
-        state = self._state
-        if state.status == "pending":
-            reply = Reply()
-            state.when_done(reply.resolve)
-            if timeout is None:
-                with cancelled_together(self._cancel), waiting():
-                    reply.wait()
-        if state.value is not ELSEWHERE and state.status == "finished":
-            return state.value
-        return self._do(self._result(), timeout)
+        finally:
+            del self  # a traceback holds this frame, perhaps for long: it is not to hold the future
 
     def _do(self, steps: Coroutine[Reply, None, Any], timeout: Any) -> Any:
         """The result of a coroutine; in an asynchronous client, something to await that gives it."""
@@ -136,6 +143,8 @@ class Future:
         except TimeoutError:
             self._check_late(seconds)
             raise
+        finally:
+            del self
 
     async def _in_loop(self, steps: Coroutine[Reply, None, Any], seconds: float | None) -> Any:
         __tracebackhide__ = True
@@ -156,8 +165,11 @@ class Future:
 
     async def _result(self) -> Any:
         __tracebackhide__ = True
-        (value,) = await self._client._bring([self._state])
-        return value
+        try:
+            (value,) = await self._client._bring([self._state])
+            return value
+        finally:
+            del self
 
     def exception(self, timeout: Any = None) -> Any:
         """Wait for the outcome: what the task raised, or None where it has a result."""
@@ -185,12 +197,12 @@ class Future:
 
     def release(self) -> None:
         """Give it up now rather than with the last reference to it."""
-        if self._held:
-            self._held = False
-            self._client._session.give_up(self._state)
+        if self._hold is not None:
+            self._client._session.give_up(self._hold)
+            self._hold = None
 
     def _check_held(self) -> None:
-        if not self._held:
+        if self._hold is None:
             raise ValueError(f"The future of {short_key(self.key)} was released.")
 
     def add_done_callback(self, fn: Callable[[Future], Any]) -> None:
@@ -207,14 +219,6 @@ class Future:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return in_loop(self._result()).__await__()
-
-    def __del__(self) -> None:
-        try:
-            held = self._held
-        except AttributeError:  # it was never finished
-            return
-        if held:
-            self._client._session.give_up(self._state)
 
     def __reduce__(self) -> Any:
         self._check_held()

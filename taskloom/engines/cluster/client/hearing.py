@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 from taskloom.engines.cluster.client.records import Records
 from taskloom.engines.cluster.client.reply import Reply
@@ -84,9 +85,6 @@ class Hearing:
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         raise NotImplementedError
 
-    def recall(self, id: int) -> Callable[[], Any]:
-        raise NotImplementedError
-
     def _end(self, status: Any, why: str) -> None:
         raise NotImplementedError
 
@@ -160,8 +158,9 @@ class Hearing:
         self, _: Any, id: int, packed: Any, worker: int, start: float, stop: float, attempt: int, ids: Sequence[int]
     ) -> None:
         place = None if worker < 0 else worker
-        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, self.recall(id))
-        failure = Failed(packed, self.connection.unpack_error, where)
+        recall = self.records.recall(id)
+        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, recall)
+        failure = Failed(packed, self.connection.unpack_error, where, ref(recall))
         for other in ids:
             state = self.states.get(other)
             if state is not None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from functools import lru_cache
+from tempfile import gettempdir
+from time import time
+from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.hearing import WorkerInfo
@@ -11,6 +14,9 @@ from taskloom.engines.cluster.client.options import worker_names
 from taskloom.engines.cluster.client.reply import Reply, block, in_loop
 from taskloom.engines.cluster.client.session import Session
 from taskloom.graph import Key
+
+if TYPE_CHECKING:
+    import psutil
 
 
 class ClusterInfo:
@@ -112,7 +118,7 @@ class ClusterInfo:
             "id": info.get("name") or "",
             "address": address,
             "services": {},
-            "started": info.get("started", 0.0),
+            "started": info["started"],
             "n_workers": len(info["workers"]),
             "total_threads": sum([worker["threads"] for worker in info["workers"]]),
             "total_memory": sum([worker["memory_limit"] or 0 for worker in info["workers"]]),
@@ -227,11 +233,34 @@ def _worker_info(worker: dict[str, Any]) -> dict[str, Any]:
         "pid": worker["pid"],
         "nthreads": worker["threads"],
         "memory_limit": worker["memory_limit"],
-        "resources": worker.get("resources", {}),
+        "resources": worker["resources"],
+        "status": "closing_gracefully" if worker["leaving"] else "running",
+        "last_seen": time(),  # what ends is known to have ended at once
+        "services": {},
+        "local_directory": gettempdir(),
         "metrics": {
+            **_used(worker["pid"]),
             "executing": worker["executing"],
-            "in_memory": worker.get("keys", 0),
+            "in_memory": worker["keys"],
             "managed_bytes": worker["held"],
             "peak_managed_bytes": worker["peak"],
         },
     }
+
+
+def _used(pid: int) -> dict[str, float]:
+    """What a process of this machine uses: CPU in percent since it was asked for the last time, and bytes of memory."""
+    import psutil
+
+    try:
+        process = _process(pid)
+        return {"cpu": process.cpu_percent(), "memory": process.memory_info().rss}
+    except psutil.Error:  # it has just ended
+        return {"cpu": 0.0, "memory": 0}
+
+
+@lru_cache(maxsize=256)
+def _process(pid: int) -> psutil.Process:
+    import psutil
+
+    return psutil.Process(pid)

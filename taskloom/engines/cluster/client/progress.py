@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from taskloom.bus.run import presenters
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import settled
 from taskloom.engines.cluster.client.waiting import futures_of
@@ -17,7 +18,8 @@ CLEAR_LINE = "\r\x1b[2K"
 def progress(*futures: Any, notebook: bool | None = None) -> None:
     """Show how far futures are, and wait for them. Where the output is no terminal, such as in a file, it only waits.
 
-    In a notebook it returns at once: the cell that submitted them shows a bar already.
+    In a notebook with ``%load_ext taskloom`` it returns at once, and the cell has a bar of all that was submitted with
+    them, until that is done.
 
     Parameters
     ----------
@@ -27,8 +29,13 @@ def progress(*futures: Any, notebook: bool | None = None) -> None:
     found = futures_of(futures)
     if notebook is None:
         notebook = _is_notebook()
-    if found and not notebook:
-        _watch(found)
+    if not notebook:
+        if found:
+            _watch(found)
+    elif "progress" in presenters:
+        runs = [run for future in found for run in future.client._session.records.runs_of([future._state.id])]
+        for run in dict.fromkeys(runs):
+            presenters["progress"](run)
 
 
 def _is_notebook() -> bool:

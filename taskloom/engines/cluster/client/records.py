@@ -16,7 +16,8 @@ from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run
 from taskloom.engines.base import where_failed
 from taskloom.engines.cluster.client.books import Book, FuturesBook, GraphBook, Member, Workers
-from taskloom.graph import Key
+from taskloom.engines.cluster.client.recall import Recalled
+from taskloom.graph import Key, Plan
 
 
 class Wire(Protocol):
@@ -39,20 +40,22 @@ class Records:
     ----------
     engine : name of the engine, as the runs carry it.
     connection : has ``running()`` and ``send(kind, *fields)``.
+    recall : makes of an id what brings its function and inputs, see `Recall`.
 
     Examples
     --------
     >>> class Connection:
     ...     def running(self): return []
     ...     def send(self, kind, *fields): print(kind, fields)
-    >>> records = Records("distributed", Connection())
+    >>> records = Records("distributed", Connection(), recall=lambda id: None)
     >>> records.joined(0, "worker-0", 4711, 1)
     >>> records.submitted(1, ["x", "y"], ["load", "inc"], [(), (1,)])
     >>> records.report(0, [1, 2], [1.0, 2.0, 2.0, 2.5], {2: 5}, {1: 800.0}, 0.0)
     >>> records.gone()
     """
 
-    def __init__(self, engine: str, connection: Wire) -> None:
+    def __init__(self, engine: str, connection: Wire, recall: Callable[[int], Any]) -> None:
+        self.recall = recall
         self._engine = engine
         self._connection = connection
         self._workers = Workers(connection.running)
@@ -99,9 +102,14 @@ class Records:
             run = GrowingRun(self._engine, self._settled)
             book = FuturesBook(run, self._workers, bus.bursts)
             run.on_cancel(partial(self._cancel, book))
+            run.on_recall(partial(self._recalled, book))
             book.add(first, keys, functions, dependencies)
             self._books, self._newest = (book, *self._books), book
             bus.started(run)
+
+    def runs_of(self, ids: Sequence[int]) -> list[Run]:
+        """The open records that have these."""
+        return [book.run for book, _ in self._by_book(ids)]
 
     def released(self, ids: Iterable[int]) -> None:
         """No future of these is left: those that are not done will not be, unless others need them. Never waits.
@@ -232,6 +240,10 @@ class Records:
         """Ask the coordinator to forget what is outstanding; it answers with `cancelled`."""
         if ids := book.unsettled():
             self._connection.send("cancel", ids, False)
+
+    def _recalled(self, book: FuturesBook, row: int, fresh: bool) -> Plan:
+        recalled: Recalled = self.recall(book.number(row)).bring(fresh)
+        return recalled.plan(book.run.graph.keys, lambda number: row if number == recalled.id else book.row(number))
 
     def _forget(self, book: Book) -> None:
         self._books = tuple(other for other in self._books if other is not book)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import settled
 from taskloom.engines.cluster.client.options import check_key
-from taskloom.engines.cluster.client.state import State
 from taskloom.engines.processes_errors import argument_stays
 from taskloom.graph import Key
 from taskloom.tokenize import tokenize
@@ -52,16 +51,15 @@ async def _scatter(
     for key, value in zip(keys, values, strict=True):
         if key in known or key in items:
             continue
-        state = session.share(key) if hash and names is None and not broadcast and workers is None else None
-        if state is not None:
-            known[key] = client._future(state)
+        shares = hash and names is None and not broadcast and workers is None
+        if shares and (shared := session.share(key, client._own)) is not None:
+            known[key] = shared
             continue
         try:
             items[key] = session.pack(value)
         except Exception as error:
             raise argument_stays(key, value, error) from error
-    made: list[State] = session.scatter(list(items.items()), workers, broadcast) if items else []
-    for state in made:
-        known[state.key] = client._future(state)
-    await settled(made)
+    made: list[Future] = session.scatter(list(items.items()), workers, broadcast, client._own) if items else []
+    known.update([(future.key, future) for future in made])
+    await settled([future._state for future in made])
     return [known[key] for key in keys]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
+from weakref import ref
 
-from taskloom.engines.cluster.client.aside import Callbacks, Sweeper
+from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
 from taskloom.engines.cluster.client.compile import Draft, PlanDraft
 from taskloom.engines.cluster.client.functions import Function, Functions
 from taskloom.engines.cluster.client.hearing import Fetch, Hearing
@@ -24,6 +24,8 @@ from taskloom.engines.processes_errors import function_stays
 from taskloom.graph import Key, function_name
 
 CLOSED = "its client was closed"
+
+Own = Callable[[State], Any]  # makes the future of a state
 
 
 class Session(Hearing):
@@ -49,20 +51,24 @@ class Session(Hearing):
         self.runs = ()
         self.gone = ""
         self._numbers = itertools.count(1)
-        self._given_up: deque[State] = deque()
+        self._holds: dict[int, Hold] = {}  # of all futures, by identity
+        self._keeps = False  # whether there may be states that are kept
+        self._hidden: list[int] = []
         self._released: list[int] = []
-        self._undone: deque[int] = deque()
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
         self._next: int = self.connection.number << SHIFT | 1
         self.functions = Functions(self.pack, self._number, self.connection.threads)
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         with self._lock:
             early, self._early = self._early, None
             for message in early or ():
                 self._take(*message)
         give_up_in_forks(self)
+
+    def _new_records(self) -> Records:
+        return Records("distributed", self.connection, partial(Recall, ref(self)))
 
     def pack(self, value: Any) -> Any:
         return self.connection.pack(value)
@@ -92,13 +98,18 @@ class Session(Hearing):
     def _number(self) -> int:
         return self.allocate(1)
 
-    def submit(self, draft: Draft, options: Options | None, named: bool = True) -> list[State]:
-        """Submit what was drafted; the states of its tasks, one future each. Names are in the records, too.
+    # Futures are made by `own` before what they stand for is sent. Wherever an interrupt comes in between, they go, and
+    # with them what they stand for.
+
+    def submit(self, draft: Draft, options: Options | None, own: Own, named: bool = True) -> list[Any]:
+        """Submit what was drafted; futures of its tasks. Names are in the records, too.
 
         Tasks of which there are futures by now, from another thread, are left out.
         """
         with self._lock:
             self._check()
+            if self._keeps and self._sweeper:
+                self._flush()  # first, as this may be what failed, once more
             if named:
                 draft.drop(self.names)
             n = len(draft.keys)
@@ -109,45 +120,35 @@ class Session(Hearing):
             slice, parcels = draft.finish(first, from_here(options), named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
-            with self.given_up_if_interrupted(made):
-                self.states.update(zip(ids, made, strict=True))
-                if named:
-                    self.records.submitted(first, draft.keys, draft.function_names, draft.args)
-                self.connection.send("submit", slice, parcels=parcels)
-                draft.is_sent()
-                if named:  # last: nobody shares what has not been sent
-                    self.names.update(zip(draft.keys, made, strict=True))
-                if self._given_up:  # while that is on its way
-                    self._flush()
-        return made
-
-    @contextmanager
-    def given_up_if_interrupted(self, states: Sequence[State]) -> Iterator[None]:
-        """Have futures that are not made because of an interrupt given up, as if they had been."""
-        try:
-            yield
-        except BaseException:
-            self._given_up.extend(states)
-            self._sweeper.wake()
-            raise
+            futures = list(map(own, made))
+            self.states.update(zip(ids, made, strict=True))
+            if named:
+                self.records.submitted(first, draft.keys, draft.function_names, draft.args)
+            self.connection.send("submit", slice, parcels=parcels)
+            draft.is_sent()
+            if named:  # last: nobody shares what has not been sent
+                self.names.update(zip(draft.keys, made, strict=True))
+            if self._sweeper:  # while that is on its way
+                self._flush()
+            return futures
 
     def submit_plan(self, draft: PlanDraft, slice: Slice) -> None:
         """Submit the slice of a plan."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
             draft.is_sent()
 
-    def hold_plan(self, draft: PlanDraft, slice: Slice) -> list[State] | None:
-        """Submit the slice of a plan; the states of its wanted tasks, one future each.
+    def hold_plan(self, draft: PlanDraft, slice: Slice, own: Own) -> list[Any] | None:
+        """Submit the slice of a plan; futures of its wanted tasks.
 
         None where there are futures of one of them by now, from another thread: then it is to be drafted anew.
         """
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             tasks = [id - slice.first for id in slice.wanted]
             if any((known := self.names.get(slice.keys[task])) and known.is_usable for task in tasks):
@@ -155,13 +156,13 @@ class Session(Hearing):
             keys = [slice.keys[task] for task in tasks]
             made = list(map(State, slice.wanted, keys, [slice.codes[task] for task in tasks]))
             names = [function_name(function) for function in draft.plan.functions]
-            with self.given_up_if_interrupted(made):
-                self.states.update(zip(slice.wanted, made, strict=True))
-                self.records.submitted(slice.first, slice.keys, names, slice.args)
-                self.connection.send("submit", slice, parcels=draft.parcels(slice))
-                draft.is_sent()
-                self.names.update(zip(keys, made, strict=True))
-        return made
+            futures = list(map(own, made))
+            self.states.update(zip(slice.wanted, made, strict=True))
+            self.records.submitted(slice.first, slice.keys, names, slice.args)
+            self.connection.send("submit", slice, parcels=draft.parcels(slice))
+            draft.is_sent()
+            self.names.update(zip(keys, made, strict=True))
+            return futures
 
     def add_run(self, run: Any) -> None:
         """Have a run hear of its tasks, until `remove_run`."""
@@ -172,82 +173,108 @@ class Session(Hearing):
         with self._lock:
             self.runs = tuple([other for other in self.runs if other is not run])
 
-    def scatter(self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool) -> list[State]:
-        """Bring packed data to the workers; the states of their futures."""
+    def scatter(
+        self, items: Sequence[tuple[Key, Any]], workers: list[int] | None, broadcast: bool, own: Own
+    ) -> list[Any]:
+        """Bring packed data to the workers; futures of them."""
         with self._lock:
             self._check()
-            if self._given_up:
+            if self._sweeper:
                 self._flush()
             first = self._next
             self._next += len(items)
             made = [State(first + number, key) for number, (key, _) in enumerate(items)]
             numbers = {state.id: (state.key, number) for number, state in enumerate(made)}
-            with self.given_up_if_interrupted(made):
-                self.states.update([(state.id, state) for state in made])
-                self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
-                self.names.update([(state.key, state) for state in made])
-        return made
+            futures = list(map(own, made))
+            self.states.update([(state.id, state) for state in made])
+            self.connection.send("scatter", numbers, workers, broadcast, parcels=[parcel for _, parcel in items])
+            self.names.update([(state.key, state) for state in made])
+            return futures
 
-    def share(self, key: Key) -> State | None:
-        """The state of a key that there is a future of, for one more."""
+    def share(self, key: Key, own: Own) -> Any:
+        """One more future of a key, or None where there is no other."""
         with self._lock:
+            if self._keeps and self._sweeper:
+                self._flush()
             state = self.names.get(key)
-            if state is None or not state.is_usable:
-                return None
-            state.count += 1
-            return state
+            return None if state is None or not state.is_usable else own(state)
 
-    def adopt(self, key: Key) -> State:
-        """The state of a key that another client has submitted, for a future of it here."""
+    def keep(self, keeper: Any, state: State) -> None:
+        """Keep what has failed beyond its last future, if it has one, as long as an object lives; but not under its
+        name."""
+        with self._lock:
+            if state.count and state.keeper is None and not self.gone:
+                self._keeps = True
+                state.keeper = self.hold(keeper, state)
+
+    def adopt(self, key: Key, own: Own) -> Any:
+        """A future of a key that another client has submitted."""
         with self._lock:
             self._check()
             state = State(self._next, key)
             self._next += 1
             slice = Slice(state.id, [key], [NOT_A_FUNCTION], [()], [()], wanted=[state.id], named=True)
-            with self.given_up_if_interrupted([state]):
-                self.states[state.id] = state
-                self.connection.send("submit", slice)
-                self.names[key] = state
-            return state
+            future = own(state)
+            self.states[state.id] = state
+            self.connection.send("submit", slice)
+            self.names[key] = state
+            return future
 
     # -- giving up ------------------------------------------------------------------------------------------------
 
-    def give_up(self, state: State) -> None:
-        """A future is gone. Called by the garbage collector, at any point of any thread: takes no lock."""
-        self._given_up.append(state)
-        self._sweeper.wake()
+    def hold(self, future: Any, state: State) -> Hold:
+        """Count a future of a state, until it goes or is given up. Called under the lock of this session."""
+        hold = Hold(future, self._sweeper.left.put)
+        hold.state = state
+        number = id(hold)
+        self._holds[number] = hold  # no interrupt comes between this and the next line
+        state.count += 1
+        return hold
+
+    def give_up(self, hold: Hold) -> None:
+        """A future is not to count any more. Takes no lock."""
+        self._sweeper.left.put(hold)
 
     def _sweep(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more, and undo questions."""
-        while self._undone and not self.gone:
-            self.connection.send("withdraw", self._undone.popleft())
-        ids = self._released  # an interrupt may have kept some from being sent
-        given_up = self._given_up
+        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
+        ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
         while given_up:
-            state = given_up.popleft()
-            state.count -= 1
-            if not state.count:
-                self.states.pop(state.id, None)
+            hold = given_up[0]
+            number, state = id(hold), hold.state
+            if number in holds:
+                del holds[number]  # no interrupt comes between this and the next lines
+                state.count -= 1
+                if state.keeper is hold:
+                    state.keeper = None
+            if not state.has_futures:
                 if self.names.get(state.key) is state:
                     del self.names[state.key]
-                if state.status not in ("cancelled", "lost"):
-                    ids.append(state.id)
+                if state.count:
+                    hidden.append(state.id)
+                else:
+                    self.states.pop(state.id, None)
+                    if state.status not in ("cancelled", "lost"):
+                        ids.append(state.id)
+            given_up.popleft()
         self.records.released(ids)
         ids += self.functions.take_forgotten()
         if ids and not self.gone:
             self.connection.send("release", ids)
         self._released = []
+        if hidden and not self.gone:  # last: what it needs has no futures any more by now
+            self.connection.send("hide", hidden)
+        self._hidden = []
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._given_up or self._undone:
+            if self._sweeper:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 
@@ -279,9 +306,9 @@ class Session(Hearing):
         return reply
 
     def undo(self, number: int) -> None:
-        """A question is as if it had not been asked, soon. Takes no lock, so that the garbage collector may call it."""
-        self._undone.append(number)
-        self._sweeper.wake()
+        """A question is as if it had not been asked. Takes no lock, so that the garbage collector may call it."""
+        if not self.gone:
+            self.connection.send("withdraw", number)
 
     async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
         """The answer to a question, and its parcels; raises what went wrong."""
@@ -289,10 +316,6 @@ class Session(Hearing):
         if not ok:
             raise self.connection.unpack_error(value)
         return value, parcels
-
-    def recall(self, id: int) -> Recall:
-        """What brings the function and the inputs of a task that has failed."""
-        return Recall(self, id)
 
     def call_back(self, action: Callable[..., Any], *args: Any) -> None:
         """Call a user's function, in a thread of its own, in turn."""
@@ -324,7 +347,7 @@ class Session(Hearing):
     def let_go(self) -> None:
         """Have nothing to do with the cluster any more: it is reached from another process."""
         self._lock, self._fetching = Lock(), Lock()
-        self.records = Records("distributed", self.connection)
+        self.records = self._new_records()
         if not self.gone:
             self.gone = WHY
             self._end("lost", WHY)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from taskloom.engines.base import add_note
+from taskloom.engines import worker
+from taskloom.engines.base import add_note, advice
 from taskloom.graph import Key, short_key
+
+if TYPE_CHECKING:
+    from taskloom.engines.cluster.client.aside import Hold
+    from taskloom.engines.cluster.client.recall import Recall
 
 Status = Literal["pending", "finished", "error", "cancelled", "lost"]
 
@@ -27,12 +32,13 @@ class State:
     ----------
     value : the result if it is small or has been brought already, else `ELSEWHERE`.
     nbytes : the size of the result, as far as it can be told.
-    count : how many futures there are.
+    count : how many futures there are, and one more if it is kept for a replay.
+    keeper : of one that is kept.
     failure : of one that has failed.
     note : why it was cancelled or lost.
     """
 
-    __slots__ = ("code", "count", "failure", "id", "key", "nbytes", "note", "status", "value", "waiters")
+    __slots__ = ("code", "count", "failure", "id", "keeper", "key", "nbytes", "note", "status", "value", "waiters")
 
     def __init__(self, id: int, key: Key, code: int = -1) -> None:
         self.id = id
@@ -41,13 +47,19 @@ class State:
         self.status: Status = "pending"
         self.value = ELSEWHERE
         self.nbytes = 0.0
-        self.count = 1
+        self.count = 0
+        self.keeper: Hold | None = None
         self.failure: Failed | None = None
         self.note = ""
         self.waiters: list[Callable[[Any], Any]] | None = None
 
     def __repr__(self) -> str:
         return f"<State {self.id} {short_key(self.key)}: {self.status}>"
+
+    @property
+    def has_futures(self) -> bool:
+        """Whether somebody has a future of it."""
+        return self.count > (self.keeper is not None)
 
     @property
     def is_usable(self) -> bool:
@@ -85,6 +97,7 @@ class State:
         """What asking for the result raises, None where there is one."""
         if self.status == "error":
             assert self.failure is not None
+            self.failure.keep(self)
             return self.failure.explained()
         if self.status in ("cancelled", "lost"):
             why = f": {self.note}" if self.note else ""
@@ -95,19 +108,34 @@ class State:
 class Failed:
     """An exception as it came, shared by all futures that failed for it.
 
-    It is unpacked for each who asks. `told` says which task raised it, where that is known.
+    It is unpacked for each who asks. `told` says which task raised it, where that is known, and `recall` leads to what
+    brings the function and inputs of that, as long as somebody may replay it.
 
     Were it kept, so would be all frames that it is raised through, and with them the
     futures that they hold: for as long as one of those is not released.
     """
 
-    __slots__ = ("_packed", "_told", "_trace", "_unpack")
+    __slots__ = ("_packed", "_recall", "_told", "_trace", "_unpack")
 
-    def __init__(self, packed: Any, unpack: Callable[[Any], BaseException], told: str = "") -> None:
+    def __init__(
+        self,
+        packed: Any,
+        unpack: Callable[[Any], BaseException],
+        told: str = "",
+        recall: Callable[[], Recall | None] = lambda: None,
+    ) -> None:
         self._told = told
+        self._recall = recall
         self._packed = packed
         self._unpack = unpack
         self._trace = packed.__traceback__ if isinstance(packed, BaseException) else None
+
+    def keep(self, state: State) -> None:
+        """Keep what failed until the failure cannot be replayed any more: somebody is told of it, perhaps by a future
+        that nobody has after that."""
+        recall = self._recall()
+        if recall is not None:
+            recall.keep(state)
 
     def error(self) -> BaseException:
         """The exception with the traceback that it came with, whatever frames it has passed since."""
@@ -119,5 +147,5 @@ class Failed:
         error = self.error()
         with suppress(Exception):  # an exception of the user's own making may refuse attributes
             if self._told and not any(note.startswith(self._told) for note in getattr(error, "__notes__", ())):
-                add_note(error, self._told)
+                add_note(error, self._told + ("" if worker.inside else advice(error)))
         return error

@@ -28,8 +28,8 @@ class Submitting(ClusterInfo):
         self._unique = itertools.count()
         self._series = os.urandom(8).hex()
 
-    def _future(self, state: State) -> Future:
-        """A future of a state in which it is counted already."""
+    def _own(self, state: State) -> Future:
+        """A future of a state, whose session is locked."""
         raise NotImplementedError
 
     def submit(
@@ -47,6 +47,9 @@ class Submitting(ClusterInfo):
         **kwargs: Any,
     ) -> Future:
         """Call a function on a worker.
+
+        It does not see the context variables of who submits, not even in a cluster of threads: a future may outlive
+        them. Tasks of `Client.get` and `taskloom.compute` see those of the caller, who waits for them.
 
         Parameters
         ----------
@@ -85,15 +88,15 @@ class Submitting(ClusterInfo):
             token = call_token(function, args, kwargs) if pure else self._new_token()
             key = f"{function.name}-{token}"
         while True:
-            state = session.share(key) if key in session.names else None
-            if state is not None:
-                if chosen and state.code != function.code:
+            future: Future | None = session.share(key, self._own) if key in session.names else None
+            if future is not None:
+                if chosen and future._state.code != function.code:
                     _warn_of_reuse(key)
-                return self._future(state)
+                return future
             draft = Draft(session, chosen)
             draft.add(key, function, args, kwargs)
-            for state in session.submit(draft, options):
-                return self._future(state)
+            for future in session.submit(draft, options, self._own):
+                return future
 
     def map(
         self,
@@ -164,17 +167,14 @@ class Submitting(ClusterInfo):
             keys.append(key)
             if key in made:
                 continue
-            state = session.share(key) if key in session.names else None
-            if state is not None:
-                made[key] = self._future(state)
-                if names is not None and state.code != function.code:
+            future: Future | None = session.share(key, self._own) if key in session.names else None
+            made[key] = future
+            if future is not None:
+                if names is not None and future._state.code != function.code:
                     _warn_of_reuse(key, depth=4)
                 continue
-            made[key] = None
             draft.add(key, function, args, kwargs)
-        states = session.submit(draft, options)
-        with session.given_up_if_interrupted(states):
-            made.update([(state.key, self._future(state)) for state in states])
+        made.update([(future.key, future) for future in session.submit(draft, options, self._own)])
         return [made[key] or self.submit(func, *args, key=key, **kwargs) for key, args in zip(keys, calls, strict=True)]
 
     def _new_token(self) -> str:

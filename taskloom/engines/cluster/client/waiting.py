@@ -302,9 +302,11 @@ _forgotten: dict[int, Future] = {}
 
 
 def fire_and_forget(obj: Any) -> None:
-    """Have tasks run although nobody keeps their futures."""
+    """Have tasks run although nobody keeps their futures: also when their client is closed, as long as there is the
+    cluster."""
     for future in futures_of(obj):
-        kept = Future._of(future._client, future._client._state_of(future.key))
+        kept = Future(future.key, future._client)
+        future._client._session.send("fire", [kept._state.id])
         number = id(kept)
         _forgotten[number] = kept
 

@@ -5,20 +5,50 @@ from __future__ import annotations
 import itertools
 import select
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.door.remote import RemoteClient
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
 
+#: By kind of message, which of its fields has the ids of tasks that will not be done any more, or are.
+OVER = {"cancelled": 0, "done": 0, "erred": -1, "report": 1}
+
 Running = list[tuple[int, int, float]]  # worker, task, since when
 
 
-class Clients(dict[int, LocalConnection | RemoteClient]):
+class StandIn:
+    """Is there for a client that has left, until all is over that it has fired and forgotten.
+
+    Parameters
+    ----------
+    ids : of that.
+    leave : called when it is over.
+    """
+
+    def __init__(self, ids: set[int], leave: Callable[[], None]) -> None:
+        self._ids = ids
+        self._leave = leave
+
+    def hear(self, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
+        """Hear what the client would have been told."""
+        for parcel in parcels:
+            parcel.close()
+        if kind in OVER and not self._ids.isdisjoint(fields[OVER[kind]]):
+            self._ids.difference_update(fields[OVER[kind]])
+            if not self._ids:
+                self._leave()
+
+
+class Clients(dict[int, LocalConnection | RemoteClient | StandIn]):
     """Clients by number. Those in other processes are also known by the files of their links."""
 
-    def __init__(self, scheduler: Scheduler, poll: select.poll) -> None:
+    def __init__(self, scheduler: Scheduler, poll: select.poll, later: Callable[..., None]) -> None:
         super().__init__()
+        self._later = later  # calls a function on the coordinator's thread, when that has done what it is doing
+        self._fired: dict[int, set[int]] = {}
         self._scheduler = scheduler
         self._poll = poll
         self._remote: dict[int, tuple[int, RemoteClient]] = {}
@@ -59,15 +89,29 @@ class Clients(dict[int, LocalConnection | RemoteClient]):
             self.leave(number)
         return True
 
+    def fire(self, number: int, ids: Iterable[int]) -> None:
+        """A client has these done even if it leaves."""
+        self._fired.setdefault(number, set()).update(ids)
+
     def leave(self, number: int) -> None:
         """A client has gone."""
         client = self.pop(number, None)
-        if client is not None:
-            self._scheduler.client_left(number)
+        if isinstance(client, StandIn):  # the client says so twice
+            self[number] = client
+        elif client is not None:
+            left = self._scheduler.unfinished(number, self._fired.pop(number, ()))
+            self._scheduler.client_left(number, but=left)
             self.on_leave(number)
             self._part_with(client)
+            if left:
+                self[number] = StandIn(left, partial(self._later, self._end, number))
 
-    def _part_with(self, client: LocalConnection | RemoteClient) -> None:
+    def _end(self, number: int) -> None:
+        """What a client that has left has fired is over."""
+        self.pop(number, None)
+        self._scheduler.client_left(number)
+
+    def _part_with(self, client: LocalConnection | RemoteClient | StandIn) -> None:
         if isinstance(client, RemoteClient):
             del self._remote[client.fileno()]
             self._poll.unregister(client.fileno())

@@ -9,9 +9,7 @@ from typing import Any
 
 from taskloom.engines.cluster.coordination.coordination import Coordination
 from taskloom.engines.cluster.coordination.desk import LATE, Answer, Item
-from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.crew import Crew
-from taskloom.engines.cluster.door.remote import RemoteClient
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
 from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, Slice
 from taskloom.engines.worker.parcel import is_plain
@@ -32,7 +30,7 @@ class Coordinating:
     clients : by number.
     """
 
-    def __init__(self, scheduler: Scheduler, crew: Crew, clients: Mapping[int, LocalConnection | RemoteClient]) -> None:
+    def __init__(self, scheduler: Scheduler, crew: Crew, clients: Mapping[int, object]) -> None:
         self._coordination = Coordination()
         self._scheduler = scheduler
         self._crew = crew

@@ -70,7 +70,7 @@ class Coordinator:
         self.questions = Questions(self)
         self.stops = Stops(self.scheduler, self.crew)
         self._poll = select.poll()
-        self.clients = Clients(self.scheduler, self._poll)
+        self.clients = Clients(self.scheduler, self._poll, self.call)
         self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
         self.clients.on_leave = self.coordinating.client_left
         self.inbox = Inbox(self)

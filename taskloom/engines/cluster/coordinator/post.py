@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from taskloom.engines.cluster.coordinator.clients import StandIn
 from taskloom.engines.cluster.coordinator.connection import LocalConnection, copy_of
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.stops import Stops
@@ -22,7 +23,11 @@ class Post:
     """Sends messages. On the coordinator's thread."""
 
     def __init__(
-        self, scheduler: Scheduler, crew: Crew, stops: Stops, clients: Mapping[int, LocalConnection | RemoteClient]
+        self,
+        scheduler: Scheduler,
+        crew: Crew,
+        stops: Stops,
+        clients: Mapping[int, LocalConnection | RemoteClient | StandIn],
     ) -> None:
         self._scheduler = scheduler
         self._crew = crew
@@ -87,7 +92,9 @@ class Post:
         worker.dropped_codes, worker.dropped_bytes = [], 0.0
 
 
-def tell(client: LocalConnection | RemoteClient, kind: str, fields: Sequence[Any], parcels: Sequence[Any]) -> None:
+def tell(
+    client: LocalConnection | RemoteClient | StandIn, kind: str, fields: Sequence[Any], parcels: Sequence[Any]
+) -> None:
     """Send a message to a client, with copies of the parcels. Whatever goes wrong there is no concern of others."""
     try:
         own = tuple([copy_of(parcel) for parcel in parcels])

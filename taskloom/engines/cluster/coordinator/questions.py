@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from time import time
 from typing import TYPE_CHECKING, Any
 
-from taskloom.engines.cluster.scheduler.tasks import Task
+from taskloom.engines.cluster.scheduler.tasks import ERRED, RELEASED, Task
 from taskloom.errors import TaskloomError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Questions:
         self._coordinator = coordinator
         self._pending: dict[int, _Round] = {}
         self._count = 0
+        self._started = time()
         self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
 
     def ask(self, client: int, number: int, what: str, args: tuple[Any, ...], parcels: Sequence[Any]) -> None:
@@ -65,13 +67,19 @@ class Questions:
                 "outstanding": len(worker.outstanding),
                 "executing": sum([number == worker.number for number, _, _ in running]),
                 "keys": len(worker.has),
+                "leaving": worker.leaving,
             }
             for worker in self._coordinator.scheduler.workers.values()
         ]
 
     def _info(self, client: int, number: int) -> None:
         coordinator = self._coordinator
-        info = {"name": coordinator.name, "address": coordinator.address, "workers": self.describe_workers()}
+        info = {
+            "name": coordinator.name,
+            "address": coordinator.address,
+            "started": self._started,
+            "workers": self.describe_workers(),
+        }
         self._reply(client, number, True, info)
 
     def _coordinate(self, client: int, number: int, *args: Any) -> None:
@@ -81,11 +89,34 @@ class Questions:
         names = self._coordinator.scheduler.names
         self._reply(client, number, True, {key: names[key].id if key in names else None for key in keys})
 
-    def _call(self, client: int, number: int, id: int) -> None:
-        """What a task is called with: its arguments, and the parcel of its function."""
+    def _calls(self, client: int, number: int, id: int, fresh: bool) -> None:
+        """What a task is called with, and what has to run first: what has no result now, or, for fresh inputs, all.
+
+        The answer has the task's own id, by id the number of the function's parcel and the arguments, and by id the
+        number of the parcel of constants that there are no other ways to.
+        """
         scheduler = self._coordinator.scheduler
-        task = scheduler.tasks[id]
-        self._reply(client, number, True, (task.args, task.plain), (scheduler.functions[task.code],))
+        first = scheduler.tasks[id]
+        parcels: list[Any] = []
+        functions: dict[int, int] = {}
+        calls: dict[int, tuple[int, tuple[int, ...], tuple[Any, ...]]] = {}
+        data: dict[int, int] = {}
+        todo = [first]
+        while todo:
+            task = todo.pop()
+            if task.code not in functions:
+                functions[task.code] = len(parcels)
+                parcels.append(scheduler.functions[task.code])
+            calls[task.id] = functions[task.code], task.args, task.plain
+            for dep in task.inputs:
+                if dep.id in calls or dep.id in data:
+                    continue
+                if dep.has_function and (fresh or dep.state in (RELEASED, ERRED)):
+                    todo.append(dep)
+                elif dep.parcel is not None and dep.state is RELEASED:
+                    data[dep.id] = len(parcels)
+                    parcels.append(dep.parcel)
+        self._reply(client, number, True, (first.id, calls, data), tuple(parcels))
 
     # -- what workers know ----------------------------------------------------------------------------------------
 

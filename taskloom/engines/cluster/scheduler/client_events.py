@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from taskloom.engines.cluster.scheduler.losses import Losses
@@ -31,18 +31,27 @@ class ClientEvents(Losses):
         for worker in self.workers.values():
             self.tell(number, "joined", worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
 
-    def client_left(self, number: int) -> None:
-        """Its futures are released; code that runs for nobody else is stopped."""
+    def unfinished(self, number: int, ids: Iterable[int]) -> set[int]:
+        """Those of a client's futures whose tasks are neither done nor have failed."""
+        futures = self.clients[number].futures
+        return {id for id in ids if id in futures and futures[id].state not in (DONE, ERRED)}
+
+    def client_left(self, number: int, but: Collection[int] = ()) -> None:
+        """Its futures are released; code that runs for nobody else is stopped. If some are not, it leaves once more
+        when those are over."""
         client = self.clients.get(number)
         if client is None:
             return
-        tasks = list(client.futures.values())
-        for id, task in list(client.futures.items()):
+        released = [(id, task) for id, task in client.futures.items() if id not in but]
+        for id, task in released:
             self._want_no_more(task, client, id)
-        self.let_go(tasks, "cancel")
-        del self.clients[number]
+        self.let_go([task for _, task in released], "cancel")
         for code in client.codes:
             self.use_no_more(code)
+        client.codes.clear()
+        if but:
+            return
+        del self.clients[number]
         for rank in {*client.ready, *client.roots}:
             if self.is_current(rank, None):
                 self.offer(self.tasks[rank & MASK])
@@ -204,6 +213,20 @@ class ClientEvents(Losses):
                 self.use_no_more(id)
         if tasks:
             self.let_go(tasks)
+
+    def hide(self, number: int, ids: Sequence[int]) -> None:
+        """A client keeps what has failed only to look at it: who submits under such a name again has it run again."""
+        todo = [task for id in ids if (task := self.clients[number].futures.get(id)) is not None]
+        seen, kept = set(todo), set(ids)
+        for task in todo:  # which grows
+            if task.state is not ERRED or any(id not in kept for id in task.wanted or ()):
+                continue
+            if task.named and self.names.get(task.key) is task:
+                del self.names[task.key]
+            task.named = False
+            new = [dep for dep in task.inputs if dep not in seen]
+            seen.update(new)
+            todo += new
 
     def cancel(self, number: int, ids: Sequence[int], force: bool = False) -> None:
         """Forget tasks and all that build on them, and stop code that runs for them; what other clients want stays,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
+from traceback import clear_frames
 from typing import Any
 
 from taskloom.engines.cluster.worker.answers import Answers
@@ -268,6 +269,8 @@ class Worker:
                     arguments = None
                 if arguments is None:
                     store.unpack(code, args)
+                    if cancelled and id in cancelled:  # while something was imported
+                        raise KeyboardInterrupt
                     absent = queue.absent(task)
                     if not absent:
                         function = functions[code]
@@ -334,12 +337,15 @@ class Worker:
         self.report()
         stopped = id in self.queue.cancelled and isinstance(error, KeyboardInterrupt)
         if stopped:
+            clear_frames(error.__traceback__)  # in a cycle of references they would hold futures and data for long
             self.forget([id])
             self.channel.send("cancelled", [id])
         else:
             self.page[packing] = id
             packed = self.packed_error(error)
             self.page[packing] = NOTHING
+            if packed is not error:
+                clear_frames(error.__traceback__)
             self.forget([id])
             self.channel.send("failed", id, start, stop, packed)
 
