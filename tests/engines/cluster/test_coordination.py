@@ -88,8 +88,8 @@ semaphore.close()
     "client-killed-that-holds-a-lock": (
         ONE_WORKER,
         """
-program = "import sys; from taskloom.distributed import *; client = Client(sys.argv[1]); Lock('x').acquire(); "
-program += "print('has it', flush=True); sys.stdin.read()"
+program = "import sys; from taskloom.distributed import *; client = Client(sys.argv[1]); lock = Lock('x'); "
+program += "print(lock.acquire() and 'has it', flush=True); sys.stdin.read()"
 other = subprocess.Popen(
     [sys.executable, "-c", program, client.cluster.scheduler_address],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -360,7 +360,7 @@ outcomes = [
 ]
 waiting = client.submit(Event("e").wait)
 until(lambda: len(desk._waiting) == 7)  # two of those locks are free
-client.close()
+client.cluster.close()
 until(lambda: all(outcomes))
 assert [type(outcome) for (outcome,) in outcomes].count(RuntimeError) == 6, outcomes
 raised(RuntimeError, Event("e", client=other).wait)

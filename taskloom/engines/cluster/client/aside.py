@@ -46,8 +46,6 @@ class Sweeper:
         self.found: deque[Hold] = deque()
         self._closed = False
         self._end = Hold(self)
-        self._end.state = State(0, "none")
-        self._end.state.status = "lost"
         Thread(target=self._serve, name="taskloom-futures", daemon=True).start()
 
     def __bool__(self) -> bool:
@@ -63,17 +61,13 @@ class Sweeper:
             return deque()
         return self.found
 
-    def wake(self) -> None:
-        """Have it look soon, although there is no future to give up. The garbage collector may call this."""
-        self.left.put(self._end)
-
     def close(self) -> None:
         """End the thread: there is nobody any more to give them up to."""
         self._closed = True
         self.left.put(self._end)
 
     def _serve(self) -> None:
-        while (hold := self.left.get()) is not self._end or not self._closed:
+        while (hold := self.left.get()) is not self._end:
             self.found.append(hold)
             del hold
             sleep(LINGER)

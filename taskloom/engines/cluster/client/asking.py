@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +16,8 @@ class Asking(Hearing):
     def __init__(self) -> None:
         super().__init__()
         self._numbers = itertools.count(1)
-        self._undone: deque[int] = deque()
 
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
-        raise NotImplementedError
-
-    def _wake(self) -> None:
-        """Have those sent soon that are undone."""
         raise NotImplementedError
 
     def fetch(self, ids: Sequence[int]) -> Fetch:
@@ -54,9 +48,9 @@ class Asking(Hearing):
         return reply
 
     def undo(self, number: int) -> None:
-        """A question is as if it had not been asked, soon. Takes no lock, so that the garbage collector may call it."""
-        self._undone.append(number)
-        self._wake()
+        """A question is as if it had not been asked. Takes no lock, so that the garbage collector may call it."""
+        if not self.gone:
+            self.connection.send("withdraw", number)
 
     async def answer(self, what: str, *args: Any, parcels: Sequence[Any] = ()) -> tuple[Any, Sequence[Any]]:
         """The answer to a question, and its parcels; raises what went wrong."""

@@ -49,7 +49,11 @@ class _Leased(Shared):
                 lease = self._leases.popleft()
             except IndexError:
                 raise RuntimeError(f"Released too often: {self!r} was not acquired by this object.") from None
-            self.client._session.undo(lease)
+            try:
+                self.client._session.undo(lease)
+            except BaseException:  # an interrupt: there is a lease still
+                self._leases.appendleft(lease)
+                raise
         return self._question("value", self.name, finish=_true)
 
     def __enter__(self) -> Any:

@@ -244,20 +244,12 @@ class Session(Asking):
         """A future is not to count any more. Takes no lock."""
         self._sweeper.left.put(hold)
 
-    def _wake(self) -> None:
-        self._sweeper.wake()
-
     def _sweep(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more, and undo questions.
-
-        What an interrupt breaks off here is done the next time.
-        """
-        while self._undone and not self.gone:
-            self.connection.send("withdraw", self._undone.popleft())
+        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
         ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
         while given_up:
             hold = given_up[0]
@@ -291,7 +283,7 @@ class Session(Asking):
     def send(self, kind: str, *fields: Any, parcels: Sequence[Any] = ()) -> None:
         with self._lock:
             self._check()
-            if self._sweeper or self._undone:
+            if self._sweeper:
                 self._flush()
             self.connection.send(kind, *fields, parcels=parcels)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskloom.engines.cluster.coordination.coordination import Coordination
 from taskloom.engines.cluster.coordination.desk import LATE, Answer, Item
-from taskloom.engines.cluster.coordinator.clients import Clients
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.scheduler.scheduler import Scheduler
 from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, Slice
@@ -31,7 +30,7 @@ class Coordinating:
     clients : by number.
     """
 
-    def __init__(self, scheduler: Scheduler, crew: Crew, clients: Clients) -> None:
+    def __init__(self, scheduler: Scheduler, crew: Crew, clients: Mapping[int, object]) -> None:
         self._coordination = Coordination()
         self._scheduler = scheduler
         self._crew = crew

@@ -67,10 +67,12 @@ class Inbox:
 
     def from_client(self, number: int, kind: str, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         """A client has something done."""
-        if number in self._coordinator.scheduler.clients:
+        if number not in self._coordinator.scheduler.clients:
+            _close(parcels)
+        elif kind in self.of_clients:
             self.of_clients[kind](number, fields, parcels)
         else:
-            _close(parcels)
+            raise TypeError(f"There is no message {kind!r:.50}.")
 
     # -- workers --------------------------------------------------------------------------------------------------
 

@@ -71,8 +71,8 @@ class Scheduler(Copies):
             return
         for client in self.clients:
             self.tell(client, "left", number, fate)
-        self.how_lost = gone_with(worker.name)
         self.lose_actors(worker)
+        self.how_lost = gone_with(worker.name)
         self.forced.difference_update(worker.strays)
         lost, sent_for = [], []
         for task in worker.has:
