@@ -234,7 +234,8 @@ class TextView:
 
     def __init__(self, graphs: dict[str, RunGraph], run: Run | None, collapsed: bool | None) -> None:
         self._run = run
-        self._diagrams = {title: Diagram(graph, collapsed=collapsed) for title, graph in graphs.items()}
+        self._graphs = graphs
+        self._collapsed = collapsed
 
     def draw(self) -> None:
         """Nothing yet: lines of text do not move."""
@@ -249,12 +250,11 @@ class TextView:
 
     def pictures(self) -> list[Picture]:
         """What `--save` writes."""
+        diagrams = {title: Diagram(graph, collapsed=self._collapsed) for title, graph in self._graphs.items()}
         if self._run is not None:
-            (diagram,) = self._diagrams.values()
+            (diagram,) = diagrams.values()
             return [picture_of_run(self._run, diagram, BoxStates(self._run, diagram).look())]
-        return [
-            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in self._diagrams.items()
-        ]
+        return [picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in diagrams.items()]
 
 
 def _drawing(outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> NewView:

@@ -269,14 +269,6 @@ def test_a_name_that_means_something_else_is_said(cluster: Cluster, client: Clie
     assert "'key' is in use for a task with another function" in client.said[0]
 
 
-def test_the_function_of_another_client_may_be_pickled_otherwise(cluster: Cluster, client: Client) -> None:
-    other = cluster.add_client()
-    cluster.submit(client, [("key", SMALL, [])], named=True, chosen=True)
-    cluster.submit(other, [("key", BIG, [])], named=True, chosen=True)
-    cluster.flush()
-    assert not other.said
-
-
 def test_an_automatic_name_is_of_one_call_however_its_function_was_pickled(cluster: Cluster, client: Client) -> None:
     cluster.submit(client, [("key", SMALL, [])], named=True)
     cluster.submit(client, [("key", BIG, [])], named=True)

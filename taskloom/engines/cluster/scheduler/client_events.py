@@ -196,13 +196,16 @@ class ClientEvents(Losses):
 
     def _is_another_function(self, code: int, other: int) -> bool:
         """Whether functions are known to differ: those of a notebook are pickled otherwise than in another one."""
-        if code == other or code >> SHIFT != other >> SHIFT:
+        if code == other:
             return False
         one, two = self.functions.get(code), self.functions.get(other)
         if one is None or two is None:
             return True
         payload = getattr(one, "payload", None)
-        return bool(one.value() is not two.value() if payload is None else payload != two.payload)
+        if payload is None:
+            return bool(one.value() is not two.value())
+        by_value = isinstance(payload, bytes) and b"cloudpickle" in payload and b"cloudpickle" in two.payload
+        return bool(payload != two.payload and not (by_value and code >> SHIFT != other >> SHIFT))
 
     def _tell_done(self, client: int, task: Task, id: int) -> None:
         values = {} if task.value is ABSENT else {id: task.value}
