@@ -348,3 +348,32 @@ def test_an_interrupt_between_futures_and_their_record_leaves_no_trace(records: 
     assert (run.graph.keys, run.n_tasks, run.unfinished) == (["a", "d", "e"], 3, set())
     records.report(0, [1, 4, 5], times(run, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0), {}, {}, 0.0)
     assert run.n_done == 3
+
+
+def test_what_was_to_be_done_for_others_only_is_given_up_with_them(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "QUIET", 0.0)
+    names = ["a", "b", "c", "d", "e"]
+    records.submitted(1, names, names, [(), (1,), (), (2, 3), (3,)], [4, 5])
+    run = last_run()
+    assert isinstance(run, GrowingRun)
+    records.cancelled([4])
+    assert not run.ends_by_itself()
+    assert run.unfinished == {0, 1, 3}  # "c" is needed for "e"
+    records.report(0, [3, 5], times(run, 1.0, 2.0, 2.0, 3.0), {}, {}, 0.0)
+    assert run.ends_by_itself()
+
+
+def test_a_task_counts_once_however_often_it_is_done(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "QUIET", 0.0)
+    run = submit(records, 1, "a", "b")
+    for _ in range(3):
+        records.report(0, [1], times(run, 1.0, 2.0), {}, {}, 0.0)
+        records.again([1])
+    records.failed(1, "ValueError: lost", None, 0.0, 0.0, 1, [1], None)
+    assert not run.ends_by_itself()
+    records.again([1])
+    records.report(0, [1, 2], times(run, 1.0, 2.0, 2.0, 3.0), {}, {}, 0.0)
+    assert run.n_done == 2
+    assert run.ends_by_itself()

@@ -274,6 +274,9 @@ class Soak:
 
     def close(self) -> None:
         faulthandler.dump_traceback_later(LONGEST, exit=True)
+        self._until(lambda: all(run.status != "running" for run in taskloom.runs), lambda: taskloom.runs)
+        self.client.cluster.scale(1)
+        assert self.client.get({"end": (abs, -1)}, "end") == 1  # what has failed is kept for a replay until a run ends
         self._until(self.is_empty, lambda: (list(self.scheduler.tasks.values()), self.scheduler.workers))
         self.client.close()
         self._until(lambda: not psutil.Process().children(), psutil.Process().children)

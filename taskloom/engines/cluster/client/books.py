@@ -172,6 +172,8 @@ class FuturesBook(Book):
         super().__init__(run, workers)
         self._burst = burst
         self._rows: dict[int, int] = {}
+        self._inner: set[int] = set()  # tasks that there are no futures of: they are done for others
+        self._repeated: set[int] = set()  # tasks that were done, and have to be once more
         self._counting = Lock()  # what is released is taken in on another thread than reports
         self.touched = perf_counter()  # when something was new
 
@@ -192,9 +194,14 @@ class FuturesBook(Book):
         return not self.run.stopped and self._burst == bus.bursts and self.run.n_tasks + n <= MOST_ROWS
 
     def add(
-        self, first: int, keys: Sequence[Key], functions: Sequence[str], dependencies: Iterable[Sequence[int]]
+        self,
+        first: int,
+        keys: Sequence[Key],
+        functions: Sequence[str],
+        dependencies: Iterable[Sequence[int]],
+        wanted: Sequence[int] | None,
     ) -> None:
-        """Add tasks, with ids from `first` on."""
+        """Add tasks, with ids from `first` on, and with futures of those that are wanted, or of all."""
         rows = self._rows
         row = self.run.n_tasks
         while rows and next(reversed(rows.values())) >= row:  # an interrupt in the middle of this has left them
@@ -208,6 +215,8 @@ class FuturesBook(Book):
             for numbers in dependencies
         ]
         self.run.extend(keys, functions, inputs)
+        if wanted is not None:
+            self._inner.update(set(range(row, row + len(keys))).difference([rows[number] for number in wanted]))
         self.run.quiet_since = None
         self.touched = perf_counter()
 
@@ -215,7 +224,8 @@ class FuturesBook(Book):
     def outstanding(self) -> int:
         """How many tasks are neither done nor given up."""
         run = self.run
-        return run.n_tasks - len(run.done) - len(run.unfinished) + len(self.again)
+        twice = len(run.unfinished & self._repeated)  # done, and failed when they were to be done again
+        return run.n_tasks - len(run.done) - len(run.unfinished) + len(self.again) + twice
 
     def _touch(self) -> None:
         """Note that something is new."""
@@ -226,6 +236,9 @@ class FuturesBook(Book):
         with self._counting:
             if self.run.unfinished:  # one may have been released, but others need it
                 self.run.revive(rows)
+            if self._repeated:
+                self.again.difference_update(rows)
+                rows = [row for row in rows if row not in self._repeated]
             super().note_done(rows)
         self._touch()
 
@@ -234,6 +247,7 @@ class FuturesBook(Book):
             given_up = self.run.unfinished.intersection(rows)
             self.run.revive(given_up)
             super().do_again([row for row in rows if row not in given_up])
+            self._repeated |= self.again
         self._touch()
 
     def fail(self, failure: Failure, rows: Sequence[int], stop: float) -> None:
@@ -252,6 +266,19 @@ class FuturesBook(Book):
             self.again.difference_update(rows)
         self._touch()
 
+    def give_up_inner(self) -> None:
+        """Note that tasks are forgotten that were to be done for others only, and those are not to be done any more."""
+        inputs = self.run.graph.dependencies
+        unsettled = {self._rows[number] for number in self.unsettled()}
+        useless = unsettled & self._inner
+        todo = list(unsettled - useless)
+        while todo:
+            needed = useless.intersection(inputs[todo.pop()])
+            useless -= needed
+            todo += needed
+        if useless:
+            self.give_up(useless)
+
     def unsettled(self) -> list[int]:
         """The ids of what is outstanding."""
         run = self.run
@@ -263,6 +290,8 @@ class FuturesBook(Book):
 
     def is_over(self) -> bool:
         """Whether nothing is outstanding, and nothing has been new for a while."""
+        if self._inner and self.run.unfinished:
+            self.give_up_inner()
         quiet = 0.0 if self.run.stopped else QUIET
         return not self.outstanding and perf_counter() - self.touched >= quiet
 

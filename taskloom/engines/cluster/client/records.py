@@ -89,23 +89,28 @@ class Records:
         run.current = ()
 
     def submitted(
-        self, first: int, keys: Sequence[Key], functions: Sequence[str], dependencies: Sequence[Sequence[int]]
+        self,
+        first: int,
+        keys: Sequence[Key],
+        functions: Sequence[str],
+        dependencies: Sequence[Sequence[int]],
+        wanted: Sequence[int] | None = None,
     ) -> None:
         """Note futures, with ids from `first` on; to be called before they are sent, by any thread.
 
         `dependencies` are numbers as in ``Slice.args``: ids of other tasks of this client count, all else does not.
-        Also for a retry of tasks whose record has ended.
+        There are futures of those that are `wanted`, or of all. Also for a retry of tasks whose record has ended.
         """
         with self._lock:
             book = self._newest
             if book is not None and book.takes(len(keys)):
-                book.add(first, keys, functions, dependencies)
+                book.add(first, keys, functions, dependencies, wanted)
                 return
             run = GrowingRun(self._engine, self._settled)
             book = FuturesBook(run, self._workers, bus.bursts)
             run.on_cancel(partial(self._cancel, book))
             run.on_recall(partial(self._recalled, book))
-            book.add(first, keys, functions, dependencies)
+            book.add(first, keys, functions, dependencies, wanted)
             self._books, self._newest = (book, *self._books), book
             bus.started(run)
 

@@ -167,7 +167,7 @@ class Session(Asking):
             names = [function_name(function) for function in draft.plan.functions]
             futures = list(map(own, made))
             self.states.update(zip(slice.wanted, made, strict=True))
-            self.records.submitted(slice.first, slice.keys, names, slice.args)
+            self.records.submitted(slice.first, slice.keys, names, slice.args, slice.wanted)
             self.connection.send("submit", slice, parcels=draft.parcels(slice))
             draft.is_sent()
             self.names.update(zip(keys, made, strict=True))
