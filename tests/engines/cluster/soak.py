@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 
 import taskloom
+from taskloom.bus.event_bus import bus
 from taskloom.distributed import Client, Future, FutureCancelledError, as_completed, get_client
 from tests.engines.soak import combine, expected, random_graph, same
 
@@ -274,7 +275,7 @@ class Soak:
 
     def close(self) -> None:
         faulthandler.dump_traceback_later(LONGEST, exit=True)
-        self._until(lambda: all(run.status != "running" for run in taskloom.runs), lambda: taskloom.runs)
+        self._until(lambda: not bus.active, lambda: bus.active)
         self.client.cluster.scale(1)
         assert self.client.get({"end": (abs, -1)}, "end") == 1  # what has failed is kept for a replay until a run ends
         self._until(self.is_empty, lambda: (list(self.scheduler.tasks.values()), self.scheduler.workers))
