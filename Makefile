@@ -34,7 +34,7 @@ lab: $(VENV)/.installed-demo ## open JupyterLab on the quickstart notebook
 bench: $(VENV)/.installed-bench ## measure the overhead per task against other schedulers
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes
+soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes, or SOAK_ARGS=3600
 	@$(BIN)/python -m tests.engines.cluster.soak $(SOAK_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types

@@ -176,10 +176,14 @@ class Hearing:
 
     def _on_again(self, _: Any, ids: Sequence[int]) -> None:
         self.records.again(ids)
+        released = []  # while this was on its way
         for id in ids:
             state = self.states.get(id)
-            if state is not None and state.value is ELSEWHERE:
+            if state is None:
+                released.append(id)
+            elif state.value is ELSEWHERE:
                 state.status = "pending"
+        self.records.released(released)
 
     def _on_cancelled(self, _: Any, ids: Sequence[int], note: str) -> None:
         self.records.cancelled(ids)
