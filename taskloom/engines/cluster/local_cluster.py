@@ -20,6 +20,7 @@ from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
 from taskloom.engines.cluster.client.views_of_client import Served
+from taskloom.engines.cluster.compared import CLUSTER, compared
 from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.sized import Sized
 from taskloom.engines.cpus import usable_cpus
@@ -51,6 +52,7 @@ _ELSEWHERE = {
 }
 
 
+@compared(CLUSTER)
 class LocalCluster(Sized):
     """Workers on this machine, with a coordinator that lives until `close`.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.question import Outcome, Question
 from taskloom.engines.cluster.client.shared import Shared
+from taskloom.engines.cluster.compared import LOCK, MULTI_LOCK, SEMAPHORE, compared
 from taskloom.engines.cluster.worker.place import undisturbed
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def _true(outcome: Outcome, number: int) -> bool:
     return True
 
 
+@compared(LOCK)
 class Lock(_Leased):
     """A lock, which one at a time may have. They get it in turn.
 
@@ -139,6 +141,7 @@ def _limit(blocking: bool, timeout: Any) -> Any:
     return timeout if blocking else 0
 
 
+@compared(SEMAPHORE)
 class Semaphore(_Leased):
     """A semaphore, of which so many at a time may have a lease.
 
@@ -223,6 +226,7 @@ class Semaphore(_Leased):
         return type(self), (self.max_leases, self.name)
 
 
+@compared(MULTI_LOCK)
 class MultiLock(_Leased):
     """Several locks at once, or so many of them. Two that want the same ones never wait for each other.
 
