@@ -23,6 +23,7 @@ class _Leased(Shared):
     def __init__(self, name: Any = None, client: Client | None = None) -> None:
         super().__init__(name, client)
         self._leases: deque[int] = deque()  # by the numbers of the questions that they are the answers to
+        self._held: set[int] = set()  # the same, and one whose release was interrupted before the cluster knew
 
     def _wanted(self) -> Question:
         """What asks for a lease, and waits for it."""
@@ -30,6 +31,7 @@ class _Leased(Shared):
 
     def _acquired(self, outcome: Outcome, number: int) -> bool:
         if not outcome.late:
+            self._held.add(number)
             self._leases.append(number)
         return not outcome.late
 
@@ -55,6 +57,7 @@ class _Leased(Shared):
             except BaseException:  # an interrupt: there is a lease still
                 self._leases.appendleft(lease)
                 raise
+            self._held.discard(lease)
         return self._question("value", self.name, finish=_true)
 
     def __enter__(self) -> Any:
@@ -77,7 +80,7 @@ class _Leased(Shared):
 
     def __del__(self) -> None:
         with suppress(AttributeError):  # it was never finished
-            for lease in self._leases:
+            for lease in self._held:
                 self.client._session.undo(lease)
 
 
