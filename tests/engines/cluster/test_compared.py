@@ -11,6 +11,7 @@ import distributed
 import pytest
 
 import taskloom.distributed as ours
+from taskloom.engines.cluster.client.asked import asked_for
 from taskloom.engines.cluster.compared import Comparison
 
 CLASSES = (
@@ -79,8 +80,10 @@ def parameters(thing: Any) -> list[str]:
     return [one.name for one in found if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
 
 
-def takes_any(thing: Any) -> bool:
-    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(thing).parameters.values())
+def accepted(thing: Any) -> set[str]:
+    """The names of the parameters that something takes, also by ``**options`` of tasks."""
+    options = any(one.name == "options" for one in inspect.signature(thing).parameters.values())
+    return {*parameters(thing), "self", *(inspect.signature(asked_for).parameters if options else ())}
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,7 @@ def test_parameters_that_are_not_here_are_listed(name: str, objects: dict[str, A
     said = said_of(here)
     pairs = {listed: (getattr(here, listed, None), getattr(there, listed)) for listed in said.here}
     for listed, (own, theirs) in pairs.items():
-        if callable(own) and not takes_any(own):
+        if callable(own):
             unlisted = unmentioned(own, theirs, said.differs.get(listed, ""))
             assert unlisted == [], f"{name}.{listed}"
     if name != "Worker":  # which nobody makes
@@ -165,7 +168,7 @@ def test_parameters_of_functions_are_here() -> None:
 
 def unmentioned(own: Any, theirs: Any, how: str) -> list[str]:
     """Public parameters that only dask.distributed's has, and the text does not say so."""
-    known = {*parameters(own), "self"}
+    known = accepted(own)
     return [name for name in parameters(theirs) if name[0] != "_" and name not in known and f"{name}=" not in how]
 
 
