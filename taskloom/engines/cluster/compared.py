@@ -85,6 +85,33 @@ def names(text: str, meaning: str) -> dict[str, str]:
 _LOOP = "Nothing here has an event loop of its own: what is asynchronous runs in yours."
 _SYNC = "What is not asynchronous waits by itself."
 
+#: What dask.distributed's Client and LocalCluster take beyond ours, and what to do instead.
+OPTIONS_ELSEWHERE = {
+    "adaptive": "Call adapt() on the cluster.",
+    **names(
+        "connection_limit deserializers direct_to_workers heartbeat_interval host interface ip protocol scheduler_port "
+        "serializers",
+        "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
+    ),
+    "diagnostics_port": "Say dashboard_address=.",
+    "extensions": "Subscribe to topics: Client.subscribe_topic.",
+    "loop": "A cluster runs on a thread of its own, with any event loop or none.",
+    "nanny": "Workers that die are replaced.",
+    **names("ncores nthreads", "Say threads_per_worker=."),
+    "preload_nanny": "Call a function on all workers by Client.run.",
+    "scheduler_file": "Give the client the cluster's scheduler_address.",
+    **names(
+        "blocked_handlers scheduler_kwargs scheduler_sync_interval",
+        "The coordinator has nothing to set, and runs no code of users.",
+    ),
+    "security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
+    **names("service_kwargs services worker_services", "The dashboard is all that is served: dashboard_address=."),
+    "silence_logs": "Nothing is logged that would have to be silenced.",
+    "start": "A cluster starts at once; with asynchronous=True, by `async with` or `await`.",
+    "worker_class": "Workers are of one kind: processes, or threads with processes=False.",
+    "worker_dashboard_address": "There is one dashboard for all workers: dashboard_link.",
+}
+
 CLIENT = Comparison(
     "as_current asynchronous cancel close current dashboard_link futures_of gather get_dataset get_events get_executor "
     "get_versions list_datasets log_event map nbytes publish_dataset rebalance register_plugin replicate restart retry "
@@ -92,7 +119,7 @@ CLIENT = Comparison(
     "unsubscribe_topic upload_file wait_for_workers",
     {
         "Client()": "no loop=, scheduler_file=, security=, heartbeat_interval=, serializers=, deserializers=, "
-        "extensions=, direct_to_workers= and connection_limit=: there is no network.",
+        "extensions=, direct_to_workers= and connection_limit=: who gives one is told what to do instead.",
         **names(
             "call_stack get_worker_logs has_what ncores nthreads processing scheduler_info who_has",
             'workers go by names, such as "worker-0".',
@@ -141,7 +168,7 @@ CLUSTER = Comparison(
     {
         "LocalCluster()": "no loop=, start=, host=, ip=, scheduler_port=, silence_logs=, worker_dashboard_address=, "
         "services=, worker_services=, service_kwargs=, security=, protocol=, blocked_handlers=, interface=, "
-        "worker_class=, scheduler_kwargs= and scheduler_sync_interval=: there is no network, and one kind of worker.",
+        "worker_class=, scheduler_kwargs= and scheduler_sync_interval=: who gives one is told what to do instead.",
         "adapt": "no Adaptive=, minimum_cores=, maximum_cores=, minimum_memory= and maximum_memory=: "
         "minimum= and maximum= count workers.",
         "asynchronous": "is there as an attribute of each cluster.",

@@ -158,6 +158,13 @@ def test_parameters_that_are_not_here_are_listed(name: str, objects: dict[str, A
         assert unmentioned(here, there, said.differs.get(f"{name}()", "")) == [], f"{name}()"
 
 
+@pytest.mark.parametrize("name", ["Client", "LocalCluster"])
+def test_who_gives_an_option_that_is_missing_is_told_what_to_use(name: str) -> None:
+    for option in re.findall(r"(\w+)=", said_of(getattr(ours, name)).differs[f"{name}()"]):
+        with pytest.raises(TypeError, match=f"no option '{option}', unlike in dask.distributed. [A-Z]"):
+            getattr(ours, name)(**{option: None})
+
+
 def test_parameters_of_functions_are_here() -> None:
     said = said_of(ours)
     for name in said.here:
