@@ -158,6 +158,16 @@ def test_parameters_that_are_not_here_are_listed(name: str, objects: dict[str, A
         assert unmentioned(here, there, said.differs.get(f"{name}()", "")) == [], f"{name}()"
 
 
+@pytest.mark.parametrize("method", said_of(ours.SchedulerPlugin).missing)
+def test_who_registers_a_plugin_with_a_method_that_is_never_called_is_told(
+    method: str, objects: dict[str, Any]
+) -> None:
+    plugin = type("Plugin", (ours.SchedulerPlugin,), {method: lambda self, *args, **kwargs: None})()
+    with pytest.warns(UserWarning, match=rf"Plugin\.{method} is never called"):
+        objects["Client"].register_plugin(plugin, name="a")
+    objects["Client"].unregister_scheduler_plugin("a")
+
+
 @pytest.mark.parametrize("name", ["Client", "LocalCluster"])
 def test_who_gives_an_option_that_is_missing_is_told_what_to_use(name: str) -> None:
     for option in re.findall(r"(\w+)=", said_of(getattr(ours, name)).differs[f"{name}()"]):
