@@ -4,6 +4,8 @@
 >>> with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
 ...     client.submit(sum, [1, 2]).result()
 3
+
+The docstring of each class says how its names compare with those of dask.distributed: see ``help(Client)``.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from taskloom.engines.cluster.client.waiting import (
     futures_of,
     wait,
 )
+from taskloom.engines.cluster.compared import Comparison
 from taskloom.engines.cluster.local_cluster import LocalCluster
 from taskloom.engines.cluster.plugin import Environ, SchedulerPlugin, UploadFile, WorkerPlugin
 from taskloom.engines.cluster.worker.ending import Reschedule
@@ -88,7 +91,6 @@ __all__ = [
     "worker_client",
 ]
 
-_STATE = "Keep state in futures, and pass them on; the result of a task can be anything."
 _EVENTS = "Client.log_event and Client.subscribe_topic send messages to whoever wants them."
 _PLUGINS = "A WorkerPlugin runs code in all workers; UploadFile and Environ are there."
 _ONE_MACHINE = "A cluster is on this machine: LocalCluster makes its workers."
@@ -103,7 +105,7 @@ _ELSEWHERE = {
     "Nanny": "Workers that die are replaced. " + _ONE_MACHINE,
     "NannyPlugin": _PLUGINS,
     "PipInstall": _PLUGINS,
-    "Pub": _STATE,
+    "Pub": _EVENTS,
     "SSHCluster": _ONE_MACHINE,
     "Scheduler": _ONE_MACHINE,
     "Security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
@@ -115,13 +117,29 @@ _ELSEWHERE = {
     "Worker": _ONE_MACHINE,
     "config": "taskloom.config holds the settings.",
     "connect": "Client(address) connects.",
+    "dask": "Import dask itself: taskloom does not need it.",
     "get_task_metadata": "get_task_stream() tells of the tasks that ran.",
     "print": _BUILTIN,
     "rpc": "Client(address) connects.",
     "span": "get_task_stream() tells of the tasks that ran in a block.",
     "sync": "A client that is not asynchronous waits by itself.",
     "warn": _BUILTIN,
+    "widgets": "Clients, clusters and futures show themselves at the end of a cell.",
 }
+
+_DIFFERS = {
+    "Adaptive": "LocalCluster.adapt() makes it.",
+    "default_client": "its argument is client=, in place of c=.",
+    "futures_of": "its argument is value=, in place of o=, and there is no client=.",
+    "get_client": "no resolve_address=: there is nothing to resolve.",
+    "performance_report": "no stacklevel=, mode= and storage_options=: it writes one page to a file of this machine.",
+    "progress": "no multi=, complete= and group_by=: it shows tasks by their names.",
+}
+
+_OURS_ONLY = {"ALL_COMPLETED", "FIRST_COMPLETED", "ClientExecutor", "FutureCancelledError"}  # dask has them elsewhere
+
+_COMPARISON = Comparison(" ".join(sorted({*__all__} - {*_DIFFERS} - _OURS_ONLY)), _DIFFERS, _ELSEWHERE)
+__doc__ = f"{__doc__}\n{_COMPARISON.section()}\n"
 
 
 def __getattr__(name: str) -> Any:

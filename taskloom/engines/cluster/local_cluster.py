@@ -20,6 +20,7 @@ from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
 from taskloom.engines.cluster.client.views_of_client import Served
+from taskloom.engines.cluster.compared import CLUSTER, OPTIONS_ELSEWHERE, compared
 from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.sized import Sized
 from taskloom.engines.cpus import usable_cpus
@@ -30,27 +31,8 @@ if TYPE_CHECKING:
 
 _clusters: dict[str, LocalCluster] = {}  # that are open, by address
 
-#: What dask.distributed's LocalCluster takes beyond ours, and what to do instead.
-_ELSEWHERE = {
-    "adaptive": "Call adapt() on the cluster.",
-    "host": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
-    "interface": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
-    "ip": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
-    "loop": "A cluster runs on a thread of its own, with any event loop or none.",
-    "preload_nanny": "Call a function on all workers by Client.run.",
-    "protocol": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
-    "scheduler_port": "A cluster is reached by a Unix socket of its owner's only: nothing listens on the network.",
-    "security": "It is safe as it is: a Unix socket of its owner's only, and a secret that both sides must know.",
-    "silence_logs": "Nothing is logged that would have to be silenced.",
-    "worker_class": "Workers are of one kind: processes, or threads with processes=False.",
-    "worker_dashboard_address": "There is one dashboard for all workers: dashboard_link.",
-    "nanny": "Workers that die are replaced.",
-    "ncores": "Say threads_per_worker=.",
-    "nthreads": "Say threads_per_worker=.",
-    "diagnostics_port": "Say dashboard_address=.",
-}
 
-
+@compared(CLUSTER)
 class LocalCluster(Sized):
     """Workers on this machine, with a coordinator that lives until `close`.
 
@@ -385,8 +367,8 @@ def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: fl
 
 
 def _unknown(option: str) -> TypeError:
-    if option in _ELSEWHERE:
-        return TypeError(f"LocalCluster has no option {option!r}, unlike dask.distributed. {_ELSEWHERE[option]}")
+    if option in OPTIONS_ELSEWHERE:
+        return TypeError(f"There is no option {option!r}, unlike in dask.distributed. {OPTIONS_ELSEWHERE[option]}")
     known = "n_workers, threads_per_worker, processes, memory_limit, dashboard_address, name, resources, asynchronous"
     known += ", env, preload"
     return TypeError(f"LocalCluster has no option {option!r}. There are: {known}.")

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.compared import SCHEDULER_PLUGIN, WORKER_PLUGIN, compared
 from taskloom.graph import Key
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _ARCHIVES = (".zip", ".egg")
 
 
+@compared(WORKER_PLUGIN)
 class WorkerPlugin:
     """Runs in each worker: override what is of use. `Client.register_plugin` has it copied to the workers.
 
@@ -66,6 +68,7 @@ class WorkerPlugin:
         """
 
 
+@compared(SCHEDULER_PLUGIN)
 class SchedulerPlugin:
     """Hears of what happens in a cluster: override what is of use.
 

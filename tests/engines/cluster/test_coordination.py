@@ -166,6 +166,24 @@ assert lock.acquire(timeout=10)
 lock.release()
 """,
     ),
+    "a-release-is-interrupted": (
+        ONE_WORKER,
+        """
+import sys
+def interrupt(frame, event, arg):
+    if event == "c_return" and arg.__name__ == "popleft":
+        raise KeyboardInterrupt
+lock = Lock("x")
+lock.acquire()
+sys.setprofile(interrupt)
+assert raised(KeyboardInterrupt, lock.release)
+sys.setprofile(None)
+assert not Lock("x").acquire(blocking=False)
+del lock
+gc.collect()
+assert Lock("x").acquire(timeout=10)
+""",
+    ),
     "interrupted-waits": (
         ONE_WORKER,
         """

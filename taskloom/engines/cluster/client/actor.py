@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskloom.engines.cluster.client.hearing import Arrival
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.reply import Reply, block, in_loop
+from taskloom.engines.cluster.compared import ACTOR, compared
 from taskloom.engines.cluster.worker.actors import ActorHome, home_of
 from taskloom.engines.cluster.worker.place import worker_here
 from taskloom.errors import TaskloomError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.client.future import Future
 
 
+@compared(ACTOR)
 class Actor:
     """An object that stays in the worker that has made it, as seen from elsewhere.
 

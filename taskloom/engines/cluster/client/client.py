@@ -31,6 +31,7 @@ from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.client.submitting import Submitting
 from taskloom.engines.cluster.client.topics import Topics
 from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
+from taskloom.engines.cluster.compared import CLIENT, compared
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.graph import Graph, Plan
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
 
 
+@compared(CLIENT)
 class Client(ClusterLogs, ClusterViews, Memory, Plugging, Publishing, Retiring, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
@@ -98,7 +100,7 @@ class Client(ClusterLogs, ClusterViews, Memory, Plugging, Publishing, Retiring, 
                 "This asynchronous client has not been started. Start it by  async with Client(asynchronous=True) as "
                 "client  or by  client = await Client(asynchronous=True)."
             )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return CLIENT.absent(self, name)
 
     def _start(self) -> None:
         from taskloom.engines.cluster.local_cluster import LocalCluster, connector

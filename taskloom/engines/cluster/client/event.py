@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from taskloom.engines.cluster.client.shared import Shared, in_time
+from taskloom.engines.cluster.compared import EVENT, compared
 
 
+@compared(EVENT)
 class Event(Shared):
     """A flag, not set at first, to wait for.
 

@@ -11,6 +11,7 @@ from taskloom.engines.cluster.client.html import future_html
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.reply import Reply, block, cancelled_together, in_loop, waiting
 from taskloom.engines.cluster.client.state import ELSEWHERE, State, Status
+from taskloom.engines.cluster.compared import FUTURE, compared
 from taskloom.errors import SerializationError
 from taskloom.graph import Key, short_key
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 pickled: ContextVar[list[Future] | None] = ContextVar("pickled", default=None)
 
 
+@compared(FUTURE)
 class Future:
     """The result of a task on a cluster. Its data stay there as long as somebody has a future of them.
 
@@ -187,7 +189,7 @@ class Future:
         error = await self._error()
         return None if error is None else error.__traceback__
 
-    def cancel(self, force: bool = False) -> Any:
+    def cancel(self, reason: Any = None, msg: Any = None, force: bool = False) -> Any:
         """Forget the task and all that is needed for it only, see `Client.cancel`."""
         return self._client.cancel([self], force=force)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Coroutine, Iterable
 from functools import lru_cache
 from tempfile import gettempdir
@@ -13,7 +14,7 @@ from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.options import worker_names
 from taskloom.engines.cluster.client.reply import Reply, block, in_loop
 from taskloom.engines.cluster.client.session import Session
-from taskloom.graph import Key
+from taskloom.graph import Key, task_name
 
 if TYPE_CHECKING:
     import psutil
@@ -76,6 +77,29 @@ class ClusterInfo:
     def has_what(self, workers: Any = None) -> Any:
         """Worker -> keys of the results that it holds."""
         return self._do(self._by_worker("has_what", workers))
+
+    def nbytes(self, keys: Iterable[Key] | None = None, summary: bool = True) -> Any:
+        """Key -> bytes of its result, in memory or on disk; of some keys, or of all that the workers hold.
+
+        Parameters
+        ----------
+        summary : True: by the names of tasks, see `taskloom.graph.task_name`, in place of keys.
+        """
+        return self._do(self._nbytes(keys, summary))
+
+    async def _nbytes(self, keys: Iterable[Key] | None, summary: bool) -> dict[Key, int]:
+        found, _ = await self._session.answer("nbytes")
+        wanted = found if keys is None else [key for key in keys if key in found]
+        sizes: dict[Key, int] = defaultdict(int)
+        for key in wanted:
+            sizes[task_name(key) if summary else key] += found[key]
+        return dict(sizes)
+
+    def futures_of(self, futures: Any) -> list[Future]:
+        """The futures in a value, see `taskloom.distributed.futures_of`."""
+        from taskloom.engines.cluster.client.waiting import futures_of
+
+        return futures_of(futures)
 
     def processing(self, workers: Any = None) -> Any:
         """Worker -> keys of the tasks that it runs, or was given to run."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.question import Outcome, Question
 from taskloom.engines.cluster.client.shared import Shared
+from taskloom.engines.cluster.compared import LOCK, MULTI_LOCK, SEMAPHORE, compared
 from taskloom.engines.cluster.worker.place import undisturbed
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class _Leased(Shared):
     def __init__(self, name: Any = None, client: Client | None = None) -> None:
         super().__init__(name, client)
         self._leases: deque[int] = deque()  # by the numbers of the questions that they are the answers to
+        self._held: set[int] = set()  # the same, and one whose release was interrupted before the cluster knew
 
     def _wanted(self) -> Question:
         """What asks for a lease, and waits for it."""
@@ -29,6 +31,7 @@ class _Leased(Shared):
 
     def _acquired(self, outcome: Outcome, number: int) -> bool:
         if not outcome.late:
+            self._held.add(number)
             self._leases.append(number)
         return not outcome.late
 
@@ -54,6 +57,7 @@ class _Leased(Shared):
             except BaseException:  # an interrupt: there is a lease still
                 self._leases.appendleft(lease)
                 raise
+            self._held.discard(lease)
         return self._question("value", self.name, finish=_true)
 
     def __enter__(self) -> Any:
@@ -76,7 +80,7 @@ class _Leased(Shared):
 
     def __del__(self) -> None:
         with suppress(AttributeError):  # it was never finished
-            for lease in self._leases:
+            for lease in self._held:
                 self.client._session.undo(lease)
 
 
@@ -84,6 +88,7 @@ def _true(outcome: Outcome, number: int) -> bool:
     return True
 
 
+@compared(LOCK)
 class Lock(_Leased):
     """A lock, which one at a time may have. They get it in turn.
 
@@ -139,6 +144,7 @@ def _limit(blocking: bool, timeout: Any) -> Any:
     return timeout if blocking else 0
 
 
+@compared(SEMAPHORE)
 class Semaphore(_Leased):
     """A semaphore, of which so many at a time may have a lease.
 
@@ -223,6 +229,7 @@ class Semaphore(_Leased):
         return type(self), (self.max_leases, self.name)
 
 
+@compared(MULTI_LOCK)
 class MultiLock(_Leased):
     """Several locks at once, or so many of them. Two that want the same ones never wait for each other.
 

@@ -9,12 +9,23 @@ from typing import Any
 
 from taskloom.engines.cluster.client.info import ClusterInfo
 from taskloom.engines.cluster.client.watching import Watching
+from taskloom.engines.cluster.compared import SCHEDULER_PLUGIN
 from taskloom.engines.cluster.plugin import SchedulerPlugin, UploadFile, WorkerPlugin
 from taskloom.engines.cluster.versions import mismatches, versions
 from taskloom.engines.cluster.worker.plugins import is_watching
 from taskloom.engines.processes_errors import describe
 from taskloom.engines.worker.parcel import dumps
 from taskloom.errors import SerializationError
+
+
+def _warn_of_unheard(plugin: SchedulerPlugin) -> None:
+    for method, instead in SCHEDULER_PLUGIN.missing.items():
+        if hasattr(plugin, method):
+            warnings.warn(
+                f"{type(plugin).__name__}.{method} is never called, unlike in dask.distributed. {instead}",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 class Plugging(ClusterInfo):
@@ -43,6 +54,7 @@ class Plugging(ClusterInfo):
         if idempotent is None:
             idempotent = bool(getattr(plugin, "idempotent", False))
         if isinstance(plugin, SchedulerPlugin):
+            _warn_of_unheard(plugin)
             return self._watch(plugin, name, idempotent)
         if not isinstance(plugin, WorkerPlugin):
             raise TypeError(

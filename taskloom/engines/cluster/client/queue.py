@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.question import Outcome
 from taskloom.engines.cluster.client.shared import Shared
+from taskloom.engines.cluster.compared import QUEUE, compared
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
 
 
+@compared(QUEUE)
 class Queue(Shared):
     """A queue that clients and tasks put values to, and get them from.
 

@@ -13,7 +13,7 @@ from taskloom.engines.cluster.client.call_key import call_token
 from taskloom.engines.cluster.client.compile import Draft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.info import ClusterInfo
-from taskloom.engines.cluster.client.options import check_key
+from taskloom.engines.cluster.client.options import check_key, seconds_of
 from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.worker.actors import MakeActor
@@ -195,7 +195,14 @@ class Submitting(ClusterInfo):
         return f"{self._series}{next(self._unique):016x}"
 
     def scatter(
-        self, data: Any, workers: Any = None, broadcast: bool = False, direct: Any = None, hash: bool = True
+        self,
+        data: Any,
+        workers: Any = None,
+        broadcast: bool = False,
+        direct: Any = None,
+        hash: bool = True,
+        timeout: Any = None,
+        asynchronous: Any = None,
     ) -> Any:
         """Bring data to the workers: futures that stand for them.
 
@@ -206,8 +213,14 @@ class Submitting(ClusterInfo):
         workers : names of workers that may hold them.
         broadcast : True: each of those workers gets all of them.
         hash : False: equal data are not taken for the same.
+        timeout : seconds, or a text such as ``"2s"``.
+
+        Raises
+        ------
+        TimeoutError
+            They are not there in time.
         """
-        return self._do(scatter(self, data, workers, broadcast, hash))
+        return self._do(scatter(self, data, workers, broadcast, hash), seconds_of(timeout))
 
 
 def _warn_of_reuse(key: Key, depth: int = 3) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from taskloom.engines.cluster.client.question import Outcome
 from taskloom.engines.cluster.client.shared import Shared
+from taskloom.engines.cluster.compared import VARIABLE, compared
 
 
+@compared(VARIABLE)
 class Variable(Shared):
     """A variable that all set and get.
 

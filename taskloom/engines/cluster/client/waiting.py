@@ -16,6 +16,7 @@ from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.reply import LOOK_UP, Reply, in_loop, waiting
 from taskloom.engines.cluster.client.state import State
+from taskloom.engines.cluster.compared import AS_COMPLETED, compared
 
 ALL_COMPLETED = "ALL_COMPLETED"
 FIRST_COMPLETED = "FIRST_COMPLETED"
@@ -96,6 +97,7 @@ def _any(state: State) -> bool:
     return True
 
 
+@compared(AS_COMPLETED)
 class as_completed:
     """The futures as they are no longer pending, each as often as it was added.
 

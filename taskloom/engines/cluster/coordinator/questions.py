@@ -48,6 +48,10 @@ class Questions:
         workers = self._coordinator.scheduler.workers.values()
         self._reply(client, number, True, {worker.number: [task.key for task in worker.has] for worker in workers})
 
+    def _nbytes(self, client: int, number: int) -> None:
+        workers = self._coordinator.scheduler.workers.values()
+        self._reply(client, number, True, {task.key: int(task.nbytes) for worker in workers for task in worker.has})
+
     def _processing(self, client: int, number: int) -> None:
         workers = self._coordinator.scheduler.workers.values()
         given = {worker.number: [task.key for task in worker.outstanding.values()] for worker in workers}

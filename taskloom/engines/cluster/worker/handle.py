@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.compared import WORKER, compared
 from taskloom.engines.cluster.worker.place import WorkerInfo, current_task, worker_here
 from taskloom.graph import Key
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _UNIX = "unix://"
 
 
+@compared(WORKER)
 class WorkerHandle:
     """A worker, for the tasks, actors and plugins inside of it. They may keep state on it, as attributes of any name.
 
