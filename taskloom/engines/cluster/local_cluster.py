@@ -154,7 +154,7 @@ class LocalCluster(Sized):
     @property
     def workers(self) -> dict[int, WorkerInfo]:
         """The workers that are there, by number."""
-        if self._coordinator is None:
+        if self.status != "running":
             return {}
         return {
             worker.number: WorkerInfo(worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
@@ -183,7 +183,7 @@ class LocalCluster(Sized):
     def memory(self) -> dict[str, dict[str, Any]]:
         """What workers take: name -> ``"memory"`` of the process, ``"managed"`` by results, ``"spilled"`` on disk, all
         in bytes, and the ``"status"``, which is "paused" for one that is given no tasks as it has too much."""
-        if self._coordinator is None:
+        if self.status != "running":
             return {}
         workers = list(self._coordinator.scheduler.workers.values())
         return {worker.name: self._coordinator.memory.describe(worker) for worker in workers}
