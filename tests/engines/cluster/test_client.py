@@ -719,7 +719,17 @@ def test_other_options_of_a_cluster_are_refused(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_workers": -1}, {"threads_per_worker": 0}, {"memory_limit": "much"}, {"n_workers": 1.5}]
+    "options",
+    [
+        {"n_workers": -1},
+        {"threads_per_worker": 0},
+        {"memory_limit": "much"},
+        {"n_workers": 1.5},
+        {"resources": "GPU"},
+        {"resources": {"GPU": "one"}},
+        {"resources": {"GPU": -1}},
+        {"env": "A=1"},
+    ],
 )
 def test_what_a_cluster_cannot_use_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(taskloom.ConfigError, match=next(iter(options))):
