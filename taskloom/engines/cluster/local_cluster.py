@@ -67,7 +67,7 @@ class LocalCluster(Sized):
         `taskloom.config.defaults`.
     dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
         a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
-    name : what it is called.
+    name : what it is called, in up to 100 characters.
     resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
     asynchronous : start it by ``async with`` or ``await``.
     env : variables of the workers' environment, beside those of this process; by default the setting
@@ -107,7 +107,7 @@ class LocalCluster(Sized):
     ) -> None:
         for option in others:
             raise _unknown(option)
-        self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
+        self.name = str(name or f"cluster-{uuid.uuid4().hex[:8]}")[:100]
         self.status = "created"
         self.asynchronous = asynchronous
         self._served = Served(dashboard_address is not False, _port_of(dashboard_address))
