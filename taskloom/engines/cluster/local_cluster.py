@@ -49,7 +49,7 @@ class LocalCluster(Sized):
         `taskloom.config.defaults`.
     dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
         a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
-    name : what it is called.
+    name : what it is called, in up to 100 characters.
     resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
     asynchronous : start it by ``async with`` or ``await``.
     env : variables of the workers' environment, beside those of this process; by default the setting
@@ -89,7 +89,7 @@ class LocalCluster(Sized):
     ) -> None:
         for option in others:
             raise _unknown(option)
-        self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
+        self.name = str(name or f"cluster-{uuid.uuid4().hex[:8]}")[:100]
         self.status = "created"
         self.asynchronous = asynchronous
         self._served = Served(dashboard_address is not False, _port_of(dashboard_address))
@@ -136,7 +136,7 @@ class LocalCluster(Sized):
     @property
     def workers(self) -> dict[int, WorkerInfo]:
         """The workers that are there, by number."""
-        if self._coordinator is None:
+        if self.status != "running":
             return {}
         return {
             worker.number: WorkerInfo(worker.number, worker.name, worker.pid, worker.threads, worker.memory_limit)
@@ -165,7 +165,7 @@ class LocalCluster(Sized):
     def memory(self) -> dict[str, dict[str, Any]]:
         """What workers take: name -> ``"memory"`` of the process, ``"managed"`` by results, ``"spilled"`` on disk, all
         in bytes, and the ``"status"``, which is "paused" for one that is given no tasks as it has too much."""
-        if self._coordinator is None:
+        if self.status != "running":
             return {}
         workers = list(self._coordinator.scheduler.workers.values())
         return {worker.name: self._coordinator.memory.describe(worker) for worker in workers}

@@ -393,6 +393,38 @@ def test_a_traceback_leads_from_the_call_to_the_function(client: Client) -> None
     assert not {"block", "bring", "_result", "_bring"}.intersection(frames)
 
 
+def test_a_closed_cluster_and_a_client_left_without_it_say_so() -> None:
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False)
+    with Client(cluster) as client:
+        cluster.close()
+        with pytest.raises(RuntimeError, match=r"the cluster was closed[.]$"):
+            client.submit(inc, 1).result(10)
+        assert "closed" in cluster._repr_html_()
+        assert cluster.workers == cluster.memory == {}
+        assert "cannot reach its cluster" in repr(client)
+        assert "cannot reach its cluster" in client._repr_html_()
+
+
+def test_a_hostile_name_of_a_cluster_is_escaped_and_cut() -> None:
+    with LocalCluster(1, 1, processes=False, name="<script>" * 1000) as cluster:
+        assert "<script>" not in cluster._repr_html_()
+        assert len(repr(cluster)) < 200
+        assert len(cluster.scheduler_address) < 200
+
+
+def test_a_worker_that_ends_does_not_disturb_who_looks_at_its_cluster(client: Client) -> None:
+    cluster = client.cluster
+    assert cluster is not None
+    number = next(iter(cluster.workers))
+    worker = cluster._coordinator.scheduler.workers[number]
+    process = cluster._coordinator.crew.workers.pop(number)  # as the coordinator's thread does when it buries one
+    try:
+        assert cluster.memory[worker.name]["status"] == "closed"
+        assert "closed" in client._repr_html_()
+    finally:
+        cluster._coordinator.crew.workers[number] = process
+
+
 def test_a_hostile_key_is_escaped_and_cut(client: Client) -> None:
     future = client.submit(inc, 1, key="<script>alert(1)</script>" * 100)
     assert "<script>" not in future._repr_html_()
@@ -694,7 +726,17 @@ def test_other_options_of_a_cluster_are_refused(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_workers": -1}, {"threads_per_worker": 0}, {"memory_limit": "much"}, {"n_workers": 1.5}]
+    "options",
+    [
+        {"n_workers": -1},
+        {"threads_per_worker": 0},
+        {"memory_limit": "much"},
+        {"n_workers": 1.5},
+        {"resources": "GPU"},
+        {"resources": {"GPU": "one"}},
+        {"resources": {"GPU": -1}},
+        {"env": "A=1"},
+    ],
 )
 def test_what_a_cluster_cannot_use_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(taskloom.ConfigError, match=next(iter(options))):

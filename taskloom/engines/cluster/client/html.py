@@ -20,8 +20,8 @@ def client_text(client: Client) -> str:
 
     ``<Client: 'unix:///run/user/1000/.../scheduler.sock' processes=4 threads=8, memory=31.38 GiB>``
     """
-    if client.status != "running":
-        return f"<Client: {client.status}>"
+    if client.status != "running" or client.is_lost:
+        return f"<Client: {_status(client)}>"
     workers = list(client._session.workers.values())
     return (
         f"<Client: {str(client._address())!r} processes={len(workers)} "
@@ -40,11 +40,15 @@ def cluster_text(cluster: LocalCluster) -> str:
 
 def client_html(client: Client) -> str:
     """A client as a card, with its cluster's workers."""
-    if client.status != "running":
-        return _card("Client", [("status", client.status)], ())
+    if client.status != "running" or client.is_lost:
+        return _card("Client", [("status", _status(client))], ())
     memory = {} if client.cluster is None else client.cluster.memory
     rows = [("cluster", client._address())]
     return _card("Client", rows, client._session.workers.values(), memory, _dashboard(client))
+
+
+def _status(client: Client) -> str:
+    return "cannot reach its cluster any more" if client.status == "running" else client.status
 
 
 def _dashboard(client: Client) -> str:
@@ -95,7 +99,7 @@ def _card(title: str, rows: Any, workers: Any, memory: Any = MappingProxyType({}
     if workers:
         lines = "".join(
             f"<tr><td>{escape(worker.name)}</td><td>{worker.threads}</td><td>{worker.pid}</td>"
-            f"<td>{_limit(worker.memory_limit)}</td>{_use(memory[worker.name]) if memory else ''}</tr>"
+            f"<td>{_limit(worker.memory_limit)}</td>{_use(memory.get(worker.name, _GONE)) if memory else ''}</tr>"
             for worker in workers[:100]
         )
         table = (
@@ -107,6 +111,7 @@ def _card(title: str, rows: Any, workers: Any, memory: Any = MappingProxyType({}
     return f'<div class="taskloom-cluster-card"><style>{_STYLE}</style><b>{title}</b>{facts}{table}</div>'
 
 
+_GONE = {"memory": 0, "spilled": 0, "status": "closed"}  # a worker that the client has not heard of that it ended
 _USE = "<th>memory</th><th>on disk</th><th>status</th>"
 
 

@@ -98,7 +98,7 @@ class Coordinator(Staffing):
         self._quiet_since = 0.0
         self._looked = 0.0
         self._look = FIRST_LOOK
-        self._why = "The cluster was closed."
+        self._why = "the cluster was closed"
         self._listener: Listener | None = None
         try:
             if processes:
@@ -127,7 +127,7 @@ class Coordinator(Staffing):
         connection = LocalConnection(self.clients.new_number(), self, hear)
         self.call(self.clients.join, connection)
         if self.closed:  # perhaps nobody looks at the call any more
-            raise TaskloomError(f"There is no cluster any more: {self._why}")
+            raise TaskloomError(f"There is no cluster any more: {self._why}.")
         return connection
 
     def call(self, function: Callable[..., None], *args: Any) -> None:

@@ -98,11 +98,11 @@ class MemoryWatch:
         return self._fates.pop(number, None)
 
     def describe(self, worker: WorkerState) -> dict[str, Any]:
-        """What a worker takes."""
-        process = self._crew.workers[worker.number]
-        return {
-            "memory": process.memory(),
-            "managed": process.page[MANAGED],
-            "spilled": process.page[SPILLED],
-            "status": "closing_gracefully" if worker.leaving else "paused" if worker.paused else "running",
-        }
+        """What a worker takes, which is nothing once it has ended. Any thread may ask."""
+        try:
+            process = self._crew.workers[worker.number]
+            memory, managed, spilled = process.memory(), process.page[MANAGED], process.page[SPILLED]
+        except (KeyError, ValueError):  # it ended just now, and its page was given up
+            return {"memory": 0.0, "managed": 0.0, "spilled": 0.0, "status": "closed"}
+        status = "closing_gracefully" if worker.leaving else "paused" if worker.paused else "running"
+        return {"memory": memory, "managed": managed, "spilled": spilled, "status": status}
