@@ -100,7 +100,7 @@ class State:
             self.failure.keep(self)
             return self.failure.explained()
         if self.status in ("cancelled", "lost"):
-            why = f": {self.note}" if self.note else ""
+            why = f": {self.note.removesuffix('.')}" if self.note else ""
             return FutureCancelledError(f"{short_key(self.key)} was {self.status}{why}.")
         return None
 

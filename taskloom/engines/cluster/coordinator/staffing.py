@@ -104,7 +104,7 @@ class Staffing:
     def restart(self) -> None:
         """End all tasks, and have new workers; on the coordinator's thread."""
         for number, client in list(self.scheduler.clients.items()):
-            self.scheduler.cancel(number, list(client.futures), force=True)
+            self.scheduler.cancel(number, list(client.futures), force=True, why="The cluster was restarted.")
         self.crew.held = False
         for number in list(self.crew.workers):
             self._bury(number, expected=True)

@@ -256,9 +256,9 @@ class ClientEvents(Losses):
             seen.update(new)
             todo += new
 
-    def cancel(self, number: int, ids: Sequence[int], force: bool = False) -> None:
+    def cancel(self, number: int, ids: Sequence[int], force: bool = False, why: str = "") -> None:
         """Forget tasks and all that build on them, and stop code that runs for them; what other clients want stays,
-        unless it is forced."""
+        unless it is forced. All are told why, by default that another client has."""
         todo = [task for id in ids if (task := self.tasks.get(id)) is not None]
         hit = dict.fromkeys(todo)
         while todo:
@@ -273,7 +273,8 @@ class ClientEvents(Losses):
                     told.setdefault(client, []).append(id)
                     self._want_no_more(task, self.clients[client], id)
         for client, cancelled in told.items():
-            self.tell(client, "cancelled", cancelled, "" if client == number else "Another client has cancelled it.")
+            told_why = why or ("" if client == number else "Another client has cancelled it.")
+            self.tell(client, "cancelled", cancelled, told_why)
         if force:
             self.forced.update([task.id for task in hit if task.state is SENT])
             for id in ids:  # those that were cancelled before, and go on
