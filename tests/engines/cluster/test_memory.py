@@ -222,6 +222,27 @@ future.result(timeout=10)
 assert there.result(timeout=10) == 1
 until(lambda: client.cluster.memory["worker-0"]["status"] == "running")
 """,
+    "what-actors-keep": ONE
+    + """
+class Keeps:
+    def __init__(self):
+        self.kept = []
+    def keep(self, mib):
+        while len(self.kept) < mib:
+            self.kept.append(bytearray(MiB))
+            time.sleep(0.002)
+    def keep_later(self, mib):
+        threading.Thread(target=self.keep, args=(mib,), daemon=True).start()
+warnings.simplefilter("ignore")
+def status():
+    return {worker["status"] for worker in client.cluster.memory.values()}
+actor = client.submit(Keeps, actor=True).result()
+raised(taskloom.WorkerDied, actor.keep(1000).result, "actor")
+client.wait_for_workers(1)
+actor = client.submit(Keeps, actor=True).result()
+actor.keep_later(130).result()
+until(lambda: status() == {"paused"})
+""",
     "all-are-paused-and-nothing-helps": ONE
     + """
 client.run(lambda: setattr(sys, "kept", bytearray(130 * MiB)))

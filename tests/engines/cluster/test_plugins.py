@@ -280,6 +280,16 @@ def test_a_scheduler_plugin_hears_of_workers_clients_and_tasks(client: Client) -
     until(lambda: plugin.heard[-1] == "close")
 
 
+def test_a_scheduler_plugin_that_raises_is_named(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(SchedulerPlugin):
+        def transition(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("not this one")
+
+    client.register_plugin(Fails())
+    assert client.submit(abs, -1).result() == 1
+    until(lambda: any("the transition method of the plugin <" in message for message in caplog.messages))
+
+
 def test_a_scheduler_plugin_is_taken_away(client: Client) -> None:
     first, second = Hearing(), Hearing()
     client.register_plugin(first, name="same")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import taskloom
-from taskloom.distributed import Client, Future, LocalCluster, get_client, get_task_stream, wait
+from taskloom.distributed import Client, Future, FutureCancelledError, LocalCluster, get_client, get_task_stream, wait
 
 from .simulation import BIG, SMALL, Cluster, finish
 from .simulation import Client as SimulatedClient
@@ -210,6 +210,22 @@ def test_who_cancels_by_force_takes_it_from_others(pair: tuple[Client, Client], 
     until(second.done)
     assert second.cancelled()
     assert two.submit(inc, 1, pure=False).result() == 2
+
+
+def test_what_is_gone_by_a_restart_says_so_to_all() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False) as cluster,
+        Client(cluster) as one,
+        Client(cluster) as two,
+    ):
+        futures = [client.submit(inc, i, key=f"of-{i}") for i, client in enumerate((one, two))]
+        wait(futures)
+        one.restart()
+        until(lambda: all(future.cancelled() for future in futures))
+        for i, future in enumerate(futures):
+            with pytest.raises(FutureCancelledError) as caught:
+                future.result()
+            assert str(caught.value) == f"'of-{i}' was cancelled: The cluster was restarted."
 
 
 # -- fairness ---------------------------------------------------------------------------------------------------------

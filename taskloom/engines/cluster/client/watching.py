@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from taskloom.engines.cluster.worker.awaited import awaited
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.session import Session
+
+_log = logging.getLogger("taskloom")
 
 
 class Watching:
@@ -84,5 +87,8 @@ class Watching:
                 self._call(self._plugin.transition, state.key, start, finish, worker=name)
 
 
-def _called(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    awaited(method(*args, **kwargs))
+def _called(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        awaited(method(*args, **kwargs))
+    except BaseException:
+        _log.exception("taskloom: the %s method of the plugin %r raised", method.__name__, method.__self__)

@@ -38,6 +38,7 @@ from taskloom.errors import TaskloomError
 
 FIRST_LOOK = 0.0005  # seconds without news after which the workers' pages are looked at
 LAST_LOOK = 0.05
+IDLE_LOOK = 0.5  # where nothing runs that is known of: memory may be taken all the same
 MOST_LINES = 100  # that are taken in at a time of what a worker prints
 SHARE_AFTER = 0.005  # seconds without news after which idle workers get what waits elsewhere
 
@@ -208,12 +209,13 @@ class Coordinator(Staffing):
             self._timers
             or self.stops
             or self.memory
+            or self.questions
             or self.crew.is_short
             or self.plugins.parting
             or any(worker.dropped or worker.dropped_codes for worker in workers)
         ):
             return LAST_LOOK
-        return None
+        return IDLE_LOOK if self.memory.is_limited else None
 
     def _look_round(self, busy: bool) -> None:
         """See to what nobody reports: when nothing is heard, less and less often, and else from time to time."""

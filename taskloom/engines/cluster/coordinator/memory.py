@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from taskloom.engines.cluster.coordinator.crew import Crew
@@ -18,11 +19,17 @@ RELIEF = 0.95  # of the limit at which a worker is paused: below, it is not any 
 
 
 class MemoryWatch:
-    """On the coordinator's thread. Workers are seen from outside: they may be too busy to tell anything."""
+    """On the coordinator's thread. Workers are seen from outside: they may be too busy to tell anything.
+
+    Attributes
+    ----------
+    is_limited : whether workers may have too much. Also one without tasks may, by what its actors and threads keep.
+    """
 
     def __init__(self, scheduler: Scheduler, crew: Crew) -> None:
         self._scheduler = scheduler
         self._crew = crew
+        self.is_limited = min(crew.allowance.limits[1:]) < math.inf
         self._looked = 0.0
         self._asked: dict[int, float] = {}  # when workers were asked to make room
         self._paused: dict[int, float] = {}  # since when

@@ -29,6 +29,10 @@ class Questions:
         self._waiting: list[tuple[int, int, int]] = []  # client, number and how many workers it waits for
         self._retiring: list[_Retirement] = []
 
+    def __bool__(self) -> bool:
+        """Whether workers do something that was asked of them, such as a call of an actor."""
+        return bool(self._pending)
+
     def ask(self, client: int, number: int, what: str, args: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         try:
             getattr(self, f"_{what}")(client, number, *args, *parcels)
