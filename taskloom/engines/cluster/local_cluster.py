@@ -19,6 +19,7 @@ from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
+from taskloom.engines.cluster.client.options import amounts_of
 from taskloom.engines.cluster.client.views_of_client import Served
 from taskloom.engines.cluster.forks import give_up_in_forks
 from taskloom.engines.cluster.sized import Sized
@@ -67,7 +68,7 @@ class LocalCluster(Sized):
         `taskloom.config.defaults`.
     dashboard_address : False: there is no dashboard. Else one is served to this machine when its link is first read, at
         a port of its own, or at the one that is given, such as ``":8787"`` or 8787.
-    name : what it is called.
+    name : what it is called, in up to 100 characters.
     resources : what each worker has, such as ``{"GPU": 1}``; tasks may ask for it.
     asynchronous : start it by ``async with`` or ``await``.
     env : variables of the workers' environment, beside those of this process; by default the setting
@@ -107,7 +108,7 @@ class LocalCluster(Sized):
     ) -> None:
         for option in others:
             raise _unknown(option)
-        self.name = name or f"cluster-{uuid.uuid4().hex[:8]}"
+        self.name = str(name or f"cluster-{uuid.uuid4().hex[:8]}")[:100]
         self.status = "created"
         self.asynchronous = asynchronous
         self._served = Served(dashboard_address is not False, _port_of(dashboard_address))
@@ -117,7 +118,7 @@ class LocalCluster(Sized):
         self._make = partial(
             _coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers or most), self.name
         )
-        self._resources = resources
+        self._resources = amounts_of(resources)
         self._environment = _environment(env, processes)
         self._preload = config.get("distributed.worker.preload") if preload is None else preload
         self._coordinator: Any = None
@@ -362,6 +363,8 @@ def _port_of(address: Any) -> int:
 def _environment(given: Mapping[str, Any] | None, processes: bool) -> dict[str, str]:
     """Variables of the workers' environment."""
     variables = config.get("distributed.worker.env") if given is None else given
+    if variables and not isinstance(variables, Mapping):
+        raise ConfigError(f"env={variables!r} cannot be used: it takes a mapping of variables to their values.")
     if given and not processes:
         raise ConfigError("env= is for processes: workers that are threads have the environment of this one.")
     return {str(name): str(value) for name, value in (variables or {}).items()}

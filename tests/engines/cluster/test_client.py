@@ -405,6 +405,13 @@ def test_a_closed_cluster_and_a_client_left_without_it_say_so() -> None:
         assert "cannot reach its cluster" in client._repr_html_()
 
 
+def test_a_hostile_name_of_a_cluster_is_escaped_and_cut() -> None:
+    with LocalCluster(1, 1, processes=False, name="<script>" * 1000) as cluster:
+        assert "<script>" not in cluster._repr_html_()
+        assert len(repr(cluster)) < 200
+        assert len(cluster.scheduler_address) < 200
+
+
 def test_a_worker_that_ends_does_not_disturb_who_looks_at_its_cluster(client: Client) -> None:
     cluster = client.cluster
     assert cluster is not None
@@ -719,7 +726,17 @@ def test_other_options_of_a_cluster_are_refused(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_workers": -1}, {"threads_per_worker": 0}, {"memory_limit": "much"}, {"n_workers": 1.5}]
+    "options",
+    [
+        {"n_workers": -1},
+        {"threads_per_worker": 0},
+        {"memory_limit": "much"},
+        {"n_workers": 1.5},
+        {"resources": "GPU"},
+        {"resources": {"GPU": "one"}},
+        {"resources": {"GPU": -1}},
+        {"env": "A=1"},
+    ],
 )
 def test_what_a_cluster_cannot_use_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(taskloom.ConfigError, match=next(iter(options))):
