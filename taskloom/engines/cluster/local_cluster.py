@@ -19,6 +19,7 @@ from taskloom.config.sizes import parse_size
 from taskloom.engines.cluster.client.hearing import WorkerInfo
 from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
+from taskloom.engines.cluster.client.options import amounts_of
 from taskloom.engines.cluster.client.views_of_client import Served
 from taskloom.engines.cluster.compared import CLUSTER, OPTIONS_ELSEWHERE, compared
 from taskloom.engines.cluster.forks import give_up_in_forks
@@ -99,7 +100,7 @@ class LocalCluster(Sized):
         self._make = partial(
             _coordinator, n_workers, threads, processes, _limit(memory_limit, n_workers or most), self.name
         )
-        self._resources = resources
+        self._resources = amounts_of(resources)
         self._environment = _environment(env, processes)
         self._preload = config.get("distributed.worker.preload") if preload is None else preload
         self._coordinator: Any = None
@@ -344,6 +345,8 @@ def _port_of(address: Any) -> int:
 def _environment(given: Mapping[str, Any] | None, processes: bool) -> dict[str, str]:
     """Variables of the workers' environment."""
     variables = config.get("distributed.worker.env") if given is None else given
+    if variables and not isinstance(variables, Mapping):
+        raise ConfigError(f"env={variables!r} cannot be used: it takes a mapping of variables to their values.")
     if given and not processes:
         raise ConfigError("env= is for processes: workers that are threads have the environment of this one.")
     return {str(name): str(value) for name, value in (variables or {}).items()}

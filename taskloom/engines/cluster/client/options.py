@@ -9,6 +9,7 @@ from typing import Any
 from taskloom.engines.cluster.scheduler.tasks import Options, Slice
 from taskloom.engines.cluster.worker.place import current_task
 from taskloom.engines.processes_errors import describe
+from taskloom.errors import ConfigError
 from taskloom.graph import check_annotation
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "us": 1e-6, "": 1.0}
@@ -46,16 +47,33 @@ def options_of(
         return None
     check_annotation("priority", priority or 0)
     check_annotation("retries", retries)
-    check_annotation("resources", resources)
     return Options(
         priority=int(priority or 0),
         retries=int(retries or 0),
         deaths=_count("deaths", deaths),
         workers=None if workers is None else frozenset(worker_names(workers)),
         allow_other_workers=bool(allow_other_workers),
-        resources=tuple(sorted([(str(name), float(amount)) for name, amount in (resources or {}).items()])),
+        resources=tuple(sorted(amounts_of(resources).items())),
         actor=actor,
     )
+
+
+def amounts_of(resources: Any) -> dict[str, float]:
+    """Resources by name, those that a worker has or that a task takes.
+
+    >>> amounts_of({"GPU": 1})
+    {'GPU': 1.0}
+
+    Raises
+    ------
+    ConfigError
+        They cannot be used.
+    """
+    try:
+        check_annotation("resources", resources)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return {str(name): float(amount) for name, amount in (resources or {}).items()}
 
 
 def check_key(key: Any) -> None:
