@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
 from taskloom.bus.run import Run
 from taskloom.engines.cluster.client.current import clients_at
+from taskloom.engines.cluster.worker.room import resident
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
@@ -41,20 +40,12 @@ def workers_of(cluster: LocalCluster) -> list[WorkerOverview]:
             worker["name"],
             worker["threads"],
             min(worker["executing"], worker["threads"]),
-            (_process_memory(worker["pid"]) if cluster.processes else 0.0) or worker["held"],
+            (resident(worker["pid"]) if cluster.processes else 0.0) or worker["held"],
             worker["memory_limit"],
             worker["leaving"],
         )
         for worker in described
     ]
-
-
-def _process_memory(pid: int) -> float:
-    """Bytes that a process has in memory; 0 if there is none any more."""
-    try:
-        return float(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0.0
 
 
 def runs_on(cluster: LocalCluster) -> list[Run]:

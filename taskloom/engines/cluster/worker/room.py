@@ -6,9 +6,10 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from threading import Lock
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from taskloom.engines.cluster.sizes import size_text
 from taskloom.engines.cluster.worker.channel import Channel
@@ -18,6 +19,9 @@ from taskloom.engines.cluster.worker.store import Store
 from taskloom.engines.cluster.worker.task_queue import TaskQueue
 from taskloom.engines.worker.page import NOTHING
 from taskloom.errors import SpillError
+
+if TYPE_CHECKING:
+    import psutil
 
 SLACK = 0.05  # of the limit: what is put away beyond what has to be, so that it is not every time a little
 COLLECT_EVERY = 1.0  # seconds
@@ -202,11 +206,18 @@ class Room:
         )
 
 
-def resident(pid: int | None = None) -> float:
-    """The bytes of memory that a process takes, by default this one; 0 if it is gone."""
+def resident(pid: int) -> float:
+    """The bytes of memory that a process takes; 0 if it is gone."""
     import psutil
 
     try:
-        return float(psutil.Process(pid).memory_info().rss)
+        return float(_process(pid).memory_info().rss)
     except psutil.Error:
         return 0.0
+
+
+@lru_cache(maxsize=256)  # finding one takes several times as long as asking it
+def _process(pid: int) -> psutil.Process:
+    import psutil
+
+    return psutil.Process(pid)

@@ -52,7 +52,7 @@ class ProcessWorker(Worker):
             self._signal.send()  # it is heard only inside of a task that is cancelled
 
     def resident(self) -> float:
-        return resident()
+        return resident(os.getpid())
 
     def flush_output(self) -> None:
         self._printing.flush()

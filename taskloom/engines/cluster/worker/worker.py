@@ -270,11 +270,11 @@ class Worker(Reports):
                     arguments = None
                 if arguments is None:
                     here = store.unpack(code, args)
+                    running[thread] = NO_TASK  # what follows is not the task's: nobody is to stop it
                     if room.is_short():
-                        running[thread] = NO_TASK
                         with suppress(SpillError):
                             room.make()
-                        running[thread] = id
+                    running[thread] = id
                     if cancelled and id in cancelled:  # while something was imported, or written
                         raise KeyboardInterrupt
                     absent = [arg for arg in args if arg >= 0 and arg not in here]
