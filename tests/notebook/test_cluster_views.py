@@ -47,9 +47,13 @@ def outputs() -> dict[str, Any]:
         "futures": "futures = client.map(nap, range(20, 32))\n_ = client.gather(futures)",
         "submit": "later = client.map(late, range(3))",
         "progress": "from taskloom.distributed import progress\nprogress(later)",
-        "wait": "gate.touch()\nwhile taskloom.last_run().status == 'running':\n    time.sleep(0.01)",
+        "wait": (
+            "import threading\nfrom taskloom.bus.event_bus import bus\ngate.touch()\n"
+            "while bus.active:\n    time.sleep(0.01)\n"
+            "told = threading.Event()\nbus._ticker.post(told.set)\nassert told.wait(10)"  # behind what views are told
+        ),
         "close": (
-            "client.close()\nfrom comm import get_comm_manager\nfrom taskloom.bus.event_bus import bus\n"
+            "client.close()\nfrom comm import get_comm_manager\n"
             "%unload_ext taskloom\nprint(len(get_comm_manager().comms), len(bus.subscriptions))"
         ),
     }

@@ -306,8 +306,8 @@ def test_a_cell_that_captures_its_output_captures_that_of_its_tasks(with_cluster
     page = with_cluster
     (tmp_path / "gate").touch()
     assert not errors(page.run(f"%%capture kept\nclient.submit(wait_and_speak, {str(tmp_path / 'gate')!r}).result()"))
-    shown = [message["content"]["text"] for message in page.run("print(kept.stdout)") if message["msg_type"] == "stream"]
-    assert "".join(shown) == "begun\nfrom stdout\n\n"
+    shown = [message for message in page.run("print(kept.stdout)") if message["msg_type"] == "stream"]
+    assert "".join([message["content"]["text"] for message in shown]) == "begun\nfrom stdout\n\n"
 
 
 def test_the_output_of_a_cell_is_in_order(with_cluster: Frontend) -> None:

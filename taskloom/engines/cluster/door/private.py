@@ -12,11 +12,13 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterable
 
 from taskloom.errors import ConfigError
 
 MISSING = "is not there"
+ATTEMPTS = 10  # to remove a directory
 
 _OWNER = "owner"
 _CLOCKS_DIFFER = 10.0  # seconds: a process's start is known by a clock that may be set meanwhile
@@ -89,7 +91,11 @@ def _sweep(path: str) -> None:
 
 
 def _remove(path: str) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    for _ in range(ATTEMPTS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            break
+        time.sleep(0.01)  # another thread is removing a part of it
     with contextlib.suppress(OSError):  # there are others in it
         os.rmdir(os.path.dirname(path))
 
