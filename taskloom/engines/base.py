@@ -48,6 +48,7 @@ class Engine(ABC):
     advice : pairs of a kind of work and why this engine is right for it.
     options : frozenset of str, the options of `get` that it knows.
     settings : tuple of str, the keys of `config` that people who choose it may want to change.
+    takes_futures : bool, whether `run` itself sees to futures among the constants of a plan.
     """
 
     name: ClassVar[str]
@@ -57,6 +58,7 @@ class Engine(ABC):
     advice: ClassVar[tuple[tuple[str, str], ...]] = ()
     options: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar[tuple[str, ...]] = ()
+    takes_futures: ClassVar[bool] = False
 
     def unavailable(self) -> str:
         """Why it cannot be used on this machine, as a sentence; empty where it can."""
@@ -86,7 +88,13 @@ class Engine(ABC):
         hooks = list(Callback.active) if callbacks is None else hooks_of(callbacks)
         if hooks:
             return self._get_observed(dsk, keys, hooks, options)
-        return self._record(compile_plan(dsk, keys), options, None)
+        return self._record(self._compiled(dsk, keys), options, None)
+
+    def _compiled(self, dsk: Graph, keys: Any) -> Plan:
+        plan = compile_plan(dsk, keys)
+        if not self.takes_futures:
+            bring_results(plan)
+        return plan
 
     def __init_subclass__(cls) -> None:
         _known_options.update(cls.options)
@@ -111,7 +119,7 @@ class Engine(ABC):
                 if hook[0] is not None:
                     hook[0](dsk)
                 started.append(hook)
-            plan = compile_plan(dsk, keys)
+            plan = self._compiled(dsk, keys)
             answer = self._record(plan, options, Observer(hooks, dsk, state))
             errored = False
             return answer
@@ -153,6 +161,21 @@ class Engine(ABC):
                 if run in bus.active:
                     bus.finished(run)
                 raise
+
+
+def bring_results(plan: Plan) -> None:
+    """Put results in the place of the futures among the constants of a plan, such as those of a persisted collection.
+
+    Raises
+    ------
+    Exception
+        What the task of one raised, or why its result is out of reach.
+    """
+    __tracebackhide__ = True
+    if any(hasattr(kind, "__taskloom_input__") for kind in set(map(type, plan.constants))):
+        plan.constants = [
+            value.result() if hasattr(type(value), "__taskloom_input__") else value for value in plan.constants
+        ]
 
 
 def workers_wanted(num_workers: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.bus.run import Run
 from taskloom.engines import worker
-from taskloom.engines.base import Engine
+from taskloom.engines.base import Engine, bring_results
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.engines.sync import SyncEngine
@@ -33,6 +33,7 @@ class DistributedEngine(Engine):
         ("Several runs or notebooks at a time", "they share the workers fairly"),
     )
     settings = ("distributed.n_workers", "distributed.threads_per_worker", "distributed.memory_limit")
+    takes_futures = True
     options = frozenset({"client", "retries", "priority", "workers", "allow_other_workers", "resources"})
 
     def unavailable(self) -> str:
@@ -56,6 +57,7 @@ class DistributedEngine(Engine):
         __tracebackhide__ = True
         if client is None:
             if worker.inside:  # a run inside a task: this process is the worker that it has
+                bring_results(plan)
                 return SyncEngine().run(plan, run, interrupt, observer)
             from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
 

@@ -1016,3 +1016,21 @@ def test_scheduler_info_has_the_fields_of_dask(client: Client) -> None:
         assert Path(worker["local_directory"]).is_dir()
         assert worker["metrics"]["memory"] > 1_000_000
         assert worker["metrics"]["cpu"] >= 0.0
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_what_was_persisted_is_brought_to_other_engines(client: Client, scheduler: str) -> None:
+    kept = client.persist(taskloom.delayed(abs)(-1))
+    assert taskloom.compute(kept, scheduler=scheduler) == (1,)
+    assert taskloom.delayed(inc)(kept).compute(scheduler=scheduler) == 2
+    future = client.submit(fail, "no use")
+    with pytest.raises(ValueError, match="no use"):
+        taskloom.delayed(inc)(future).compute(scheduler=scheduler)
+
+
+def test_what_was_persisted_on_a_cluster_that_is_gone_says_so() -> None:
+    with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
+        kept = client.persist(taskloom.delayed(lambda: [1])())
+        wait(kept)
+    with pytest.raises(FutureCancelledError):
+        taskloom.compute(kept, scheduler="sync")
