@@ -63,6 +63,18 @@ sys.path.insert(0, place)
 def imports():
     import slowly
     return slowly.names
+for number in range(3):
+    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
+    client.run(lambda: sys.path.insert(0, place))
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(place, "importing"))
+    before = client.run(os.getpid)
+    futures = [client.submit(imports, pure=False) for _ in range(PLACES)]
+    until(lambda: written("importing"))
+    client.cancel(futures)
+    again = [client.submit(imports, pure=False) for _ in range(4)]
+    assert client.gather(again) == [["value"]] * 4
+    assert client.run(os.getpid) == before
 """
 
 #: Name: threads, program.
@@ -158,60 +170,9 @@ assert client.gather(kept) == [[i] for i in range(6)]  # some of them computed a
 assert client.gather(queued) == list(range(10))
 """,
     ),
-    "an-import": (
-        ONE_THREAD,
-        IMPORT
-        + """
-for number in range(3):
-    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
-    client.run(lambda: sys.path.insert(0, place))
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(place, "importing"))
-    before = client.run(os.getpid)
-    futures = [client.submit(imports, pure=False) for _ in range(2)]
-    until(lambda: written("importing"))
-    client.cancel(futures)
-    again = [client.submit(imports, pure=False) for _ in range(4)]
-    assert client.gather(again) == [["value"]] * 4
-    assert client.run(os.getpid) == before
-""",
-    ),
-    "imports-on-two-threads": (
-        TWO_THREADS,
-        IMPORT
-        + """
-for number in range(3):
-    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
-    client.run(lambda: sys.path.insert(0, place))
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(place, "importing"))
-    before = client.run(os.getpid)
-    futures = [client.submit(imports, pure=False) for _ in range(4)]
-    until(lambda: written("importing"))
-    client.cancel(futures)
-    again = [client.submit(imports, pure=False) for _ in range(4)]
-    assert client.gather(again) == [["value"]] * 4
-    assert client.run(os.getpid) == before
-""",
-    ),
-    "an-import-in-this-process": (
-        IN_PROCESS,
-        IMPORT
-        + """
-for number in range(3):
-    client.run(lambda: [sys.modules.pop(name, None) for name in ("slowly", "slowly.part")])
-    client.run(lambda: sys.path.insert(0, place))
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(os.path.join(place, "importing"))
-    before = client.run(os.getpid)
-    futures = [client.submit(imports, pure=False) for _ in range(1)]
-    until(lambda: written("importing"))
-    client.cancel(futures)
-    again = [client.submit(imports, pure=False) for _ in range(4)]
-    assert client.gather(again) == [["value"]] * 4
-    assert client.run(os.getpid) == before
-""",
-    ),
+    "an-import": (ONE_THREAD, IMPORT.replace("PLACES", "2")),
+    "imports-on-two-threads": (TWO_THREADS, IMPORT.replace("PLACES", "4")),
+    "an-import-in-this-process": (IN_PROCESS, IMPORT.replace("PLACES", "1")),
     "deaf-with-the-lock": (
         ONE_THREAD,
         """
