@@ -50,6 +50,21 @@ def test_data_that_outlive_all_workers_are_used_by_the_next(cluster: Cluster, cl
     assert all(parcel.closed for parcel in cluster.parcels if parcel.content == ("large",)), "it is kept for nobody"
 
 
+def test_more_than_fits_without_workers_is_computed_again(cluster: Cluster, client: SimulatedClient) -> None:
+    number = cluster.add_worker(memory_limit=250_000)  # of which each takes 100,000
+    ids = cluster.submit(client, [(f"x{i}", BIG, []) for i in range(4)])
+    finish(cluster)
+    cluster.scheduler.retire(number)
+    finish(cluster)
+    assert not cluster.workers
+    kept = [parcel for parcel in cluster.parcels if parcel.content == ("large",) and not parcel.closed]
+    assert len(kept) == 2
+    cluster.add_worker()
+    finish(cluster)
+    assert [client.status[id] for id in ids] == ["finished"] * 4
+    assert sorted(cluster.ran[id] for id in ids) == [1, 1, 2, 2]
+
+
 def test_of_two_that_leave_neither_gets_the_data_of_the_other(cluster: Cluster, client: SimulatedClient) -> None:
     numbers = [cluster.add_worker() for _ in range(2)]
     ids = cluster.submit(client, [(f"x{i}", BIG, []) for i in range(4)])

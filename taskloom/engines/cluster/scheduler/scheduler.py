@@ -145,11 +145,23 @@ class Scheduler(Copies):
         moving = worker.moving
         while moving and not (worker.number in moving[-1].holders and self.is_only_at_leaving(moving[-1])):
             moving.pop()
+        if moving and not self.staying():
+            moving = worker.moving = self._what_fits_here(worker)
         if moving:
             for task in moving[-MOST_MOVES:]:
                 self.fetch(task)
         elif not worker.given():
             self.orders.append(("end", worker.number))
+
+    def _what_fits_here(self, worker: WorkerState) -> list[Task]:
+        """Where no worker stays results are kept here, as much as a worker may have: what is more is computed again."""
+        room = worker.memory_limit - sum([task.nbytes for task in self.tasks.values() if task.parcel is not None])
+        fitting = []
+        for task in reversed(worker.moving):
+            if task.nbytes <= room or not task.can_be_lost:
+                room -= task.nbytes
+                fitting.append(task)
+        return fitting[::-1]
 
     def expire(self, id: int) -> None:
         """A task has waited for long for a worker that can run it."""
