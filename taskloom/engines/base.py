@@ -241,9 +241,12 @@ def add_note(error: BaseException, note: str) -> None:
         error.add_note(note)
 
 
-def advice(error: BaseException) -> str:
-    """How to run the task again that raised an error, as a further line, where that would tell anything."""
-    commands = how_to_replay[-1]
+def advice(error: BaseException, task: int | None = None) -> str:
+    """How to run the task again that raised an error, as a further line, where that would tell anything.
+
+    It is the failure of its run, or that of the task with this number.
+    """
+    commands = how_to_replay[-1] if task is None else ReplayCommands(f"taskloom.last_run().failures[{task}].replay()")
     if isinstance(error, WorkerDied) and commands.apart:
         return f"\nRun it again in a process of its own, and see where that ends: {commands.apart}"
     if isinstance(error, TaskloomError):

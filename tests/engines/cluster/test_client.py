@@ -1034,3 +1034,17 @@ def test_what_was_persisted_on_a_cluster_that_is_gone_says_so() -> None:
         wait(kept)
     with pytest.raises(FutureCancelledError):
         taskloom.compute(kept, scheduler="sync")
+
+
+def test_each_error_says_how_to_replay_its_own_task(client: Client) -> None:
+    begin_burst()
+    notes = []
+    for word in ("first", "second"):
+        future = client.submit(fail, word)
+        with pytest.raises(ValueError, match=word) as caught:
+            future.result()
+        notes.append(caught.value.__notes__[-1].rpartition(": ")[2])
+    assert notes[0] == "taskloom.last_run().failure.replay()"
+    for word, command in zip(("first", "second"), notes, strict=True):
+        with pytest.raises(ValueError, match=word):
+            eval(command, {"taskloom": taskloom})

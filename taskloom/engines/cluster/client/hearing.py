@@ -164,8 +164,8 @@ class Hearing:
     ) -> None:
         place = None if worker < 0 else worker
         recall = self.records.recall(id)
-        where = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, recall)
-        failure = Failed(packed, self.connection.unpack_error, where, ref(recall))
+        where, task = self.records.failed(id, _told(packed), place, start, stop, attempt, ids, recall)
+        failure = Failed(packed, self.connection.unpack_error, where, ref(recall), task)
         for other in ids:
             state = self.states.get(other)
             if state is not None:

@@ -188,22 +188,25 @@ class Records:
         attempt: int = 1,
         ids: Sequence[int] = (),
         recall: Callable[[], Any] | None = None,
-    ) -> str:
-        """Task `number` has failed for good, and with it all of `ids`, which need it: a sentence on where it was.
+    ) -> tuple[str, int | None]:
+        """Task `number` has failed for good, and with it all of `ids`, which need it: a sentence on where it was, and
+        its number in its run where it is not that run's first failure.
 
         `recall` brings its function and inputs. The sentence is empty where no record has the task, as it is another
         client's.
         """
-        where = ""
+        where, later = "", None
         failure = Failure("of an earlier record", error, 0, attempt).without_inputs()
         for book, (row,) in self._by_book([number]):
             book.begin_failed(row, worker, start)
             failure = replace(failure, key=book.run.graph.keys[row], worker=book.run.worker[row], recall=recall)
             where = where_failed(book.run, failure)
+            if book.run.failure is not None and worker is not None:  # else it is the failure of something else
+                later = row
         for book, rows in self._by_book([number, *[other for other in ids if other != number]]):
             if isinstance(book, FuturesBook):
                 book.fail(failure, rows, stop)
-        return where
+        return where, later
 
     def again(self, ids: Sequence[int]) -> None:
         """Tasks are to be done once more: their results were lost, or they failed and are tried again."""

@@ -109,13 +109,14 @@ class Failed:
     """An exception as it came, shared by all futures that failed for it.
 
     It is unpacked for each who asks. `told` says which task raised it, where that is known, and `recall` leads to what
-    brings the function and inputs of that, as long as somebody may replay it.
+    brings the function and inputs of that, as long as somebody may replay it. `task` is its number in the run, where
+    that has an earlier failure.
 
     Were it kept, so would be all frames that it is raised through, and with them the
     futures that they hold: for as long as one of those is not released.
     """
 
-    __slots__ = ("_packed", "_recall", "_told", "_trace", "_unpack")
+    __slots__ = ("_packed", "_recall", "_task", "_told", "_trace", "_unpack")
 
     def __init__(
         self,
@@ -123,7 +124,9 @@ class Failed:
         unpack: Callable[[Any], BaseException],
         told: str = "",
         recall: Callable[[], Recall | None] = lambda: None,
+        task: int | None = None,
     ) -> None:
+        self._task = task
         self._told = told
         self._recall = recall
         self._packed = packed
@@ -147,5 +150,5 @@ class Failed:
         error = self.error()
         with suppress(Exception):  # an exception of the user's own making may refuse attributes
             if self._told and not any(note.startswith(self._told) for note in getattr(error, "__notes__", ())):
-                add_note(error, self._told + ("" if worker.inside else advice(error)))
+                add_note(error, self._told + ("" if worker.inside else advice(error, self._task)))
         return error
