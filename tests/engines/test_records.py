@@ -377,3 +377,31 @@ def test_a_task_counts_once_however_often_it_is_done(records: Records, monkeypat
     records.report(0, [1, 2], times(run, 1.0, 2.0, 2.0, 3.0), {}, {}, 0.0)
     assert run.n_done == 2
     assert run.ends_by_itself()
+
+
+def test_what_was_done_and_is_lost_for_good_is_not_waited_for(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "QUIET", 0.0)
+    run = submit(records, 1, "a", "b")
+    records.report(0, [1], times(run, 1.0, 2.0), {}, {}, 0.0)
+    records.failed(1, "TaskloomError: gone with its worker", None, 0.0, 0.0, 1, [1], None)
+    assert not run.ends_by_itself()
+    records.report(0, [2], times(run, 1.0, 2.0), {}, {}, 0.0)
+    assert run.ends_by_itself()
+    assert run.status == "failed"
+
+
+def test_what_is_to_be_done_again_for_what_nobody_wants_is_not_waited_for(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "QUIET", 0.0)
+    records.submitted(1, ["a", "b"], ["a", "b"], [(), (1,)], [2])
+    run = last_run()
+    assert isinstance(run, GrowingRun)
+    records.report(0, [1, 2], times(run, 1.0, 2.0, 2.0, 3.0), {}, {}, 0.0)
+    records.again([1, 2])
+    assert not run.ends_by_itself()
+    records.released([2])
+    run.ends_by_itself()
+    assert run.ends_by_itself() or run.status == "finished"

@@ -173,7 +173,7 @@ class FuturesBook(Book):
         self._burst = burst
         self._rows: dict[int, int] = {}
         self._inner: set[int] = set()  # tasks that there are no futures of: they are done for others
-        self._repeated: set[int] = set()  # tasks that were done, and have to be once more
+        self._repeated: set[int] = set()  # tasks that were done, and are to be once more, or cannot be
         self._counting = Lock()  # what is released is taken in on another thread than reports
         self.touched = perf_counter()  # when something was new
 
@@ -246,7 +246,7 @@ class FuturesBook(Book):
         with self._counting:
             given_up = self.run.unfinished.intersection(rows)
             self.run.revive(given_up)
-            super().do_again([row for row in rows if row not in given_up])
+            super().do_again([row for row in rows if row not in given_up or row in self._repeated])
             self._repeated |= self.again
         self._touch()
 
@@ -254,6 +254,7 @@ class FuturesBook(Book):
         """Note tasks that have failed, the first of them by itself and the others with it, unless they had before."""
         with self._counting:
             rows = [row for row in rows if row not in self.run.failures]
+            self._repeated.update([row for row in rows if self.run.stop[row] and row not in self.run.unfinished])
             self.run.fail_tasks(failure, rows, stop)
             self.again.difference_update(rows)
         self._touch()
@@ -290,16 +291,19 @@ class FuturesBook(Book):
 
     def is_over(self) -> bool:
         """Whether nothing is outstanding, and nothing has been new for a while."""
-        if self._inner and self.run.unfinished:
-            self.give_up_inner()
         quiet = 0.0 if self.run.stopped else QUIET
-        return not self.outstanding and perf_counter() - self.touched >= quiet
+        if perf_counter() - self.touched < quiet:
+            return False
+        if self._inner and self.outstanding:
+            self.give_up_inner()
+        return not (self.outstanding and self.unsettled())
 
     def end(self) -> None:
         """Close the record."""
         run = self.run
-        cut_short = self.outstanding > 0 or (run.stopped and run.unfinished)
-        duration = None if self.outstanding else self.touched - run.zero
+        outstanding = bool(self.outstanding and self.unsettled())
+        cut_short = outstanding or (run.stopped and run.unfinished)
+        duration = None if outstanding else self.touched - run.zero
         run.end("cancelled" if cut_short else "failed" if run.failures else "finished", duration)
 
 
