@@ -40,7 +40,7 @@ from taskloom.errors import SpillError
 
 __all__ = ["Worker", "current_task", "waiting"]
 
-LONG = 0.005  # seconds: what takes longer may have made something large whose size nobody knows
+LONG = 0.001  # seconds: what takes longer may have made something large whose size nobody knows
 
 _SIMPLE = frozenset({type(None), bool, float})  # always plain
 _UNMEASURED = frozenset({tuple, list, dict, set, frozenset})  # `bytes_of` does not know their sizes
