@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 DIFFERENCES = {
+    "test_calls_are_made_in_their_order": "always; dask's may overtake each other on a busy machine",
     "test_a_plugin_that_raises_is_not_kept": "it is taken back from all workers; dask keeps it, and new workers fail",
     "test_a_task_cannot_secede_outside_of_tasks": "an error that says so; dask's get_worker says that there is none",
     "test_an_actor_is_lost_with_its_worker": "a WorkerDied that names the actor; dask tells of the connection",
@@ -160,8 +161,12 @@ def test_an_attribute_that_is_not_there(counter: Any) -> None:
         counter.nothing_of_the_kind  # noqa: B018
 
 
-def test_calls_are_made_in_their_order(counter: Any) -> None:
-    assert [future.result() for future in [counter.add() for _ in range(50)]] == list(range(1, 51))
+def test_calls_are_made_in_their_order(side: Side, counter: Any) -> None:
+    results = [future.result() for future in [counter.add() for _ in range(50)]]
+    if side.is_ours:
+        assert results == list(range(1, 51))
+    else:
+        assert sorted(results) == list(range(1, 51))
 
 
 def test_methods_do_not_overlap(client: Any, counter: Any) -> None:
