@@ -367,3 +367,17 @@ def test_versions_that_differ(own: Client) -> None:
     assert mismatches(found) == ""
     found["workers"]["worker-1"]["packages"]["numpy"] = "0.1"
     assert "worker-1 has 0.1" in mismatches(found)
+
+
+def test_the_former_name_takes_objects_of_any_class(client: Client, tmp_path: Path) -> None:
+    class Plain:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def setup(self, worker: Any) -> None:
+            with open(self.path, "a") as file:
+                file.write(worker.name + "\n")
+
+    client.register_worker_plugin(Plain(str(tmp_path / "notes")), name="plain")
+    assert sorted(lines(tmp_path / "notes")) == ["worker-0", "worker-1"]
+    client.unregister_worker_plugin("plain")

@@ -129,10 +129,6 @@ class Scheduler(Copies):
         self._offer_elsewhere(worker)
         worker.moving = [task for task in worker.has if not task.options.actor]
 
-    def staying(self) -> list[WorkerState]:
-        """The workers that are not leaving."""
-        return [worker for worker in self.workers.values() if not worker.leaving]
-
     def assign(self) -> None:
         """Give work to those who can take it, and let those go who are to leave."""
         super().assign()

@@ -271,7 +271,7 @@ class WorkerEvents(ClientEvents):
             self.tell(client, "data", name, parcels=(parcel,))
         task.askers = None
         if self.is_only_at_leaving(task):
-            staying = [worker for worker in self.workers.values() if not worker.leaving]
+            staying = self.staying()
             if not staying:  # all are leaving: it stays here until there are others
                 task.parcel = parcel
                 return
@@ -356,6 +356,10 @@ class WorkerEvents(ClientEvents):
     def blocked(self, number: int, by: int) -> None:
         """A task waits for others and has freed its slot (1), or goes on (-1)."""
         self.workers[number].blocked += by
+
+    def staying(self) -> list[WorkerState]:
+        """The workers that are not leaving."""
+        return [worker for worker in self.workers.values() if not worker.leaving]
 
     def is_only_at_leaving(self, task: Task) -> bool:
         """Whether a result is at workers that are leaving, and nowhere else."""

@@ -216,7 +216,7 @@ def resident(pid: int) -> float:
         return 0.0
 
 
-@lru_cache(maxsize=256)  # finding one takes several times as long as asking it
+@lru_cache(maxsize=256)  # finding one takes longer than asking it
 def _process(pid: int) -> psutil.Process:
     import psutil
 
