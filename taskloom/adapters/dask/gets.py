@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import dask
+from dask._task_spec import DataNode, convert_legacy_graph
 from dask.optimization import cull, fuse
 
 from taskloom.adapters.dask.graphs import DaskGraph
@@ -93,7 +94,8 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
     if cache is not None:
         hooks = [_cache_hooks(cache), *hooks]
     annotations = _annotations_of(dsk) if engine.takes_futures else None
-    graph = DaskGraph(_mapping_of(dsk), annotations, shows_aliases=bool(hooks))
+    mapping = _mapping_of(dsk)
+    graph = DaskGraph(convert_legacy_graph(mapping), annotations, True) if hooks else DaskGraph(mapping, annotations)
     answer = engine.get(graph, keys, callbacks=hooks, **_options_for(engine, options))
     return _as_tuples(keys, answer)
 
@@ -146,7 +148,7 @@ def _cache_hooks(cache: MutableMapping[Key, Any]) -> Hooks:
     """Hooks that have a run take results from a mapping, and leave its own there."""
 
     def start(dsk: dict[Key, Any]) -> None:
-        dsk.update({key: cache[key] for key in cache if key in dsk})
+        dsk.update({key: DataNode(key, value) for key, value in cache.items()})
 
     def start_state(dsk: Any, state: dict[str, Any]) -> None:
         cache.update(state["cache"])
