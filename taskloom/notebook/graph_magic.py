@@ -254,7 +254,10 @@ class TextView:
         if self._run is not None:
             (diagram,) = diagrams.values()
             return [picture_of_run(self._run, diagram, BoxStates(self._run, diagram).look())]
-        return [picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in diagrams.items()]
+        return [
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} {diagram.layers.unit}")
+            for title, diagram in diagrams.items()
+        ]
 
 
 def _drawing(outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> NewView:

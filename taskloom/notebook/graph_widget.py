@@ -105,7 +105,7 @@ class GraphView:
         if self._run is not None and self._kept_states is not None:
             return [picture_of_run(self._run, self._kept[0], self._kept_states.look())]
         return [
-            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks")
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} {diagram.layers.unit}")
             for title, diagram in zip(self._titles, self._kept, strict=True)
         ]
 
@@ -156,6 +156,7 @@ class GraphView:
                 {
                     "title": title,
                     "tasks": len(diagram.graph),
+                    "unit": diagram.layers.unit,
                     "size": [diagram.width, diagram.height],
                     "box": [diagram.box_width, HEIGHT],
                     "edges": diagram.edges(),

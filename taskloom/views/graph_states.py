@@ -100,12 +100,13 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
     """What a person wants to know of a box, line by line."""
     tasks, graph = diagram.boxes[box].tasks, diagram.graph
     if len(tasks) > 1:
-        lines = [diagram.boxes[box].key, f"{len(tasks):,} tasks"]
+        lines = [diagram.boxes[box].key, f"{len(tasks):,} {diagram.layers.unit}{_counts(diagram, box, run)}"]
+        lines += diagram.about(box)
         functions = list(dict.fromkeys(graph.functions[task] for task in tasks[:1000]))
         lines.append(f"function {', '.join(map(name_label, functions[:3]))}")
         return lines
     (task,) = tasks
-    lines = [diagram.boxes[box].key]
+    lines = [diagram.boxes[box].key, *diagram.about(box)]
     if graph.functions[task]:
         lines.append(f"function {name_label(graph.functions[task])}")
     inputs = graph.dependencies[task]
@@ -114,6 +115,20 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
         more = f" and {len(inputs) - _TIP_KEYS:,} more" if len(inputs) > _TIP_KEYS else ""
         lines.append(f"takes {shown}{more}")
     return lines if run is None or run.graph is not graph else [*lines, *_measures(run, task)]
+
+
+def _counts(diagram: Diagram, box: int, run: Run | None) -> str:
+    """How many tasks of a group are in which state, as far as something has happened."""
+    if run is None or run.graph is not diagram.graph:
+        return ""
+    tasks = set(diagram.boxes[box].tasks)
+    failed = tasks.intersection(run.failures.copy())
+    finished = tasks.intersection(run.done[:]) - failed
+    running = {task for _, task, _ in run.running} & tasks - finished - failed
+    rest = len(tasks) - len(failed) - len(finished) - len(running)
+    other = "waiting" if run.status == "running" else "not run"
+    counts = ((len(finished), "finished"), (len(running), "running"), (len(failed), "failed"), (rest, other))
+    return f": {', '.join(f'{count:,} {state}' for count, state in counts if count)}"
 
 
 def _measures(run: Run, task: int) -> list[str]:

@@ -314,8 +314,8 @@ function render({ model, el }) {
   const update = () => {
     const diagrams = model.get("diagrams");
     const hasRun = Boolean(model.get("caption"));
-    const tasks = (diagrams[selected]?.tasks ?? 0).toLocaleString("en");
-    setText(parts.caption, model.get("caption") || `${tasks} tasks · not run`);
+    const { tasks = 0, unit = "tasks" } = diagrams[selected] ?? {};
+    setText(parts.caption, model.get("caption") || `${tasks.toLocaleString("en")} ${unit} · not run`);
     for (const entry of parts.legend.children) if (entry !== parts.hint) entry.hidden = !hasRun;
     setText(parts.failure, model.get("failure"));
     parts.choices.hidden = diagrams.length < 2;
