@@ -103,18 +103,24 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
         lines = [diagram.boxes[box].key, f"{len(tasks):,} {diagram.layers.unit}{_counts(diagram, box, run)}"]
         lines += diagram.about(box)
         functions = list(dict.fromkeys(graph.functions[task] for task in tasks[:1000]))
-        lines.append(f"function {', '.join(map(name_label, functions[:3]))}")
-        return lines
+        named = [name_label(function) for function in functions if function]
+        return [*lines, f"function {', '.join(named[:3])}"] if named else lines
     (task,) = tasks
     lines = [diagram.boxes[box].key, *diagram.about(box)]
     if graph.functions[task]:
         lines.append(f"function {name_label(graph.functions[task])}")
     inputs = graph.dependencies[task]
     if inputs:
-        shown = ", ".join(one_line(key_text(graph.keys[other]), 40) for other in inputs[:_TIP_KEYS])
+        shown = ", ".join(_input_text(diagram, other) for other in inputs[:_TIP_KEYS])
         more = f" and {len(inputs) - _TIP_KEYS:,} more" if len(inputs) > _TIP_KEYS else ""
         lines.append(f"takes {shown}{more}")
     return lines if run is None or run.graph is not graph else [*lines, *_measures(run, task)]
+
+
+def _input_text(diagram: Diagram, task: int) -> str:
+    key = diagram.graph.keys[task]
+    layer = diagram.layers[key] if isinstance(key, str) else None
+    return one_line(key_text(key) if layer is None else layer.label, 40)
 
 
 def _counts(diagram: Diagram, box: int, run: Run | None) -> str:

@@ -1,0 +1,132 @@
+"""What is drawn of dask's collections before they run: their graphs, and the expressions that these come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import dask
+from dask._task_spec import convert_legacy_graph
+from dask.highlevelgraph import HighLevelGraph
+from dask.utils import ensure_dict
+
+from taskloom.adapters.dask.expressions import is_expression, optimized_expression, tree, walk
+from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
+from taskloom.bus import Layers, RunGraph, layer_readers
+from taskloom.graph import function_name
+from taskloom.views.graph_sources import graph_sources
+
+MOST_TASKS = 200_000  # of a graph whose tasks are drawn; of a larger one its layers are
+
+
+class Refused(Exception):
+    """Something was to be computed where nothing may be."""
+
+
+class DaskSource:
+    """Draws dask's collections, and other objects over them, such as xarray's."""
+
+    def owns(self, collection: Any) -> bool:
+        """Whether it is made of expressions or of a high-level graph."""
+        return _expression_of(collection) is not None or isinstance(collection.__dask_graph__(), HighLevelGraph)
+
+    def graphs(self, collections: Sequence[Any], optimized: bool, may_compute: bool) -> dict[str, RunGraph]:
+        """Tasks before and after optimisation; where there are expressions, these instead of the tasks before."""
+        expressions = [found for one in collections if (found := _expression_of(one)) is not None]
+        graphs = [one.__dask_graph__() for one in collections if _expression_of(one) is None]
+        drawn: dict[str, RunGraph] = {}
+        if expressions and not optimized:
+            with _refusing():
+                drawn["Expression before optimisation"] = tree(expressions)
+        if size_of(graphs) > MOST_TASKS:
+            return {**drawn, "Layers before optimisation": graph_of_layers(graphs)}
+        if graphs and not optimized:
+            drawn["Before optimisation"] = task_graph(_merged(graphs), graphs)
+        with nullcontext() if may_compute else _refusing():
+            try:
+                planned = optimized_expression(collections)
+            except Refused:
+                return drawn
+        if planned is None:
+            return drawn
+        if expressions:
+            mixed = len(expressions) < len(collections)  # then dask makes one graph of all
+            with _refusing():
+                drawn["Expression after optimisation"] = tree(
+                    [expression.optimize() for expression in expressions] if mixed else planned.operands
+                )
+        if _size(planned) <= MOST_TASKS:
+            drawn["After optimisation"] = task_graph(planned.__dask_graph__(), [planned])
+        return drawn
+
+    def scheduled_by(self, get: Callable[..., Any]) -> AbstractContextManager[Any]:
+        """Has `get(graph, keys, **options)` called for whatever dask computes, whatever else was chosen before."""
+        setting: AbstractContextManager[Any] = dask.config.set(scheduler=get)
+        return setting
+
+    def graph_of(self, dsk: Any, keys: Any) -> RunGraph | None:
+        """What is drawn of an expression, or of a graph that dask has made of one."""
+        if is_expression(dsk) or isinstance(dsk, HighLevelGraph):
+            return task_graph(dsk.__dask_graph__() if is_expression(dsk) else dsk, [dsk])
+        return None
+
+
+_source = DaskSource()
+
+
+def start_drawing() -> None:
+    """From now on dask's collections are drawn with their layers; does nothing if they are already."""
+    if _source not in graph_sources:
+        graph_sources.append(_source)
+        layer_readers.append(read_noted)
+
+
+def stop_drawing() -> None:
+    """Undo `start_drawing`."""
+    if _source in graph_sources:
+        graph_sources.remove(_source)
+        layer_readers.remove(read_noted)
+
+
+def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
+    """What is drawn of a graph of dask's.
+
+    Parameters
+    ----------
+    dsk : the graph.
+    graphs : the expressions and high-level graphs that it was made of, which know of its layers.
+    """
+    nodes = convert_legacy_graph(ensure_dict(dsk))
+    number = {key: place for place, key in enumerate(nodes)}
+    return RunGraph(
+        list(nodes),
+        [function_name(node.func) if hasattr(node, "func") else "" for node in nodes.values()],
+        [tuple([number[key] for key in node.dependencies if key in number]) for node in nodes.values()],
+        layers=Layers(read(nodes, graphs)),
+    )
+
+
+def _expression_of(collection: Any) -> Any:
+    """The expression that a collection is made of; None where it is made of a high-level graph."""
+    expression = getattr(collection, "expr", None)
+    return expression if is_expression(expression) and not any(high_level_graphs(expression)) else None
+
+
+def _merged(graphs: Sequence[Mapping[Any, Any]]) -> dict[Any, Any]:
+    return {key: value for graph in graphs for key, value in ensure_dict(graph).items()}
+
+
+def _size(planned: Any) -> int:
+    """How many tasks an expression stands for, about."""
+    return sum([getattr(expression, "npartitions", 1) for expression in walk([planned])])
+
+
+def _refuse(*_args: Any, **_options: Any) -> Any:
+    raise Refused("Nothing is computed while a graph is drawn.")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    with dask.config.set(scheduler=_refuse):
+        yield
