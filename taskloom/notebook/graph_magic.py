@@ -194,7 +194,7 @@ def _nothing_runs() -> Iterator[None]:
 def _do_not_run(dsk: Any, keys: Any, **_options: Any) -> Any:
     """The scheduler of `--no-run`."""
     for source in graph_sources:
-        if (graph := source.graph_of(dsk, keys)) is not None:
+        if (graph := source.graph_of(dsk)) is not None:
             raise NotRun(graph)
     raise NotRun(read_graph(cull(dsk, _flat(keys))))
 

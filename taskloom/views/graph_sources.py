@@ -28,7 +28,7 @@ class GraphSource(Protocol):
     def scheduled_by(self, get: Callable[..., Any]) -> AbstractContextManager[Any]:
         """Has `get(graph, keys, **options)` called for whatever the library computes."""
 
-    def graph_of(self, dsk: Any, keys: Any) -> RunGraph | None:
+    def graph_of(self, dsk: Any) -> RunGraph | None:
         """What is drawn of a graph that such a `get` was given, if it is the library's."""
 
 

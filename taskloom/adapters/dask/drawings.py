@@ -7,14 +7,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import dask
-from dask._task_spec import convert_legacy_graph
+from dask._task_spec import Alias, convert_legacy_graph
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
 from taskloom.adapters.dask.expressions import is_expression, optimized_expression, tree, walk
+from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
 from taskloom.bus import Layers, RunGraph, layer_readers
-from taskloom.graph import function_name
+from taskloom.graph import Key, compile_plan
 from taskloom.views.graph_sources import graph_sources
 
 MOST_TASKS = 200_000  # of a graph whose tasks are drawn; of a larger one its layers are
@@ -57,7 +58,7 @@ class DaskSource:
                     [expression.optimize() for expression in expressions] if mixed else planned.operands
                 )
         if _size(planned) <= MOST_TASKS:
-            drawn["After optimisation"] = task_graph(planned.__dask_graph__(), [planned])
+            drawn["After optimisation"] = task_graph(_as_run(planned.__dask_graph__()), [planned])
         return drawn
 
     def scheduled_by(self, get: Callable[..., Any]) -> AbstractContextManager[Any]:
@@ -65,10 +66,10 @@ class DaskSource:
         setting: AbstractContextManager[Any] = dask.config.set(scheduler=get)
         return setting
 
-    def graph_of(self, dsk: Any, keys: Any) -> RunGraph | None:
+    def graph_of(self, dsk: Any) -> RunGraph | None:
         """What is drawn of an expression, or of a graph that dask has made of one."""
         if is_expression(dsk) or isinstance(dsk, HighLevelGraph):
-            return task_graph(dsk.__dask_graph__() if is_expression(dsk) else dsk, [dsk])
+            return task_graph(_as_run(dsk.__dask_graph__() if is_expression(dsk) else dsk), [dsk])
         return None
 
 
@@ -90,7 +91,7 @@ def stop_drawing() -> None:
 
 
 def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
-    """What is drawn of a graph of dask's.
+    """What is drawn of a graph of dask's: its tasks and its data.
 
     Parameters
     ----------
@@ -98,13 +99,29 @@ def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
     graphs : the expressions and high-level graphs that it was made of, which know of its layers.
     """
     nodes = convert_legacy_graph(ensure_dict(dsk))
+    tasks = RunGraph.of(compile_plan(DaskGraph(nodes), list(nodes)))  # says what is wrong with a graph that cannot run
+    functions = dict(zip(tasks.keys, tasks.functions, strict=True))
     number = {key: place for place, key in enumerate(nodes)}
     return RunGraph(
         list(nodes),
-        [function_name(node.func) if hasattr(node, "func") else "" for node in nodes.values()],
-        [tuple([number[key] for key in node.dependencies if key in number]) for node in nodes.values()],
+        [functions.get(key, "") for key in nodes],
+        [tuple([number[other] for other in node.dependencies]) for node in nodes.values()],
         layers=Layers(read(nodes, graphs)),
     )
+
+
+def _as_run(dsk: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A graph without the keys that stand for others, of which engines make no tasks."""
+    nodes = convert_legacy_graph(ensure_dict(dsk))
+    meant: dict[Key, Key] = {}
+    for key in nodes:
+        end, passed = key, {key}
+        while isinstance(node := nodes[end], Alias) and node.target in nodes and node.target not in passed:
+            end = node.target
+            passed.add(end)
+        if not isinstance(node, Alias) and end != key:
+            meant[key] = end
+    return {key: node.substitute(meant) for key, node in nodes.items() if key not in meant}
 
 
 def _expression_of(collection: Any) -> Any:

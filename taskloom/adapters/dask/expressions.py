@@ -14,7 +14,7 @@ from taskloom.bus import Layer, Layers, RunGraph
 try:
     from dask._expr import Expr
 except ImportError:  # an older dask, which has expressions only of dataframes
-    from dask.dataframe.dask_expr._core import Expr  # type: ignore[import-not-found, no-redef]
+    from dask.dataframe.dask_expr._core import Expr  # type: ignore[import-not-found]
 
 MOST_OPERANDS = 6  # that a tip names
 LABELED = ("columns", "right", "_other", "_slice", "func", "path", "filename", "new_partitions")

@@ -18,6 +18,7 @@ import dask.multiprocessing
 import dask.threaded
 
 from taskloom import config
+from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
 from taskloom.bus import Callback
 from taskloom.engines import ENGINES
@@ -72,6 +73,8 @@ def enable() -> None:
     _undo.append(_part_callbacks)
     _hide_frames()
     _undo.append(_show_frames)
+    start_drawing()
+    _undo.append(stop_drawing)
 
 
 def disable() -> None:
