@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from taskloom.bus import RunGraph
 from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
 from taskloom.views.graph_layout import columns
-from taskloom.views.graph_places import Places
+from taskloom.views.graph_places import WIDEST, Places
 from taskloom.views.labels import name_label, one_line
 from taskloom.views.palette import colors_of, name_colors
 
@@ -19,6 +19,7 @@ MOST_GROUPS = 200  # names with a box of their own; the tasks of all others shar
 MOST_MEMBERS = 1000  # boxes that an opened group becomes; its other tasks share one more
 MOST_EDGES = 6000  # curves: where there are more nobody can follow one
 CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
+READABLE = 1100  # pixels that a notebook shows without making them too small to read: long labels are there to be read
 KEY_LENGTH = 200  # characters of a key that a drawing keeps
 LABEL_LENGTH = 24
 MOST_LINES = 12  # that are shown of what is known of a box
@@ -84,7 +85,8 @@ class Diagram:
         counts = [len(f"{len(tasks):,}") * 2 + 3 if group else 0 for group, tasks in members]
         longest = max([len(label) + extra for label, extra in zip(labels, counts, strict=True)], default=0)
         self.box_width = max(48, int(longest * CHARACTER) + 22)
-        self._places = Places(columns(_forward(self.inputs)), self.box_width)
+        widest = READABLE if longest > LABEL_LENGTH else WIDEST
+        self._places = Places(columns(_forward(self.inputs)), self.box_width, widest)
         self.width, self.height = self._places.width, self._places.height
         self.boxes = [
             Box(
@@ -137,7 +139,7 @@ class Diagram:
         """What stands in a task's box; one that is a layer by itself is called by the layer's label."""
         key = self.graph.keys[task]
         layer = self.layers[key] if isinstance(key, str) else None
-        return _label(key) if layer is None else one_line(layer.label, LAYER_LABEL_LENGTH).strip() or "?"
+        return place_label(key) if layer is None else one_line(layer.label, LAYER_LABEL_LENGTH).strip() or "?"
 
     def _group_label(self, group: str) -> str:
         layer = self.layers[group]
@@ -184,8 +186,12 @@ def _part_text(part: Any) -> str:
     return one_line(repr(part[:KEY_LENGTH] if isinstance(part, str | bytes) else part), KEY_LENGTH)
 
 
-def _label(key: Key) -> str:
-    """What stands in a task's box: its name and place, without hashes."""
+def place_label(key: Key) -> str:
+    """What stands in a task's box: its name and place, without hashes.
+
+    >>> place_label(("add-8a0f31c2d4e5b697", 0, 3))
+    'add 0 3'
+    """
     name = task_name(key)
     if isinstance(key, tuple) and len(key) > 1:
         place = " ".join(_part_text(part).strip("'") for part in key[1:5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from taskloom.bus import Run
-from taskloom.views.graph_boxes import Diagram, key_text
+from taskloom.views.graph_boxes import Diagram, key_text, place_label
 from taskloom.views.labels import byte_count, duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
@@ -118,9 +118,11 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
 
 
 def _input_text(diagram: Diagram, task: int) -> str:
+    """What a task that is an input is called; the keys of layers have long names, of which the box shows enough."""
     key = diagram.graph.keys[task]
-    layer = diagram.layers[key] if isinstance(key, str) else None
-    return one_line(key_text(key) if layer is None else layer.label, 40)
+    layer = diagram.layers.of(key)
+    text = key_text(key) if layer is None else place_label(key) if isinstance(key, tuple) else layer.label
+    return one_line(text, 40)
 
 
 def _counts(diagram: Diagram, box: int, run: Run | None) -> str:

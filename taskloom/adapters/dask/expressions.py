@@ -18,6 +18,7 @@ except ImportError:  # an older dask, which has expressions only of dataframes
 
 MOST_OPERANDS = 6  # that a tip names
 LABELED = ("columns", "right", "_other", "_slice", "func", "path", "filename", "new_partitions")
+SAID = ("npartitions", "meta", "_meta", "divisions", "dsk")  # otherwise
 NO_TEXT: Any = object.__repr__  # names a place in memory
 MEANINGLESS = ("", "{}", "[]", "()", "None", "Dict()", "<no_default>")
 
@@ -107,6 +108,7 @@ def _operands(expression: Any) -> dict[str, str]:
         for name, operand in names
         if name
         and (name in LABELED or not name.startswith("_"))
+        and name not in SAID
         and not _holds_expression(operand)
         and not (name in defaults and _same(operand, defaults[name]))
     }

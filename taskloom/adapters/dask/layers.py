@@ -6,7 +6,7 @@ Expressions that run are noted by weak references, so a run that nobody watches 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
@@ -20,6 +20,7 @@ from taskloom.bus.graph_layers import first_part
 from taskloom.graph import Key, task_name
 
 MOST_NOTED = 64  # expressions that may run at one time
+FINALIZE = "finalize-hlgfinalizecompute"  # in the key of the last task that `compute` adds
 MOST_NAMES = 6  # of fused layers that a tip names
 
 _noted: deque[ReferenceType[Any]] = deque(maxlen=MOST_NOTED)
@@ -49,7 +50,7 @@ class _Known(NamedTuple):
     inputs: Iterable[str]
 
 
-def read(keys: Iterable[Key], graphs: Iterable[Any]) -> dict[str, Layer]:
+def read(keys: Collection[Key], graphs: Iterable[Any]) -> dict[str, Layer]:
     """The layers that tasks are in: of those that graphs know, or after one that fusing has renamed.
 
     Parameters
@@ -65,7 +66,7 @@ def read(keys: Iterable[Key], graphs: Iterable[Any]) -> dict[str, Layer]:
     if not any(origin.values()):
         return {}  # these are tasks of something else
     survivors = {name for name in origin.values() if name}
-    layers = {}
+    layers = {key: Layer(_end_label(key)) for key in keys if isinstance(key, str) and FINALIZE in key}
     for name in names:
         known_as = origin[name]
         if known_as is None:
@@ -73,9 +74,14 @@ def read(keys: Iterable[Key], graphs: Iterable[Any]) -> dict[str, Layer]:
         else:
             layer = known[known_as].layer
             fused = _fused_into(known_as, known, survivors)
-            lines = [*layer.lines, f"fused into it: {fused}"] if fused else layer.lines
+            lines = [*layer.lines, f"includes {fused}"] if fused else layer.lines
             layers[name] = layer._replace(label=task_name(name), lines=lines)
     return layers
+
+
+def _end_label(key: str) -> str:
+    """What the task is called that puts the parts of a collection together, or what it was fused with."""
+    return task_name(key).replace(f"-{FINALIZE}", "").replace(FINALIZE, "finalize")
 
 
 def _known_of(graph: Any) -> dict[str, _Known]:
