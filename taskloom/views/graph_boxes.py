@@ -56,6 +56,7 @@ class Diagram:
     layers : what was known of the tasks when it was laid out.
     box_of : per task the number of its box: of all that the graph had, which may have grown since.
     inputs : per box the boxes it takes results from.
+    can_collapse : whether there would be fewer boxes if it were collapsed.
     width, box_width, height : pixels.
 
     Examples
@@ -72,7 +73,9 @@ class Diagram:
         self.collapsed = size > COLLAPSE_ABOVE if collapsed is None else collapsed
         keys = graph.keys[:size]
         self.layers = graph.layers
-        self._groups = _groups(self.layers.names(keys)) if self.collapsed else {}
+        grouped = _groups(self.layers.names(keys))
+        self.can_collapse = not self.collapsed and len(grouped) < size
+        self._groups = grouped if self.collapsed else {}
         members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(size)]
         names = list(map(task_name, keys))
         colors = name_colors([*colors_of(graph), *names])

@@ -229,7 +229,9 @@ function render({ model, el }) {
     toKernel({ type: "tip", box: number });
   };
 
-  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () => toKernel({ type: "collapse" }));
+  const addChoice = (text, what, type) => addButton(parts.tools, text, `${text}: ${what}`, () => toKernel({ type }));
+  const collapse = addChoice("Collapse", "one box for each group of tasks", "collapse");
+  const expand = addChoice("Expand", "one box for each task", "expand");
   addButton(parts.tools, "−", "Zoom out", () => viewport.zoomOut());
   addButton(parts.tools, "+", "Zoom in", () => viewport.zoomIn());
   addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
@@ -309,7 +311,7 @@ function render({ model, el }) {
   /** Puts another diagram in the place of the one that is shown. Who was on a box goes to the first one that is new:
       the first of the group that was opened. */
   const change = (next) => {
-    const hadFocus = frame.contains(document.activeElement) || document.activeElement === collapse;
+    const hadFocus = frame.contains(document.activeElement) || [collapse, expand].includes(document.activeElement);
     const before = new Set(diagram?.boxes.map(([key]) => key));
     const key = diagram?.boxes[current]?.[0];
     diagram = next;
@@ -319,7 +321,8 @@ function render({ model, el }) {
     const [first] = fresh.sort((one, other) => one.x - other.x || one.y - other.y);
     current = first ? first.number : Math.max(0, diagram.boxes.findIndex((box) => box[0] === key));
     setCurrent(current);
-    collapse.hidden = !diagram.opened;
+    collapse.hidden = !diagram.can_collapse;
+    expand.hidden = !diagram.can_expand;
     showHint(false);
     setText(parts.empty, diagram.boxes.length ? "" : "The graph is empty: there is no task in it.");
     viewport.fit(diagram.size);

@@ -39,8 +39,10 @@ def noted() -> list[Any]:
 
 def read_noted(keys: Sequence[Key]) -> Mapping[str, Layer]:
     """The layers of a run's tasks, as far as what was noted knows of them."""
-    graphs = noted()
-    return read(keys, graphs) if graphs else {}
+    with suppress(Exception):  # views must go on with graphs of any kind
+        if graphs := noted():
+            return read(keys, graphs)
+    return {}
 
 
 class _Known(NamedTuple):
