@@ -8,8 +8,9 @@ from itertools import zip_longest
 from typing import Any
 
 from taskloom.adapters.dask.arrays import array_layer
-from taskloom.adapters.dask.frames import frame_layer, short
+from taskloom.adapters.dask.frames import VALUE_LENGTH, frame_layer, short, short_name
 from taskloom.bus import Layer, Layers, RunGraph
+from taskloom.graph import function_name
 
 try:
     from dask._expr import Expr
@@ -17,8 +18,20 @@ except ImportError:  # an older dask, which has expressions only of dataframes
     from dask.dataframe.dask_expr._core import Expr  # type: ignore[import-not-found]
 
 MOST_OPERANDS = 6  # that a tip names
-LABELED = ("columns", "right", "_other", "_slice", "func", "path", "filename", "new_partitions")
-SAID = ("npartitions", "meta", "_meta", "divisions", "dsk")  # otherwise
+LABELED = (
+    "label",
+    "kind",
+    "path",
+    "columns",
+    "right",
+    "_other",
+    "other",
+    "_slice",
+    "left_on",
+    "func",
+    "new_partitions",
+)
+SAID = ("npartitions", "meta", "_meta", "user_meta", "divisions", "dsk")  # otherwise
 NO_TEXT: Any = object.__repr__  # names a place in memory
 MEANINGLESS = ("", "{}", "[]", "()", "None", "Dict()", "<no_default>")
 
@@ -71,7 +84,10 @@ def tree(roots: Sequence[Any]) -> RunGraph:
 def expression_layer(expression: Any) -> Layer:
     """What is known of an expression: its operands, and what it makes as far as it can be said without computing."""
     operands = _operands(expression)
-    told = next((text for name, text in operands.items() if name in LABELED), "")
+    name = next((name for name in LABELED if name in operands), None)
+    told = "" if name is None else operands[name]
+    if name == "path":
+        told = told.rpartition("/")[2].rstrip("'")
     kind = type(expression).__name__
     label = f"{kind} {told}".strip()
     notes = [_part_text(part) for part in getattr(expression, "exprs", ())]
@@ -124,9 +140,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _text(operand: Any) -> str:
-    name = getattr(operand, "__name__", None)  # a function or a class
-    if isinstance(name, str):
-        return name
+    if callable(operand):
+        return short_name(function_name(operand))
+    if isinstance(operand, str) and len(operand) > VALUE_LENGTH and "/" in operand:
+        return f"…{operand[-VALUE_LENGTH:]}"  # of a path the end says more
     kind = type(operand)
     if kind.__repr__ is not NO_TEXT:
         return short(operand)

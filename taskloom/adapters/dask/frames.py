@@ -48,7 +48,8 @@ def columns_text(meta: Any) -> str:
         more = f" and {len(dtypes) - MOST_COLUMNS:,} more" if len(dtypes) > MOST_COLUMNS else ""
         return f"{len(dtypes):,} column{'s' if len(dtypes) != 1 else ''}: {', '.join(shown)}{more}"
     if hasattr(meta, "dtype") and hasattr(meta, "name"):
-        return f"{type(meta).__name__.lower()} {short_name(meta.name)} {meta.dtype}"
+        name = "" if meta.name is None else f"{short_name(meta.name)} "
+        return f"{type(meta).__name__.lower()} {name}{meta.dtype}"
     return ""
 
 

@@ -1,6 +1,7 @@
 """What is drawn of dask's collections: layers with what they make, and expressions before and after optimisation."""
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,11 +98,21 @@ def test_a_frame_is_its_expression_before_and_after_and_its_tasks() -> None:
     assert list(graphs) == ["Expression before optimisation", "Expression after optimisation", "After optimisation"]
     before, after, tasks = map(tips, graphs.values())
     assert {"FromPandas", "Filter", "GT 3", "Projection 'b'", "Mean 'b'"} <= before.keys()
-    assert "TreeReduce" in after
+    assert "TreeReduce Mean" in after
     assert before["Filter"][1:4] == ["3 columns: a int64, b float64, c string", "4 partitions", "divisions 0 … 99"]
     assert before["GT 3"][-1] == "takes Projection 'a'", "by what stands in it"
     assert "divisions 0 … 99" in tasks["frompandas"]
     assert "columns = 'b'" in before["Projection 'b'"]
+
+
+def test_frames_from_files_are_called_by_them(tmp_path: Path) -> None:
+    frame().compute().to_parquet(tmp_path / "long-name-of-a-file.parquet")
+    frame().compute().to_csv(tmp_path / "x.csv")
+    both = dd.read_parquet(str(tmp_path / "*.parquet")).merge(dd.read_csv(str(tmp_path / "x.csv")), on="a")
+    told = tips(graphs_of(both)["Expression before optimisation"])
+    assert any(label.startswith("ReadParquet") and label.endswith(" *.parquet") for label in told)
+    assert any("csv" in label for label in told)
+    assert "Merge 'a'" in told
 
 
 def test_a_task_of_a_frame_tells_its_division() -> None:
