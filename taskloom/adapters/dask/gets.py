@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import dask
@@ -16,6 +17,7 @@ from dask.optimization import cull, fuse
 
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import note
+from taskloom.adapters.dask.releases import persist
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
@@ -81,15 +83,16 @@ class ClientGet:
     def __hash__(self) -> int:
         return hash(self.client)
 
+    def hold(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        """Futures of keys of a graph."""
+        known = find_engine("distributed").options - {"client"}
+        options = {name: value for name, value in options.items() if name in known}
+        return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
+
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
         """The same collections of Dask's over futures of their results, which stay on the cluster."""
-
-        def hold(dsk: Any, keys: Any, **options: Any) -> Any:
-            known = find_engine("distributed").options - {"client"}
-            options = {name: value for name, value in options.items() if name in known}
-            return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
-
-        return dask.persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
+        hold = partial(self.hold)  # no method, whose object Dask would ask to persist
+        return persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
 
 
 def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:
@@ -115,13 +118,18 @@ def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
 
 
 def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
-    """How the tasks of an expression should be run, of what our clusters know, by key."""
+    """How the tasks of an expression or of layers should be run, of what our clusters know, by key."""
     found: dict[Key, dict[str, Any]] = {}
     said = getattr(dsk, "__dask_annotations__", None)
     for name, values in said().items() if said is not None else ():
         if is_annotation(name):
             for key, value in values.items():
                 found.setdefault(key, {})[name] = value
+    for layer in getattr(dsk, "layers", {}).values():
+        for name, value in (layer.annotations or {}).items():
+            if is_annotation(name):
+                for key in layer:
+                    found.setdefault(key, {})[name] = value(key) if callable(value) else value
     return found
 
 

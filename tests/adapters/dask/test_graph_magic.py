@@ -48,6 +48,15 @@ def test_no_run_draws_what_would_run(shell: Any, capsys: pytest.CaptureFixture[s
     assert shell.run_cell_magic("graph", "", "x.compute().sum()") == 3200, "as before"
 
 
+def test_no_run_counts_more_than_dasks_configuration(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    dask = pytest.importorskip("dask")
+    before = len(taskloom.runs)
+    with dask.config.set(scheduler="sync"):
+        shell.run_cell_magic("graph", "--no-run", f"{ARRAY}\nx.compute()")
+    assert "Graph of Not run · " in capsys.readouterr().out
+    assert len(taskloom.runs) == before
+
+
 def test_a_collection_at_the_end_is_drawn_before_and_after(
     shell: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
