@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dask
@@ -11,7 +11,8 @@ from dask._task_spec import Alias, convert_legacy_graph
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
-from taskloom.adapters.dask.expressions import is_expression, optimized_expression, tree, walk
+from taskloom.adapters.dask import releases
+from taskloom.adapters.dask.expressions import Refused, is_expression, refusing, tree, walk
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
 from taskloom.bus import Layers, RunGraph, layer_readers
@@ -19,10 +20,6 @@ from taskloom.graph import Key, compile_plan
 from taskloom.views.graph_sources import graph_sources
 
 MOST_TASKS = 200_000  # of a graph whose tasks are drawn; of a larger one its layers are
-
-
-class Refused(Exception):
-    """Something was to be computed where nothing may be."""
 
 
 class DaskSource:
@@ -36,30 +33,14 @@ class DaskSource:
         """Tasks before and after optimisation; where there are expressions, these instead of the tasks before."""
         expressions = [found for one in collections if (found := _expression_of(one)) is not None]
         graphs = [one.__dask_graph__() for one in collections if _expression_of(one) is None]
-        drawn: dict[str, RunGraph] = {}
-        if expressions and not optimized:
-            with _refusing():
-                drawn["Expression before optimisation"] = tree(expressions)
         if size_of(graphs) > MOST_TASKS:
-            return {**drawn, "Layers before optimisation": graph_of_layers(graphs)}
-        if graphs and not optimized:
-            drawn["Before optimisation"] = task_graph(_merged(graphs), graphs)
-        with nullcontext() if may_compute else _refusing():
-            try:
-                planned = optimized_expression(collections)
-            except Refused:
-                return drawn
-        if planned is None:
-            return drawn
-        if expressions:
-            mixed = len(expressions) < len(collections)  # then dask makes one graph of all
-            with _refusing():
-                drawn["Expression after optimisation"] = tree(
-                    [expression.optimize() for expression in expressions] if mixed else planned.operands
-                )
-        if _size(planned) <= MOST_TASKS:
-            drawn["After optimisation"] = task_graph(_as_run(planned.__dask_graph__()), [planned])
-        return drawn
+            return {"Layers before optimisation": graph_of_layers(graphs)}
+        before = {} if optimized else _before(expressions, graphs)
+        try:
+            with nullcontext() if may_compute else refusing():
+                return {**before, **_after(collections, expressions)}
+        except Refused:
+            return before
 
     def scheduled_by(self, get: Callable[..., Any]) -> AbstractContextManager[Any]:
         """Has `get(graph, keys, **options)` called for whatever dask computes, whatever else was chosen before."""
@@ -88,6 +69,22 @@ def stop_drawing() -> None:
     if _source in graph_sources:
         graph_sources.remove(_source)
         layer_readers.remove(read_noted)
+
+
+def _before(expressions: Sequence[Any], graphs: Sequence[Mapping[Any, Any]]) -> dict[str, RunGraph]:
+    drawn = {"Expression before optimisation": tree(expressions)} if expressions else {}
+    if graphs:
+        drawn["Before optimisation"] = task_graph(_merged(graphs), graphs)
+    return drawn
+
+
+def _after(collections: Sequence[Any], expressions: Sequence[Any]) -> dict[str, RunGraph]:
+    roots = [expression.optimize() for expression in expressions]
+    drawn = {"Expression after optimisation": tree(roots)} if roots else {}
+    if _size(roots) <= MOST_TASKS:
+        known, dsk, _ = releases.optimized(collections, optimize_graph=True)
+        drawn["After optimisation"] = task_graph(_as_run(dsk), [known, *roots])
+    return drawn
 
 
 def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
@@ -134,16 +131,6 @@ def _merged(graphs: Sequence[Mapping[Any, Any]]) -> dict[Any, Any]:
     return {key: value for graph in graphs for key, value in ensure_dict(graph).items()}
 
 
-def _size(planned: Any) -> int:
-    """How many tasks an expression stands for, about."""
-    return sum([getattr(expression, "npartitions", 1) for expression in walk([planned])])
-
-
-def _refuse(*_args: Any, **_options: Any) -> Any:
-    raise Refused("Nothing is computed while a graph is drawn.")
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    with dask.config.set(scheduler=_refuse):
-        yield
+def _size(expressions: Sequence[Any]) -> int:
+    """How many tasks expressions stand for, about."""
+    return sum([getattr(expression, "npartitions", 1) for expression in walk(expressions)])

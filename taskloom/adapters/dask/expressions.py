@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from typing import Any
+
+import dask
 
 from taskloom.adapters.dask.arrays import array_layer
 from taskloom.adapters.dask.frames import VALUE_LENGTH, frame_layer, short, short_name
@@ -36,20 +38,24 @@ NO_TEXT: Any = object.__repr__  # names a place in memory
 MEANINGLESS = ("", "{}", "[]", "()", "None", "Dict()", "<no_default>")
 
 
+class Refused(Exception):
+    """Something was to be computed where nothing may be."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A block in which Dask computes nothing: what would is `Refused`."""
+    with dask.config.set(scheduler=_refuse):
+        yield
+
+
+def _refuse(*_args: Any, **_options: Any) -> Any:
+    raise Refused("Nothing is computed while a graph is drawn.")
+
+
 def is_expression(value: object) -> bool:
     """Whether it is one of dask's expressions."""
     return isinstance(value, Expr)
-
-
-def optimized_expression(collections: Sequence[Any]) -> Any:
-    """What `dask.compute` would run, as one expression; None where an older dask makes none of it."""
-    try:
-        from dask._expr import FinalizeCompute
-        from dask.base import collections_to_expr
-    except ImportError:
-        return None
-    finalize: Any = FinalizeCompute  # which carries no types
-    return finalize(collections_to_expr(collections)).optimize()
 
 
 def walk(roots: Iterable[Any]) -> Iterator[Any]:
@@ -65,13 +71,11 @@ def walk(roots: Iterable[Any]) -> Iterator[Any]:
 
 
 def tree(roots: Sequence[Any]) -> RunGraph:
-    """A node for each expression, which takes the results of its operands.
-
-    Whoever calls this has to see to it that nothing is computed when an expression is asked what it makes.
-    """
+    """A node for each expression, which takes the results of its operands."""
     nodes = list(walk(roots))[::-1]
-    for node in nodes:
-        _ask(node)
+    with refusing():
+        for node in nodes:
+            _ask(node)
     number = {expression._name: place for place, expression in enumerate(nodes)}
     return RunGraph(
         list(number),

@@ -62,11 +62,11 @@ def test_a_collection_at_the_end_is_drawn_before_and_after(
 ) -> None:
     shell.run_cell_magic("graph", f"--save {tmp_path}/x.svg", f"{ARRAY}\nx")
     assert (
-        capsys.readouterr().out == "Graph of Before optimisation · 68 tasks\nGraph of After optimisation · 21 tasks\n"
+        capsys.readouterr().out == "Graph of Before optimisation · 68 tasks\nGraph of After optimisation · 20 tasks\n"
     )
     assert "chunk (3, 3) of 4 × 4: 10 × 10 float64, 800 bytes" in (tmp_path / "x.svg").read_text()
     shell.run_cell_magic("graph", "--optimized", "x, 7")
-    assert capsys.readouterr().out == "Graph of After optimisation · 21 tasks\n"
+    assert capsys.readouterr().out == "Graph of After optimisation · 20 tasks\n"
 
 
 def test_a_frame_is_drawn_as_expressions_and_no_run_computes_nothing(
