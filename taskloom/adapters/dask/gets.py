@@ -16,6 +16,7 @@ from dask._task_spec import DataNode, convert_legacy_graph
 from dask.optimization import cull, fuse
 
 from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.adapters.dask.layers import note
 from taskloom.adapters.dask.releases import persist
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
@@ -118,7 +119,8 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
 
 
 def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
-    """The graph of an expression, or a mapping as it is."""
+    """The graph of an expression, or a mapping as it is; views find there what layers it has."""
+    note(dsk)
     mapping: Mapping[Key, Any] = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
     return mapping
 

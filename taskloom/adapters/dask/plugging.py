@@ -20,6 +20,7 @@ import dask.threaded
 import dask.utils
 
 from taskloom import config
+from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
 from taskloom.adapters.dask.releases import persist, persist_is_delegated
 from taskloom.bus import Callback
@@ -105,6 +106,8 @@ def enable() -> None:
     _undo.append(_share_callbacks())
     _hide_frames()
     _undo.append(_show_frames)
+    start_drawing()
+    _undo.append(stop_drawing)
 
 
 def disable() -> None:
