@@ -55,12 +55,7 @@ class ClusterRun(GrowingRun):
 
     def let_go(self) -> None:
         super().let_go()
-        for submission in self.submissions:
-            submission.graph = _not_kept  # it may hold much, and futures
-
-
-def _not_kept() -> dict[Any, Any]:
-    raise ValueError("Its functions and inputs are kept no more: another run has ended since.")
+        self.submissions.clear()  # which may hold much, and futures
 
 
 class SubmittedBook(FuturesBook):
