@@ -47,8 +47,8 @@ def measure(effort: Effort) -> Report:
     rows = [[name, micro(median(times[1:]) / n)] for name, times in seconds.items()]
     notes = (
         f"µs of the scheduler's CPU time per task, of {n:,} tasks that do nothing, submitted as one graph whose "
-        f"results are all gathered; the scheduler and {WORKERS} workers are processes of their own. From the end of a task to "
-        f"its row in the run record here it took {delay * 1000:.0f} ms in the median."
+        f"results are all gathered; the scheduler and {WORKERS} workers are processes of their own. From the end "
+        f"of a task to its row in the run record here it took {delay * 1000:.0f} ms in the median."
     )
     promises: list[Promise] = [
         at_most("a dask scheduler that tells of its tasks, more of its time", extra, COST, "%"),
