@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from distributed import Client
 
@@ -30,12 +30,12 @@ DASK_ONLY = Path(__file__).with_name("dask_only")
 Found = TypeVar("Found")
 
 
-class Host:
-    """A machine: its address, and the command that runs another command there."""
+class Host(NamedTuple):
+    """A machine."""
 
-    def __init__(self, address: str = LOOPBACK, entrance: Sequence[str] = ()):
-        self.address = address
-        self.entrance = tuple(entrance)
+    address: str = LOOPBACK
+    entrance: tuple[str, ...] = ()  # the command that runs another command there
+    clock_ahead: float = 0.0  # seconds by which its clock differs from ours
 
 
 class DaskProcesses:
@@ -130,7 +130,7 @@ class DaskProcesses:
         with open(self.folder / f"{name}.log", "ab") as log:
             return subprocess.Popen(
                 [*host.entrance, sys.executable, "-m", "dask", *command],
-                env=self._environment,
+                env=self._environment | {"CLOCK_AHEAD": str(host.clock_ahead)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -71,7 +71,7 @@ def test_slurm_ends_with_the_process_that_started_it(slurm_is_there: None, end: 
         assert process.stdout
         folder = Path(process.stdout.readline().strip()).parent
         started = psutil.Process(process.pid).children()
-        assert {child.name() for child in started} == {"munged", "slurmctld", "slurmd", "cat"}
+        assert {"munged", "slurmctld", "slurmd"} < {child.name() for child in started}
         process.send_signal(end)
     assert not psutil.wait_procs(started, timeout=PATIENCE)[1]
     assert folder.name.startswith("slurm-")

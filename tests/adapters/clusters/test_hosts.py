@@ -1,0 +1,115 @@
+"""A cluster of three hosts, each with an address of its own: what goes on between them and when one is cut off."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy
+import pytest
+from distributed import Client, wait
+
+from tests.adapters.clusters import hosts as network
+from tests.adapters.clusters.processes import PATIENCE, REPOSITORY, DaskProcesses, Host, wait_for
+
+#: How soon silence is taken for loss: the defaults are half a minute and five minutes. Of TCP dask wants at least 11 s.
+IMPATIENT = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s",
+}
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[list[Host]]:
+    try:
+        with network.hosts(3) as three:
+            yield three
+    except network.Impossible as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def three_hosts(made: list[Host]) -> list[Host]:
+    for host in made:
+        network.plug_in(host)
+    return made
+
+
+@pytest.fixture
+def cluster(three_hosts: list[Host]) -> Iterator[DaskProcesses]:
+    """The scheduler on the first host, and a worker on each of the others."""
+    first, *others = three_hosts
+    with DaskProcesses(workers=0, host=first, config=IMPATIENT) as cluster:
+        for number, host in enumerate(others):
+            cluster.start_worker(f"worker-{number}", host)
+        cluster.wait_for_workers(2)
+        yield cluster
+
+
+def test_data_moves_between_the_hosts(cluster: DaskProcesses, three_hosts: list[Host]) -> None:
+    numbers = numpy.arange(10_000.0).reshape(100, 100)
+    array = dask.array.from_array(numbers, chunks=(50, 50))
+    with Client(cluster.address) as client:
+        here = client.persist(array, workers=["worker-0"])
+        there = client.persist(array.T, workers=["worker-1"])
+        wait([here, there])
+        numpy.testing.assert_allclose((here @ there).compute(), numbers @ numbers.T)
+        addresses = {address.split("/")[2].partition(":")[0] for address in client.scheduler_info()["workers"]}
+        moved = sum(client.run(_bytes_received).values())
+    assert addresses == {host.address for host in three_hosts[1:]}
+    assert moved >= numbers.nbytes // 2
+
+
+def test_a_host_that_is_cut_off_in_mid_run_is_done_without(
+    cluster: DaskProcesses, three_hosts: list[Host], tmp_path: Path
+) -> None:
+    numbers = dask.array.arange(800, chunks=100)
+    with Client(cluster.address) as client:
+        total = client.compute(numbers.map_blocks(_when_all_may, tmp_path, dtype=numbers.dtype).sum())
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, lambda: "no task runs on one of the hosts")
+        network.unplug(three_hosts[2])
+        (tmp_path / "go").touch()
+        assert total.result(timeout=PATIENCE) == sum(range(800))
+        assert [worker["name"] for worker in client.scheduler_info()["workers"].values()] == ["worker-0"]
+
+
+def test_the_clocks_of_hosts_may_differ(three_hosts: list[Host]) -> None:
+    first, second, third = three_hosts
+    with DaskProcesses(workers=0, host=first) as cluster, Client(cluster.address) as client:
+        cluster.start_worker("ahead", second._replace(clock_ahead=100))
+        cluster.start_worker("behind", third._replace(clock_ahead=-100))
+        cluster.wait_for_workers(2)
+        told = {name: client.submit(time.time, workers=[name], pure=False).result() for name in ("ahead", "behind")}
+    assert told["ahead"] - time.time() == pytest.approx(100, abs=10)
+    assert told["behind"] - time.time() == pytest.approx(-100, abs=10)
+
+
+def test_hosts_that_a_killed_process_left_are_removed_by_the_next(three_hosts: list[Host]) -> None:
+    program = "from tests.adapters.clusters.hosts import hosts, OURS\nwith hosts(1): print(OURS, flush=True); input()"
+    command, pipe = [sys.executable, "-c", program], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout
+        prefix = process.stdout.readline().strip()
+        process.kill()
+    assert any(name.startswith(prefix) for name in os.listdir("/var/run/netns"))
+    subprocess.run(command, input="\n", check=True, text=True, capture_output=True, cwd=REPOSITORY, timeout=PATIENCE)
+    assert not any(name.startswith(prefix) for name in [*os.listdir("/var/run/netns"), *os.listdir("/sys/class/net")])
+    assert any(name.startswith(network.OURS) for name in os.listdir("/var/run/netns"))
+
+
+def _bytes_received(dask_worker: Any) -> int:
+    return sum(transfer["total"] for transfer in dask_worker.transfer_incoming_log)
+
+
+def _when_all_may(block: Any, place: Path) -> Any:
+    """Say that this worker has begun, and wait until all may go on."""
+    import distributed
+
+    (place / str(distributed.get_worker().name)).touch()
+    wait_for((place / "go").exists, lambda: "nobody said go")
+    return block
