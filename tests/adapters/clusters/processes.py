@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
@@ -25,7 +25,7 @@ PATIENCE = 30.0  # seconds for what takes a second or two on an idle machine
 LOOPBACK = "127.0.0.1"
 
 REPOSITORY = Path(__file__).parents[3]
-DASK_ONLY = Path(__file__).with_name("dask_only")
+ONLY_DASK = os.pathsep.join([str(Path(__file__).with_name("dask_only")), str(REPOSITORY)])  #: for PYTHONPATH
 
 Found = TypeVar("Found")
 
@@ -61,8 +61,7 @@ class DaskProcesses:
         self._worker_options = ["--nthreads", str(nthreads), "--memory-limit", memory_limit]
         self._worker_options += ["--nanny" if nanny else "--no-nanny"]
         self._environment = os.environ | (config or {})
-        path = [str(REPOSITORY)] if has_taskloom else [str(DASK_ONLY), str(REPOSITORY)]
-        self._environment["PYTHONPATH"] = os.pathsep.join(path)
+        self._environment["PYTHONPATH"] = str(REPOSITORY) if has_taskloom else ONLY_DASK
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="dask-processes-", ignore_cleanup_errors=True)
@@ -108,7 +107,7 @@ class DaskProcesses:
         """Kill a worker, or the ``"scheduler"``, as a machine that loses its power does."""
         process = self.scheduler if name == "scheduler" else self.workers.pop(name)
         assert process
-        _kill(process)
+        kill(process)
 
     def pause(self, name: str) -> None:
         """Stop a worker without ending it: it is silent, and its connections stay open. `kill` ends it."""
@@ -118,7 +117,7 @@ class DaskProcesses:
         """End all processes at once: asked politely, workers and scheduler wait for each other for half a minute."""
         processes = [*self.workers.values(), *([self.scheduler] if self.scheduler else [])]
         for process in processes:
-            _kill(process)
+            kill(process)
         self._folder.cleanup()
 
     def log(self, name: str) -> str:
@@ -127,19 +126,31 @@ class DaskProcesses:
         return path.read_text() if path.exists() else ""
 
     def _start(self, name: str, host: Host, *command: str) -> subprocess.Popen[bytes]:
-        with open(self.folder / f"{name}.log", "ab") as log:
-            return subprocess.Popen(
-                [*host.entrance, sys.executable, "-m", "dask", *command],
-                env=self._environment | {"CLOCK_AHEAD": str(host.clock_ahead)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=REPOSITORY,
-                start_new_session=True,  # so that the worker of a nanny ends with it
-            )
+        return start(host, [sys.executable, "-m", "dask", *command], self.folder / f"{name}.log", self._environment)
 
     def _what_was_said(self, *names: str) -> Callable[[], str]:
         return lambda: "\n".join(f"--- {name}\n{self.log(name)}" for name in names)
+
+
+def start(host: Host, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a command on a host; `kill` ends it."""
+    with open(log, "ab") as said:
+        return subprocess.Popen(
+            [*host.entrance, *command],
+            env={**environment, "CLOCK_AHEAD": str(host.clock_ahead)},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            cwd=REPOSITORY,
+            start_new_session=True,  # so that the worker of a nanny ends with it
+        )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and those that it started."""
+    if process.poll() is None:  # else its number may be another's by now
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def wait_for(find: Callable[[], Found], otherwise: Callable[[], str], patience: float = PATIENCE) -> Found:
@@ -150,13 +161,6 @@ def wait_for(find: Callable[[], Found], otherwise: Callable[[], str], patience: 
             raise TimeoutError(f"nothing after {patience:g} s:\n{otherwise()}")
         time.sleep(0.02)
     return found
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and those that it started."""
-    if process.poll() is None:  # else its number may be another's by now
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _address_in(contact: Path) -> str:

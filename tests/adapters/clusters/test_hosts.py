@@ -24,22 +24,6 @@ IMPATIENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def made() -> Iterator[list[Host]]:
-    try:
-        with network.hosts(3) as three:
-            yield three
-    except network.Impossible as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def three_hosts(made: list[Host]) -> list[Host]:
-    for host in made:
-        network.plug_in(host)
-    return made
-
-
 @pytest.fixture
 def cluster(three_hosts: list[Host]) -> Iterator[DaskProcesses]:
     """The scheduler on the first host, and a worker on each of the others."""

@@ -15,7 +15,7 @@ import pytest
 from dask_jobqueue import SLURMCluster
 from distributed import Client
 
-from tests.adapters.clusters.processes import DASK_ONLY, PATIENCE, REPOSITORY, wait_for
+from tests.adapters.clusters.processes import ONLY_DASK, PATIENCE, REPOSITORY, wait_for
 from tests.adapters.clusters.slurm import jobs, missing, slurm
 
 
@@ -30,7 +30,7 @@ def slurm_is_there() -> Iterator[None]:
 @pytest.fixture
 def cluster(slurm_is_there: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SLURMCluster]:
     """A cluster of two jobs; sbatch hands this environment on to them."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DASK_ONLY), str(REPOSITORY)]))
+    monkeypatch.setenv("PYTHONPATH", ONLY_DASK)
     with SLURMCluster(
         job_name="loom",
         cores=1,
