@@ -7,18 +7,11 @@ from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from tests.adapters.clusters.processes import DaskProcesses, wait_for
+from tests.adapters.clusters.tasks import exit_now, imports_taskloom
 
 
 def no_more() -> str:
     return "the scheduler did not see it"
-
-
-def imports_taskloom() -> bool:
-    try:
-        import taskloom  # noqa: F401
-    except ModuleNotFoundError:
-        return False
-    return True
 
 
 def test_collections_are_computed_as_numpy_does(dask_processes: DaskProcesses) -> None:
@@ -64,14 +57,8 @@ def test_a_nanny_starts_its_worker_again() -> None:
         Client(cluster.address) as client,
     ):
         with pytest.raises(KilledWorker):
-            client.submit(_exit, pure=False).result(timeout=30)
+            client.submit(exit_now, pure=False).result(timeout=30)
         assert client.submit(int, "7").result(timeout=30) == 7
-
-
-def _exit() -> None:
-    import os
-
-    os._exit(3)
 
 
 def _workers(client: Client) -> list[dict[str, str]]:

@@ -1,6 +1,5 @@
 """dask-jobqueue on a real SLURM: its workers are jobs, and they have dask only."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from distributed import Client
 
 from tests.adapters.clusters.processes import ONLY_DASK, PATIENCE, REPOSITORY, wait_for
 from tests.adapters.clusters.slurm import jobs, missing, slurm
+from tests.adapters.clusters.tasks import slurm_job
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_collections_are_computed_as_numpy_does(cluster: SLURMCluster) -> None:
     with Client(cluster) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
         assert jobs() == ["loom", "loom"]
-        assert set(client.run(_job).values()) == {"loom"}
+        assert set(client.run(slurm_job).values()) == {"loom"}
         numpy.testing.assert_allclose((array @ array.T).sum(axis=0).compute(), (numbers @ numbers.T).sum(axis=0))
 
 
@@ -60,7 +60,7 @@ def test_jobs_come_and_go_with_the_size_of_the_cluster(cluster: SLURMCluster) ->
         client.wait_for_workers(2, timeout=PATIENCE)
         cluster.scale(jobs=1)
         wait_for(lambda: len(jobs()) == 1, lambda: f"jobs that are still there: {jobs()}")
-        assert client.submit(_job).result(timeout=PATIENCE) == "loom"
+        assert client.submit(slurm_job).result(timeout=PATIENCE) == "loom"
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
@@ -78,7 +78,3 @@ def test_slurm_ends_with_the_process_that_started_it(slurm_is_there: None, end: 
     if end == signal.SIGKILL:
         shutil.rmtree(folder)
     assert not folder.exists()
-
-
-def _job() -> str | None:
-    return os.environ.get("SLURM_JOB_NAME")
