@@ -49,6 +49,14 @@ class ClusterRun(GrowingRun):
 
     sampled_here = False
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.submissions: list[Submission] = []
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.submissions.clear()  # which may hold much, and futures
+
 
 class SubmittedBook(FuturesBook):
     """Writes what happens to submissions of one client.
@@ -58,9 +66,11 @@ class SubmittedBook(FuturesBook):
     alive : callable, whether the connection is there over which they went.
     """
 
-    def __init__(self, run: GrowingRun, workers: Workers, burst: int, alive: Callable[[], bool]) -> None:
+    run: ClusterRun
+
+    def __init__(self, run: ClusterRun, workers: Workers, burst: int, alive: Callable[[], bool]) -> None:
         super().__init__(run, workers, burst)
-        self.submissions: list[Submission] = []
+        self.submissions = run.submissions
         self.heard = self.touched  # when there was any news
         self._alive = alive
         self._sizes = array("d")  # bytes of results, by row
@@ -116,6 +126,12 @@ class SubmittedBook(FuturesBook):
         for number, row in zip(ids, rows, strict=True):
             self._sizes[row] = sizes[number]
         super().report(worker, ids, rows, [max(time, zero) for time in times], values, sizes, cpu)
+
+    def do_again(self, rows: Sequence[int]) -> None:
+        failed = self.run.unfinished.intersection(rows)
+        super().do_again(rows)
+        for row in failed:
+            self.run.start[row] = self.run.stop[row] = 0.0
 
     def note_moves(self, row: int, worker: int, sources: Iterable[tuple[int, float]]) -> None:
         """A task's worker had fetched inputs from these others, and when."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,14 +100,12 @@ class Following:
     def _get(self, client: Client, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
         plain = type(client).get
-        if not connection.waits(args, options):
+        if client.asynchronous or not connection.waits(args, options):
             return plain(client, *args, **options)
         book = self._listener.records.begin_call()
         try:
             with _calling(book):
                 answer = plain(client, *args, **options)
-            if inspect.isawaitable(answer):
-                return self._awaited(book, answer)
             _wait_until(lambda: book.is_complete)
         except BaseException as error:
             if not _is_stop(book, error):
@@ -121,22 +118,6 @@ class Following:
         self._end(book)
         bus.finished(book.run)
         return answer
-
-    async def _awaited(self, book: SubmittedBook, answer: Any) -> Any:
-        """The same in an event loop."""
-        __tracebackhide__ = True
-        try:
-            value = await answer
-            await _wait_until_async(lambda: book.is_complete)
-        except BaseException as error:
-            if not _is_stop(book, error):
-                await _wait_until_async(lambda: book.run.failure is not None)
-            self._end(book, error)
-            bus.finish_later(book.run)
-            raise
-        self._end(book)
-        bus.finish_later(book.run)
-        return value
 
     def _end(self, book: SubmittedBook, error: BaseException | None = None) -> None:
         if error is None:
@@ -218,12 +199,6 @@ def _wait_until(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LATE
     while not happened() and time.monotonic() < deadline:
         time.sleep(STEP)
-
-
-async def _wait_until_async(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LATE
-    while not happened() and time.monotonic() < deadline:
-        await asyncio.sleep(STEP)
 
 
 class _Everybody:

@@ -106,16 +106,16 @@ class Listener:
 
     def _graphs(self, graphs: Iterable[Any]) -> None:
         for token, n, names, rows in graphs:
-            known = {row[1]: row for row in rows}
-            for entry in [
-                entry
-                for entry in list(self._pending)
-                if token is None or (token in entry[0].keys and len(entry[0].keys) == n)
-            ][: None if token is None else 1]:
+            numbers = {row[1]: row[0] for row in rows}
+            tasks = {row[0]: row for row in rows}
+            if token is None:
+                found = [entry for entry in self._pending if entry[0].keys <= numbers.keys()]
+            else:
+                found = [entry for entry in self._pending if token in entry[0].keys and len(entry[0].keys) == n][:1]
+            for entry in found:
                 self._pending.remove(entry)
                 submission, book = entry
-                wanted = [known[key][0] for key in submission.keys if key in known]
-                self._take(book, wanted, {row[0]: row for row in rows}, names)
+                self._take(book, [numbers[key] for key in submission.keys if key in numbers], tasks, names)
                 submission.arrived = True
 
     def _take(self, book: SubmittedBook, wanted: Sequence[int], tasks: dict[int, Any], names: Sequence[str]) -> None:
@@ -178,12 +178,16 @@ class Listener:
             for number in [id for id in self._ids.get(cause, ()) if self._is_open(id)] or ids[:1]:
                 book = self._books[number]
                 same = [id for id in ids if self._books[id] is book]
-                begun = self.clock.here(start) if start else 0.0
-                recall = Recall(self._client, book, book.row(number))
-                where = worker if worker >= 0 else None
-                self.records.failed(number, text, where, begun, stop, attempts, same, recall)
+                row = book.row(number)
+                if row in book.run.failures:  # it was told before
+                    book.fail(book.run.failures[row], [book.row(id) for id in same], stop)
+                else:
+                    begun = self.clock.here(start) if start else 0.0
+                    recall = Recall(self._client, book, row)
+                    where = worker if worker >= 0 else None
+                    self.records.failed(number, text, where, begun, stop, attempts, same, recall)
                 for id in same:
-                    self._blamed.setdefault(self._key_of(id), []).append((book, book.row(number)))
+                    self._blamed.setdefault(self._key_of(id), []).append((book, row))
         for id in [id for task, *_ in tasks for id in self._ids.get(task, ())]:
             self.erred(self._key_of(id))  # it may have come already
 
@@ -207,7 +211,7 @@ class Listener:
         """The exception of a task has come to the client, on a way of its own."""
         state = self._client_future(key)
         if state is not None and state.status == "error" and state.exception is not None:
-            for book, row in self._blamed.pop(key, ()):
+            for book, row in self._blamed.get(key, ()):
                 failure = book.run.failures.get(row)
                 if failure is not None and isinstance(failure.exception, str):
                     book.explain(failure, failure_of(state.exception))

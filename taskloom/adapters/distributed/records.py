@@ -65,7 +65,7 @@ class ClusterRecords(Records):
             book.expect(submission)
             return book
 
-    def _open(self, run: GrowingRun) -> SubmittedBook:
+    def _open(self, run: ClusterRun) -> SubmittedBook:
         book = SubmittedBook(run, self._workers, bus.bursts, self._wire.alive())
         run.on_cancel(partial(self._cancel, book))
         run.on_recall(partial(self._replan, book))
