@@ -21,7 +21,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from distributed import Client
 
-PATIENCE = 30.0  # seconds for what takes a second or two on an idle machine
+PATIENCE = 60.0  # seconds for what takes a second or two on an idle machine
 LOOPBACK = "127.0.0.1"
 
 REPOSITORY = Path(__file__).parents[3]

@@ -21,6 +21,8 @@ from distributed import Client
 from distributed.core import rpc
 from distributed.deploy import Cluster
 
+import taskloom
+import taskloom.distributed
 from tests.adapters.clusters import manifests
 from tests.adapters.clusters.processes import ONLY_DASK, PATIENCE, Host, kill, start
 
@@ -75,6 +77,17 @@ def test_collections_are_computed_through_the_address_of_the_scheduler_alone(clu
         numpy.testing.assert_allclose((array @ array.T).sum(axis=0).compute(), (numbers @ numbers.T).sum(axis=0))
         assert _peers() == {cluster.scheduler_address.removeprefix("tcp://")}  # a forwarded port leads no further
     assert names == {worker["metadata"]["name"] for worker in MANIFESTS["workers"]}
+
+
+def test_runs_are_recorded_through_the_address_of_the_scheduler_alone(cluster: KubeCluster) -> None:
+    with taskloom.distributed.Client(cluster, timeout=PATIENCE) as client:
+        client.wait_for_workers(2, timeout=PATIENCE)
+        assert dask.array.arange(100, chunks=10).sum().compute() == 4950
+        run = taskloom.last_run()
+        assert _peers() == {cluster.scheduler_address.removeprefix("tcp://")}
+    assert run
+    assert run.n_done == run.n_tasks == len(run.graph.keys) > 10
+    assert {worker.name for worker in run.workers} <= {worker["metadata"]["name"] for worker in MANIFESTS["workers"]}
 
 
 def _command(container: dict[str, Any], addresses: dict[str, str]) -> tuple[list[str], dict[str, str]]:
