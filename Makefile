@@ -39,6 +39,7 @@ soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, ca
 
 slurm: $(VENV)/.installed-test slurmd ## a real SLURM of one node, here: run what is tested on it
 	@$(BIN)/python -m pytest tests/adapters/clusters/test_slurm.py $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.adapters.clusters.slurm $(BIN)/python -m pytest notebooks/06_clusters.ipynb --nbval-lax
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def measure(effort: Effort) -> Report:
     extra = 100 * (median(mine / theirs for mine, theirs in zip(told, plain, strict=True)) - 1)
     rows = [[name, micro(median(times[1:]) / n)] for name, times in seconds.items()]
     notes = (
-        f"µs of the scheduler's CPU time per task, of {n:,} tasks that do nothing, submitted as one graph whose results "
+        f"µs of the scheduler's CPU time per task, of {n:,} tasks that do nothing, sent as one graph whose results "
         f"are all gathered; the scheduler and {WORKERS} workers are processes of their own. From the end of a task to "
         f"its row in the run record here it took {delay * 1000:.0f} ms in the median."
     )

@@ -67,7 +67,7 @@ def slurm() -> Iterator[Path]:
         _settle(folder)
         munged = ["munged", "--foreground", f"--socket={folder}/munge.socket", f"--key-file={folder}/munge.key"]
         munged += [f"--{what}-file={folder}/munged.{what}" for what in ("pid", "seed")]
-        with _environment(SLURM_CONF=f"{folder}/slurm.conf", PATH=PATH):
+        with _environment(SLURM_CONF=f"{folder}/slurm.conf", PATH=PATH, **_site(folder)):
             daemons.enter_context(_daemon(folder, *munged))
             wait_for((folder / "munge.socket").exists, lambda: _logs(folder))
             daemons.enter_context(_daemon(folder, "slurmctld", "-D"))
@@ -102,6 +102,12 @@ def _settle(folder: Path) -> None:
         hostname=socket.gethostname().partition(".")[0],
     )
     (folder / "slurm.conf").write_text(settings)
+
+
+def _site(folder: Path) -> dict[str, str]:
+    """What the configuration of a site tells dask-jobqueue, so that users need not."""
+    places = {"LOCAL_DIRECTORY": str(folder), "LOG_DIRECTORY": str(folder)}
+    return {f"DASK_JOBQUEUE__SLURM__{name}": value for name, value in ({"INTERFACE": "lo"} | places).items()}
 
 
 def _free_ports(number: int) -> list[int]:
