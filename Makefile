@@ -14,7 +14,7 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench soak check clean chromium
+.PHONY: help demo test lab bench soak slurm check clean chromium slurmd
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -25,7 +25,7 @@ help: ## list the targets
 demo: $(VENV)/.installed-demo ## run the quickstart notebook on real data, with progress here, and say what it found
 	@$(BIN)/python notebooks/demo.py
 
-test: $(VENV)/.installed-test chromium ## run all tests, those in a real browser and the notebooks included
+test: $(VENV)/.installed-test chromium slurmd ## run all tests, those in a real browser and the notebooks included
 	@$(BIN)/python -m pytest tests $(NOTEBOOKS) --nbval-lax $(PYTEST_ARGS)
 
 lab: $(VENV)/.installed-demo ## open JupyterLab on the quickstart notebook
@@ -36,6 +36,10 @@ bench: $(VENV)/.installed-bench ## measure the overhead per task against other s
 
 soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes, or SOAK_ARGS=3600
 	@$(BIN)/python -m tests.engines.cluster.soak $(SOAK_ARGS)
+
+slurm: $(VENV)/.installed-test slurmd ## a real SLURM of one node, here: run what is tested on it
+	@$(BIN)/python -m pytest tests/adapters/clusters/test_slurm.py $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.adapters.clusters.slurm $(BIN)/python -m pytest notebooks/06_clusters.ipynb --nbval-lax
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .
@@ -96,3 +100,14 @@ chromium:
 	echo "The tests drive a real browser, and none of these is installed: $(BROWSERS)." >&2; \
 	echo "Install Chromium with your system's package manager (Debian: apt-get install chromium), then: make test" >&2; \
 	exit 1
+
+# Installed and not started: the tests start daemons of their own. They skip what needs SLURM where it is not to be had.
+slurmd:
+	@PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "Installing SLURM for the tests of its clusters (once) ..."; \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    slurmctld slurmd slurm-client munge >/dev/null && exit 0; \
+	fi; \
+	echo "SLURM is not installed: its tests will be skipped." >&2
