@@ -79,7 +79,6 @@ class SubmittedBook(FuturesBook):
     def expect(self, submission: Submission) -> None:
         """Tasks are to come."""
         self.submissions.append(submission)
-        self.run.quiet_since = None
         self.touched = perf_counter()
 
     def withdraw(self, submission: Submission) -> None:
