@@ -6,6 +6,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?= 600
+SUITES_ARGS ?=
+MATRIX_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench soak check clean chromium
+.PHONY: help demo test lab bench soak suites matrix check clean chromium
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -36,6 +38,12 @@ bench: $(VENV)/.installed-bench ## measure the overhead per task against other s
 
 soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes, or SOAK_ARGS=3600
 	@$(BIN)/python -m tests.engines.cluster.soak $(SOAK_ARGS)
+
+suites: $(VENV)/.installed-test ## dask's and xarray's own tests on each engine, and in what they differ; hours, or SUITES_ARGS="--suites core --engines threads"
+	@$(BIN)/python -m tests.adapters.suites $(SUITES_ARGS)
+
+matrix: $(VENV)/.installed-test ## the tests of the dask adapter with the last few releases of dask, or MATRIX_ARGS="2026.3.0"
+	@$(BIN)/python -m tests.adapters.suites.matrix $(MATRIX_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .
