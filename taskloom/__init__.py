@@ -18,6 +18,7 @@ from taskloom.graph import Graph, annotate
 
 if TYPE_CHECKING:
     from taskloom import diagnostics
+    from taskloom.adapters.dask import disable_dask, enable_dask
     from taskloom.collections.delayed import delayed
     from taskloom.scheduling import compute, optimize, persist, visualize
 
@@ -38,6 +39,8 @@ __all__ = [
     "config",
     "delayed",
     "diagnostics",
+    "disable_dask",
+    "enable_dask",
     "get",
     "last_run",
     "multiprocessing",
@@ -61,6 +64,8 @@ _LATER = {
     "compute": "taskloom.scheduling",
     "delayed": "taskloom.collections.delayed",
     "diagnostics": "",
+    "disable_dask": "taskloom.adapters.dask",
+    "enable_dask": "taskloom.adapters.dask",
     "optimize": "taskloom.scheduling",
     "persist": "taskloom.scheduling",
     "visualize": "taskloom.scheduling",

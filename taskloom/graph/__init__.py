@@ -1,8 +1,17 @@
 """What to compute: keys, tasks, graphs, and the plan that engines run. Needs nothing but the standard library."""
 
-from taskloom.graph.annotations import annotate, annotated, annotated_graph, annotations_of, check_annotation
+from taskloom.graph.annotations import (
+    Annotations,
+    annotate,
+    annotated,
+    annotated_graph,
+    annotations_of,
+    check_annotation,
+    is_annotation,
+)
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
+from taskloom.graph.reading import Reader
 from taskloom.graph.recipe import Recipe, evaluate
 from taskloom.graph.task import (
     Graph,
@@ -19,9 +28,11 @@ from taskloom.graph.task import (
 from taskloom.graph.task_graph import dependencies
 
 __all__ = [
+    "Annotations",
     "Graph",
     "Key",
     "Plan",
+    "Reader",
     "Recipe",
     "Task",
     "annotate",
@@ -38,6 +49,7 @@ __all__ = [
     "function_name",
     "fuse",
     "identity",
+    "is_annotation",
     "is_task",
     "nearest_keys",
     "order",

@@ -26,7 +26,7 @@ def hold(client: Client, dsk: Graph, keys: Any, asked: Asked) -> Any:
         plan = compile_plan(dsk, keys)
         held = _shared(client, plan) if session.names else []
         if held:
-            plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
+            plan = compile_plan(dsk | {future.key: future for future in held}, keys)
         slots = {slot for slot in plan.requested if slot >= 0}
         futures: Any = []
         if slots:

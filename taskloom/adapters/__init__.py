@@ -1,0 +1,1 @@
+"""Other libraries' graphs on taskloom's engines, and other schedulers' runs on its bus."""
