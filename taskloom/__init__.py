@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from taskloom import config, multiprocessing, threaded, views
 from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
 from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, annotate
+from taskloom.graph import Graph, annotate, foreign
 
 if TYPE_CHECKING:
     from taskloom import diagnostics
@@ -58,6 +59,15 @@ presenters |= {
     "runs_card": views.runs_card,
     "graph_card": views.graph_card,
 }
+
+
+def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:
+    from taskloom.adapters.dask.collections import adopt  # loads Dask, which whoever has such collections has done
+
+    return list(adopt(collections, optimize_graph))
+
+
+foreign |= {"dask": _adopt, "xarray": _adopt}
 
 # Names that take longer to import, and where they are.
 _LATER = {

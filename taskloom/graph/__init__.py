@@ -9,6 +9,7 @@ from taskloom.graph.annotations import (
     check_annotation,
     is_annotation,
 )
+from taskloom.graph.foreign import adopted, adopter_of, foreign
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.reading import Reader
@@ -35,6 +36,8 @@ __all__ = [
     "Reader",
     "Recipe",
     "Task",
+    "adopted",
+    "adopter_of",
     "annotate",
     "annotated",
     "annotated_graph",
@@ -46,6 +49,7 @@ __all__ = [
     "cull",
     "dependencies",
     "evaluate",
+    "foreign",
     "function_name",
     "fuse",
     "identity",

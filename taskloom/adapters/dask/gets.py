@@ -80,7 +80,7 @@ class ClientGet:
         def hold(dsk: Any, keys: Any, **options: Any) -> Any:
             known = find_engine("distributed").options - {"client"}
             options = {name: value for name, value in options.items() if name in known}
-            return self.client.hold(DaskGraph(_mapping_of(dsk), _annotations_of(dsk)), keys, **options)
+            return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
 
         return dask.persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
 
@@ -93,7 +93,7 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
         cache = dask.config.get("cache", None)
     if cache is not None:
         hooks = [_cache_hooks(cache), *hooks]
-    annotations = _annotations_of(dsk) if engine.takes_futures else None
+    annotations = annotations_of(dsk) if engine.takes_futures else None
     mapping = _mapping_of(dsk)
     graph = DaskGraph(convert_legacy_graph(mapping), annotations, True) if hooks else DaskGraph(mapping, annotations)
     answer = engine.get(graph, keys, callbacks=hooks, **_options_for(engine, options))
@@ -106,7 +106,7 @@ def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
     return mapping
 
 
-def _annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
+def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
     """How the tasks of an expression should be run, of what our clusters know, by key."""
     found: dict[Key, dict[str, Any]] = {}
     said = getattr(dsk, "__dask_annotations__", None)

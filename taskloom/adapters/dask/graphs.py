@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dask._task_spec import (
@@ -16,9 +17,10 @@ from dask._task_spec import (
     convert_legacy_task,
 )
 
-from taskloom.adapters.dask.program import Assembly, Program
+from taskloom.adapters.dask.program import Assembly, Held, Program
 from taskloom.errors import MissingDependencyError
-from taskloom.graph import Annotations, Graph, Key, Reader, identity, nearest_keys
+from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
+from taskloom.graph.annotations import NONE
 
 
 class DaskReader(Reader):
@@ -98,7 +100,13 @@ class DaskReader(Reader):
         program = self._programs.get(signature)
         if program is None:
             program = self._programs[signature] = assembly.program()
-        links = list(map(self.index.__getitem__, assembly.inputs))
+        links = []
+        for needed in assembly.inputs:
+            if needed.__class__ is Held:
+                self.constants.append(needed.value)
+                links.append(-len(self.constants))
+            else:
+                links.append(self.index[needed])
         if assembly.literals:
             self.constants.append(tuple(assembly.literals))
             links.append(-len(self.constants))
@@ -122,6 +130,21 @@ class DaskReader(Reader):
         return {key: (identity, *node.dependencies) for key, node in convert_legacy_graph(self.dsk).items()}
 
 
+class Filled:
+    """A function some of whose arguments are given, each in a tuple; None stands for one that is not."""
+
+    __slots__ = ("args", "func")
+
+    def __init__(self, func: Callable[..., Any], args: list[tuple[Any] | None]) -> None:
+        self.func = func
+        self.args = args
+
+    def __call__(self, *inputs: Any) -> Any:
+        __tracebackhide__ = True
+        left = iter(inputs)
+        return self.func(*[next(left) if arg is None else arg[0] for arg in self.args])
+
+
 _NOWHERE = "which is not in the graph."
 
 
@@ -143,8 +166,27 @@ class DaskGraph(dict[Key, Any]):
         shows_aliases: bool = False,
     ) -> None:
         super().__init__(dsk)
-        self.annotations = annotations or {}
+        self.annotations = dict(annotations or {})
         self.shows_aliases = shows_aliases
+
+    def __taskloom_tuples__(self) -> Graph:
+        """The same graph in tuples, for those who put graphs together."""
+        reader = DaskReader(self)
+        reader.read_all()
+        names = list(self)
+        graph: dict[Key, Any] = {}
+        for key, function, link in zip(names, reader.functions, reader.links, strict=True):
+            links = (link,) if link.__class__ is int else link
+            inputs = [names[node] for node in links if node >= 0]
+            if function is None:
+                value = reader.data(key)
+                graph[key] = value if hasattr(type(value), "__taskloom_input__") else (partial(identity, value),)
+                continue
+            if len(inputs) < len(links):
+                function = Filled(function, [None if node >= 0 else (reader.constants[-node - 1],) for node in links])
+            annotations = self.annotations.get(key, NONE)
+            graph[key] = annotated(key, (function, *inputs), annotations) if annotations else (function, *inputs)
+        return graph
 
     def __or__(self, other: Mapping[Key, Any]) -> DaskGraph:  # type: ignore[override]
         return DaskGraph({**self, **other}, self.annotations, self.shows_aliases)

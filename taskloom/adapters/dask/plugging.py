@@ -20,6 +20,7 @@ import dask.threaded
 from taskloom import config
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
 from taskloom.bus import Callback
+from taskloom.collections.base import DefaultScheduler
 from taskloom.engines import ENGINES
 
 #: What stands in Dask, and what takes its place.
@@ -91,14 +92,26 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     """
     if get is None and scheduler is None:
         scheduler = dask.config.get("scheduler", None) or config.get("scheduler")
-    found = None if get is not None else _get_of(scheduler)
+    found = _get_of(scheduler) if get is None else None
+    if found is None:
+        found = _get_scheduler(get, scheduler)
     if found is not None:
         return found
-    found = _get_scheduler(get, scheduler, collections, cls)
+    preferred = [_preferred(collection) for collection in collections or () if collection is not None]
+    if cls is None and len(preferred) > 1 and any(get != preferred[0] for get in preferred):
+        return _get_scheduler(collections=collections)  # explains what is to be done
+    return _preferred(cls) if cls is not None else preferred[0] if preferred else None
+
+
+def _preferred(collection: Any) -> Any:
+    """What runs a collection where nobody says anything; one of taskloom's, where it is of a class made before."""
+    get = collection.__dask_scheduler__
+    if isinstance(get, DefaultScheduler):
+        return _OF_ENGINES[get.engine_name]
     try:
-        return _REPLACED.get(found, found)  # of a class that was made before
+        return _REPLACED.get(get, get)
     except TypeError:  # cannot be hashed
-        return found
+        return get
 
 
 def _get_of(scheduler: Any) -> Get | None:

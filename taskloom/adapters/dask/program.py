@@ -89,19 +89,27 @@ def _outer_function(steps: Sequence[Step]) -> Callable[..., Any]:
     return steps[-1][0]
 
 
+class Held:
+    """A literal value that engines must see, as they put another in its place: a future."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class Assembly:
     """Takes a task apart.
 
     Attributes
     ----------
-    inputs : the keys that the task depends on, each with its number.
-    held : literal values that engines must see, such as futures, which come behind those inputs.
+    inputs : the keys that the task depends on, and `Held` values, each with its number.
     literals : other literal values.
     steps : the calls.
     """
 
     def __init__(self) -> None:
-        self.inputs: dict[Key, int] = {}
+        self.inputs: dict[Any, int] = {}
         self.literals: list[Any] = []
         self.steps: list[Step] = []
 
@@ -138,6 +146,9 @@ class Assembly:
         elif isinstance(value, GraphNode):  # of somebody's own making
             needed = tuple(value.dependencies)
             return self._step(_Node(value, needed), [self._find(TaskRef(key), scope) for key in needed])
+        if hasattr(value.__class__, "__taskloom_input__"):
+            self.inputs[Held(value)] = number = len(self.inputs)
+            return 3 * number + 1
         self.literals.append(value)
         return 3 * len(self.literals) - 1
 
