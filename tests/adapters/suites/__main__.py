@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from taskloom.engines import ENGINES
-from tests.adapters.suites.outcomes import Verdict, judge, read_known
+from tests.adapters.suites.outcomes import Known, Verdict, judge, read_known
 from tests.adapters.suites.recorder import DEFAULTS
 from tests.adapters.suites.sources import CannotFetch
 from tests.adapters.suites.suites import REPRESENTATIVE, SUITES, BrokeOff, Compared, compare
@@ -37,16 +37,17 @@ def main() -> int:
         help=f"some of {', '.join(ALL_ENGINES)} ({DEFAULTS}: the engine that each kind of collection prefers)",
     )
     wanted = parser.parse_args()
+    known = read_known()
     compared = []
     try:
         for name in wanted.suites:
             for engine in wanted.engines:
-                compared.append(compare(ALL_SUITES[name], engine))
+                compared.append(compare(ALL_SUITES[name], engine, known))
                 print(row(compared[-1]), flush=True)
     except (BrokeOff, CannotFetch) as error:
         print(error, file=sys.stderr)
         return 1
-    verdict = verdict_on(compared)
+    verdict = verdict_on(compared, known)
     print(report(verdict))
     return 0 if verdict.good else 1
 
@@ -74,12 +75,12 @@ def row(compared: Compared) -> str:
     ) + (f", {len(compared.unsteady)} did once" if compared.unsteady else "")
 
 
-def verdict_on(compared: Sequence[Compared]) -> Verdict:
+def verdict_on(compared: Sequence[Compared], known: Sequence[Known]) -> Verdict:
     """All differences, held against the list."""
     ran: dict[str, set[str]] = {}
     for one in compared:
         ran.setdefault(one.engine, set()).update(one.outcomes)
-    return judge((found for one in compared for found in one.differences), read_known(), ran)
+    return judge((found for one in compared for found in one.differences), known, ran)
 
 
 def report(verdict: Verdict) -> str:
