@@ -35,7 +35,7 @@ class MissingDependencyError(GraphError, ValueError):
 
 
 class CycleError(GraphError, ValueError, RuntimeError):
-    """Tasks that wait for each other. A `RuntimeError` too, as Dask's is."""
+    """Tasks that wait for each other. Dask raises a RuntimeError for them, so it is one, too."""
 
 
 class ConfigError(TaskloomError, ValueError):

@@ -2,7 +2,55 @@
 
 from __future__ import annotations
 
-__all__ = ["disable_dask", "enable_dask"]
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+__all__ = ["disable_dask", "enable_dask", "enable_dask_when_imported"]
+
+
+class _AtImport(MetaPathFinder):
+    """Calls `enable_dask` as soon as Dask has been imported."""
+
+    def arm(self) -> None:
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def disarm(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "dask":
+            return None
+        self.disarm()
+        spec = find_spec("dask")  # by those behind this one
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_enable(module: ModuleType) -> None:
+            execute(module)
+            enable_dask()
+
+        spec.loader.exec_module = execute_and_enable  # type: ignore[method-assign]
+        return spec
+
+
+_at_import = _AtImport()
+
+
+def enable_dask_when_imported() -> None:
+    """What `enable_dask` does, as soon as somebody imports Dask: nobody else waits until it is loaded."""
+    if "dask" in sys.modules:
+        enable_dask()
+    else:
+        _at_import.arm()
 
 
 def enable_dask() -> None:
@@ -32,6 +80,7 @@ def enable_dask() -> None:
     'threads'
     >>> taskloom.disable_dask()
     """
+    _at_import.disarm()
     try:
         import dask  # noqa: F401 - whether it is there
     except ImportError as error:
@@ -45,8 +94,7 @@ def enable_dask() -> None:
 
 def disable_dask() -> None:
     """Have Dask run its collections itself again, as before `enable_dask`."""
-    import sys
-
+    _at_import.disarm()
     plugging = sys.modules.get("taskloom.adapters.dask.plugging")
     if plugging is not None:
         plugging.disable()

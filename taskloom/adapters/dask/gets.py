@@ -49,7 +49,13 @@ def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: A
     dsk, dependencies = cull(_mapping_of(dsk), keys if isinstance(keys, list) else [keys])
     if optimize_graph:
         dsk, _ = fuse(dsk, keys, dependencies)
+    if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
+        options.setdefault("initializer", _nothing)  # in new workers, which see this process as it is now
     return _run(find_engine("processes"), dsk, keys, options)
+
+
+def _nothing() -> None:
+    """An initializer of workers."""
 
 
 def get_cluster(dsk: Any, keys: Any, **options: Any) -> Any:

@@ -69,8 +69,7 @@ def enable() -> None:
     _undo.append(partial(_swap, {ours: theirs for theirs, ours in _REPLACED.items()}))
     dask.base.get_scheduler = get_scheduler
     _undo.append(partial(setattr, dask.base, "get_scheduler", _get_scheduler))
-    _share_callbacks()
-    _undo.append(_part_callbacks)
+    _undo.append(_share_callbacks())
     _hide_frames()
     _undo.append(_show_frames)
 
@@ -162,14 +161,24 @@ def _loaded_places() -> Iterator[tuple[Any, str]]:
             yield holder, name
 
 
-def _share_callbacks() -> None:
-    """One set of active callbacks for both, which runs in several threads at a time cannot lose."""
-    Callback.active |= dask.callbacks.Callback.active
+def _share_callbacks() -> Callable[[], None]:
+    """One set of active callbacks for both, which overlapping runs cannot lose; returns the undoing."""
+    before = set(dask.callbacks.Callback.active)
+    Callback.active |= before
     dask.callbacks.Callback.active = Callback.active
 
+    def part() -> None:
+        theirs = {hooks for hooks in Callback.active if hooks in before or any(map(_is_dasks, hooks))}
+        for hooks in theirs:
+            Callback.active.discard(hooks)
+        dask.callbacks.Callback.active = theirs
 
-def _part_callbacks() -> None:
-    dask.callbacks.Callback.active = set()
+    return part
+
+
+def _is_dasks(hook: Any) -> bool:
+    """Whether a hook is a method of a callback that was written for Dask."""
+    return isinstance(getattr(hook, "__self__", None), dask.callbacks.Callback)
 
 
 def _hide_frames() -> None:

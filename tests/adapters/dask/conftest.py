@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 
 import dask
 import pytest
@@ -12,6 +13,13 @@ from taskloom.distributed import Client
 from taskloom.engines.worker.pool import pool
 
 ENGINES = ("sync", "threads", "processes", "distributed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def servers_of_multiprocessing() -> None:
+    """Start what the standard library starts once and never ends, before tests count processes."""
+    forkserver.ensure_running()
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture(autouse=True)
