@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from taskloom.engines import ENGINES
-from tests.adapters.suites.outcomes import Known, Verdict, judge, read_known
+from tests.adapters.suites.outcomes import Difference, Known, Verdict, judge, read_known
 from tests.adapters.suites.recorder import DEFAULTS
 from tests.adapters.suites.sources import CannotFetch
 from tests.adapters.suites.suites import REPRESENTATIVE, SUITES, BrokeOff, Compared, compare
@@ -48,7 +48,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     verdict = verdict_on(compared, known)
-    print(report(verdict))
+    print(report(verdict, [difference for one in compared for difference in one.unsteady]))
     return 0 if verdict.good else 1
 
 
@@ -83,7 +83,7 @@ def verdict_on(compared: Sequence[Compared], known: Sequence[Known]) -> Verdict:
     return judge((found for one in compared for found in one.differences), known, ran)
 
 
-def report(verdict: Verdict) -> str:
+def report(verdict: Verdict, unsteady: Sequence[Difference] = ()) -> str:
     """The differences, those that nobody explains last."""
     by_reason: dict[str, list[str]] = {}
     for difference, entry in verdict.explained:
@@ -91,6 +91,8 @@ def report(verdict: Verdict) -> str:
     lines = [""]
     for reason, tests in by_reason.items():
         lines += [reason, *(f"    {test}" for test in tests)]
+    if unsteady:
+        lines += ["", "Different once, and not again:", *(f"    {difference}" for difference in unsteady)]
     if verdict.stale:
         lines += ["", "Listed as different, and not different any more:"]
         lines += [f"    {engine}: {entry.test}" for engine, entry in verdict.stale]

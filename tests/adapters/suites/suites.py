@@ -81,12 +81,10 @@ REPRESENTATIVE = (
             "dask/tests/test_threaded.py",
             "dask/tests/test_traceback.py",
             "dask/diagnostics/tests/test_profiler.py",
-            "dask/array/tests/test_masked.py",
             "dask/array/tests/test_shuffle.py",
             "dask/array/tests/test_xarray.py",
             "dask/bag/tests/test_text.py",
             "dask/dataframe/dask_expr/tests/test_indexing.py",
-            "dask/dataframe/dask_expr/tests/test_map_partitions_overlap.py",
         ),
     ),
     Suite(
