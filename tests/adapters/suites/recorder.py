@@ -20,6 +20,12 @@ DEFAULTS = "defaults"  # the engine that each kind of collection prefers
 
 MESSAGE_LENGTH = 300  # characters
 
+#: Warnings that say nothing about an engine; all others are errors.
+IGNORED = (
+    ":DeprecationWarning",  # libraries deprecate things after the release
+    r"\s*Port \d+ is already in use:UserWarning",  # another cluster on this machine
+)
+
 #: Of plugins that are not needed: what differs runs again anyway, and the few asynchronous tests fail alike everywhere.
 MARKERS = ("flaky: of pytest-rerunfailures", "asyncio: of pytest-asyncio")
 
@@ -28,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Plug the engine in before a test is imported."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    for ignored in IGNORED:
+        config.addinivalue_line("filterwarnings", f"ignore:{ignored}")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background; some tests are about Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
     engine = os.environ["SUITES_ENGINE"]

@@ -27,18 +27,8 @@ LONGEST_RUN = 2 * 60 * 60
 PYTEST = [
     *(sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short", "--show-capture=no", "--color=no"),
     *("-p", "tests.adapters.suites.recorder", "-p", "no:cacheprovider"),
-    # Their settings hold (warnings are errors, strict xfails), but for options of plugins that nothing depends on, and
-    # for what a library deprecated after the release.
-    *(
-        "-o",
-        "addopts=",
-        "-o",
-        f"timeout={LONGEST_TEST}",
-        "-o",
-        "timeout_method=signal",
-        "-W",
-        "ignore::DeprecationWarning",
-    ),
+    # Their settings hold (warnings are errors, strict xfails), but for options of plugins that nothing depends on.
+    *("-o", "addopts=", "-o", f"timeout={LONGEST_TEST}", "-o", "timeout_method=signal"),
 ]
 
 
