@@ -76,6 +76,18 @@ until(lambda: written("inner"))
 future.cancel()
 assert client.submit(abs, -3).result(timeout=10) == 3
 """,
+    "cancelled-at-any-moment": """
+def outer():
+    here = get_client()
+    while True:
+        here.gather([here.submit(abs, -i, pure=False) for i in range(3)])
+for i in range(150):
+    future = client.submit(outer, pure=False)
+    time.sleep(0.0007 * (i % 30))
+    future.cancel()
+workers = client.cluster._coordinator.scheduler.workers
+until(lambda: not any(worker.blocked or worker.strays for worker in workers.values()))
+""",
     "failing": """
 def inner():
     raise ValueError("inner")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskloom.engines.cluster.worker.channel import packed_error
 from taskloom.engines.cluster.worker.page import PACKING, TASK, word
+from taskloom.engines.cluster.worker.place import leave_waits
 from taskloom.engines.worker.page import NOTHING
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def ended_badly(worker: Worker, thread: int, id: int, start: float, error: BaseE
     stop = perf_counter()
     page, packing = worker.page, word(thread, PACKING)
     page[word(thread, TASK)] = NOTHING
+    leave_waits(worker)
     worker.report()
     worker.flush_output()
     if isinstance(error, KeyboardInterrupt) and id in worker.queue.cancelled:

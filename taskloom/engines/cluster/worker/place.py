@@ -114,6 +114,7 @@ def _wait_of(worker: Worker, thread: int) -> Wait:
     if wait is not None and wait.task == id:
         wait.points += 1
         return wait
+    leave_waits(worker)
     if worker.has_thread():
         return Wait(id)
     raise RecursionError(
@@ -135,10 +136,10 @@ def _free(worker: Worker, thread: int, wait: Wait) -> None:
 def _take(worker: Worker, thread: int, wait: Wait) -> None:
     """A point of a wait is over. With the last one the task has its place again."""
     running, id = worker.running, wait.task
+    if not wait.points:  # the task has ended: this is said late, by a coroutine or frame that it has left behind
+        return
     wait.points -= 1
-    if not wait.points and running[thread] not in (id, NO_TASK):
-        worker.unblock()  # a coroutine that its task has left behind
-    elif not wait.points:
+    if not wait.points:
         running[thread] = NO_TASK
         place.wait = None
         worker.unblock()
@@ -196,8 +197,16 @@ def rejoin() -> None:
         _take(worker, thread, worker.seceded.pop(thread))
 
 
+def leave_waits(worker: Worker) -> None:
+    """The task that the calling thread was in has ended, perhaps stopped in the midst of a wait: that is over, too."""
+    wait = place.wait
+    if wait is not None:
+        worker.seceded.pop(place.thread, None)
+        place.wait, wait.points = None, 0
+        worker.unblock()
+
+
 def give_back(worker: Worker) -> None:
     """The task that the calling thread was in, which had seceded, has ended: the thread is one for tasks again."""
-    if place.worker is worker and worker.seceded.pop(place.thread, None) is not None:
-        place.wait = None
-        worker.unblock()
+    if place.worker is worker and place.thread in worker.seceded:
+        leave_waits(worker)

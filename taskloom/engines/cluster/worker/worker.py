@@ -28,7 +28,7 @@ from taskloom.engines.cluster.worker.page import (
     Words,
     word,
 )
-from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, place, waiting
+from taskloom.engines.cluster.worker.place import Wait, WorkerInfo, current_task, give_back, leave_waits, place, waiting
 from taskloom.engines.cluster.worker.plugins import Plugins
 from taskloom.engines.cluster.worker.reports import LARGE, REPORT_EVERY, Reports
 from taskloom.engines.cluster.worker.room import Room
@@ -120,6 +120,7 @@ class Worker(Reports):
         self.idents[thread] = threading.get_ident()
         while self._find_tasks(thread):
             self._run(thread)
+            leave_waits(self)
             self.report()
             self.page[word(thread, TASK)] = NOTHING
 
