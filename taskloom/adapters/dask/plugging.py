@@ -18,6 +18,7 @@ import dask.multiprocessing
 import dask.threaded
 import dask.utils
 
+import taskloom
 from taskloom import config
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
 from taskloom.adapters.dask.releases import persist, persist_is_delegated
@@ -75,6 +76,13 @@ _OF_ENGINES: dict[str, Get] = {
     "processes": get_processes,
     "distributed": get_cluster,
 }
+
+#: taskloom's own functions, which are strict and take no expressions, and what Dask is given in their place.
+_DOORS = (
+    (taskloom.get, get_sync),
+    (taskloom.threaded.get, get_threads),
+    (taskloom.multiprocessing.get, get_processes),
+)
 
 _get_scheduler = dask.base.get_scheduler  # Dask's own
 _HIDDEN = re.escape(str(Path(__file__).parents[2])) + r"[\\\/]"  # files whose frames tracebacks do without
@@ -153,6 +161,9 @@ def _get_of(scheduler: Any) -> Get | None:
         return _OF_ENGINES[engine.name]
     if isinstance(scheduler, Executor):
         return partial(get_threads, pool=scheduler)
+    for door, get in _DOORS:
+        if scheduler is door:
+            return get
     client = getattr(scheduler, "__self__", scheduler)  # of an asynchronous client its method
     return ClientGet(client) if hasattr(client, "run_plan") and hasattr(client, "hold") else None
 

@@ -321,6 +321,15 @@ def test_11_dasks_configuration_wins() -> None:
         assert dask.delayed(thread_name)(1).compute(scheduler=pool) == "mine_0"
 
 
+@pytest.mark.parametrize(
+    ("door", "engine"),
+    [(taskloom.get, "sync"), (taskloom.threaded.get, "threads"), (taskloom.multiprocessing.get, "processes")],
+)
+def test_11_taskloom_functions_are_schedulers(door: Get, engine: str) -> None:
+    assert da.ones(4, chunks=2).sum().compute(scheduler=door, num_workers=1, of_somebody_else=1) == 4
+    assert last_run().engine == engine
+
+
 # -- threads -----------------------------------------------------------------------------------------------------------
 
 
