@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from taskloom import config, multiprocessing, threaded, views
@@ -15,10 +16,11 @@ from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs
 from taskloom.engines import ENGINES
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, annotate
+from taskloom.graph import Graph, annotate, foreign
 
 if TYPE_CHECKING:
     from taskloom import diagnostics
+    from taskloom.adapters.dask import disable_dask, enable_dask
     from taskloom.collections.delayed import delayed
     from taskloom.scheduling import compute, optimize, persist, visualize
 
@@ -39,6 +41,8 @@ __all__ = [
     "config",
     "delayed",
     "diagnostics",
+    "disable_dask",
+    "enable_dask",
     "get",
     "last_run",
     "multiprocessing",
@@ -67,11 +71,22 @@ def _client_elsewhere(*args: Any, **options: Any) -> Any:
 
 higher["client_elsewhere"] = _client_elsewhere
 
+
+def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:
+    from taskloom.adapters.dask.collections import adopt  # loads Dask, which whoever has such collections has done
+
+    return list(adopt(collections, optimize_graph))
+
+
+foreign |= {"dask": _adopt, "xarray": _adopt}
+
 # Names that take longer to import, and where they are.
 _LATER = {
     "compute": "taskloom.scheduling",
     "delayed": "taskloom.collections.delayed",
     "diagnostics": "",
+    "disable_dask": "taskloom.adapters.dask",
+    "enable_dask": "taskloom.adapters.dask",
     "optimize": "taskloom.scheduling",
     "persist": "taskloom.scheduling",
     "visualize": "taskloom.scheduling",

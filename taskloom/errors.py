@@ -34,8 +34,8 @@ class MissingDependencyError(GraphError, ValueError):
     """A task refers to a key that is not in the graph."""
 
 
-class CycleError(GraphError, ValueError):
-    """Tasks that wait for each other."""
+class CycleError(GraphError, ValueError, RuntimeError):
+    """Tasks that wait for each other. Dask raises a RuntimeError for them, so it is one, too."""
 
 
 class ConfigError(TaskloomError, ValueError):

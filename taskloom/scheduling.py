@@ -11,7 +11,7 @@ from taskloom import config
 from taskloom.containers import Slot, extract, fill, flat
 from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError, GraphError
-from taskloom.graph import Graph, annotated_graph, cull, identity
+from taskloom.graph import Graph, adopted, adopter_of, annotated_graph, cull, identity
 
 __all__ = ["compute", "get_scheduler", "is_collection", "optimize", "persist", "visualize"]
 
@@ -125,6 +125,7 @@ def values_of(
 ) -> list[Any]:
     """The values of collections, computed in one run; the options are those of `compute`."""
     __tracebackhide__ = True
+    collections = adopted(collections, optimize_graph)
     get = _scheduler_for(collections, scheduler)
     dsk = merged_graph(collections, optimize_graph)
     keys = [collection.__dask_keys__() for collection in collections]
@@ -152,9 +153,9 @@ def persist(
     4
     """
     found = _Found(args, traverse)
-    collections = found.collections
-    if not collections:
+    if not found.collections:
         return args
+    collections = adopted(found.collections, optimize_graph)
     get = _scheduler_for(collections, scheduler)
     dsk = merged_graph(collections, optimize_graph)
     keys = [list(flat(collection.__dask_keys__())) for collection in collections]
@@ -188,9 +189,16 @@ def optimize(*args: Any, traverse: bool = True) -> tuple[Any, ...]:
     found = _Found(args, traverse)
     if not found.collections:
         return args
-    keys = [key for collection in found.collections for key in flat(collection.__dask_keys__())]
-    dsk = cull(merged_graph(found.collections, True), keys)
-    return found.replaced([rebuilt(collection, dsk) for collection in found.collections])
+    own = [collection for collection in found.collections if adopter_of(collection) is None]
+    keys = [key for collection in own for key in flat(collection.__dask_keys__())]
+    dsk = cull(merged_graph(own, True), keys) if own else {}
+    collections = adopted(found.collections, True)
+    return found.replaced(
+        [
+            rebuilt(collection, dsk if collection is given else collection.__dask_graph__())
+            for given, collection in zip(found.collections, collections, strict=True)
+        ]
+    )
 
 
 def visualize(*args: Any, filename: str | None = None, traverse: bool = True, optimize_graph: bool = False) -> Any:
@@ -219,7 +227,7 @@ def visualize(*args: Any, filename: str | None = None, traverse: bool = True, op
     collections = _Found([arg for arg in args if not any(arg is graph for graph in graphs)], traverse).collections
     dsk = {key: value for graph in graphs for key, value in graph.items()}
     if collections:
-        dsk.update(merged_graph(collections, optimize_graph))
+        dsk.update(in_tuples(merged_graph(adopted(collections, optimize_graph), optimize_graph)))
     drawing = GraphDrawing(dsk)
     if filename is not None:
         drawing.save(filename)
@@ -238,7 +246,11 @@ def is_collection(value: object) -> bool:
     cls = type(value)
     if not hasattr(cls, "__dask_graph__") or cls is type:
         return False
-    return hasattr(cls, "__taskloom_graph__") or value.__dask_graph__() is not None  # type: ignore[attr-defined]
+    if hasattr(cls, "__taskloom_graph__"):
+        return True
+    if adopter_of(value) is not None and hasattr(value, "expr"):  # whose graph takes long to make
+        return True
+    return value.__dask_graph__() is not None  # type: ignore[attr-defined]
 
 
 def merged_graph(collections: Sequence[Any], optimize_graph: bool) -> Graph:
@@ -274,8 +286,14 @@ def _merge(graphs: Sequence[Graph]) -> Graph:
         return graphs[0]
     merged: dict[Any, Any] = {}
     for graph in graphs:
-        merged.update(graph)
+        merged.update(in_tuples(graph))
     return merged
+
+
+def in_tuples(dsk: Graph) -> Graph:
+    """A graph made of plain tuples, whatever it is made of."""
+    as_tuples = getattr(dsk, "__taskloom_tuples__", None)
+    return dsk if as_tuples is None else as_tuples()
 
 
 def plain_graph(collection: Any) -> Graph:
@@ -284,17 +302,12 @@ def plain_graph(collection: Any) -> Graph:
     Raises
     ------
     GraphError
-        It is no mapping, or holds task objects of Dask's own instead of tuples.
+        It is no mapping.
     """
     dsk = collection.__dask_graph__()
     name = f"{type(collection).__module__}.{type(collection).__qualname__}"
     if not isinstance(dsk, Mapping):
         raise GraphError(f"__dask_graph__() of a {name} must return a mapping, not {type(dsk).__name__}.")
-    if any(type(value).__module__ == "dask._task_spec" for value in dsk.values()):
-        raise GraphError(
-            f"The graph of this {name} holds task objects of Dask, which taskloom's engines cannot run as they are. "
-            "Compute it first, or compute everything with dask.compute, which takes taskloom's collections too."
-        )
     return annotated_graph(dsk)
 
 

@@ -235,7 +235,7 @@ def test_environment(monkeypatch):
     config.refresh()
     assert config.get("num_workers") == 4
     assert config.get("multiprocessing.context") == "forkserver"
-    assert config.get("notebook") == {"progress": False, "progress_delay": 1, "dashboard_link": None}
+    assert config.get("notebook") == {"progress": False, "progress_delay": 1, "dask": True, "dashboard_link": None}
     assert config.source("num_workers") == "environment"
     assert config.source("scheduler") == "default"
     with config.set(num_workers=2):
@@ -294,7 +294,7 @@ def test_order_of_files_and_environment(tmp_path, monkeypatch):
     config.refresh()
     assert config.get("num_workers") == 3
     assert config.source("num_workers") == f"file {last}"
-    assert config.get("notebook") == {"progress": False, "progress_delay": 2, "dashboard_link": None}
+    assert config.get("notebook") == {"progress": False, "progress_delay": 2, "dask": True, "dashboard_link": None}
     chosen = write(tmp_path / "chosen.yaml", "num_workers: 4")
     monkeypatch.setenv("TASKLOOM_CONFIG", str(chosen))
     config.refresh()

@@ -23,6 +23,11 @@ class ActiveCallbacks(MutableSet[Hooks]):
     def add(self, value: Hooks) -> None:
         self._registered[value] = None
 
+    def update(self, values: Iterable[Hooks]) -> None:
+        """Add several, as sets do."""
+        for value in values:
+            self.add(value)
+
     def discard(self, value: Hooks) -> None:
         self._registered.pop(value, None)
 

@@ -15,9 +15,9 @@ from taskloom.collections.base import CollectionMethods, threads
 from taskloom.collections.delayed_call import Call, Finish, Method, task_of, unique_token
 from taskloom.collections.operators import Operators
 from taskloom.containers import Slot, extract, is_template
-from taskloom.graph import annotated, function_name, identity, short_key
+from taskloom.graph import adopted, annotated, function_name, identity, short_key
 from taskloom.graph.annotations import here
-from taskloom.scheduling import as_data, is_collection, plain_graph
+from taskloom.scheduling import as_data, in_tuples, is_collection, plain_graph
 from taskloom.tokenize import tokenize
 
 __all__ = ["Delayed", "delayed"]
@@ -75,10 +75,11 @@ def _call_key(
 
 def _finished(collection: Any) -> Delayed:
     """The value of another library's collection, as one task over its graph."""
-    finish, extra = collection.__dask_postcompute__()
     key = f"{type(collection).__name__}-{unique_token()}"
+    (collection,) = adopted([collection], True)
+    finish, extra = collection.__dask_postcompute__()
     keys = list(collection.__dask_keys__())
-    return Delayed(key, {**plain_graph(collection), key: (Finish(finish, extra), keys)})
+    return Delayed(key, {**in_tuples(plain_graph(collection)), key: (Finish(finish, extra), keys)})
 
 
 class Delayed(CollectionMethods, Operators):

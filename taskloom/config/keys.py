@@ -217,6 +217,13 @@ KEYS = {
             "How long a run must last before its bar appears, in seconds.",
         ),
         Key(
+            "notebook.dask",
+            True,
+            "True or False",
+            lambda value: isinstance(value, bool),
+            "Whether Dask's collections run on taskloom's engines once the extension is loaded, if Dask is installed.",
+        ),
+        Key(
             "notebook.dashboard_link",
             None,
             "an address that starts with 'http://', 'https://' or '/' and has {port} and {token} in it",

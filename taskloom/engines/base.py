@@ -108,7 +108,8 @@ class Engine(ABC):
 
     def _get_observed(self, dsk: Graph, keys: Any, hooks: list[Hooks], options: dict[str, Any]) -> Any:
         __tracebackhide__ = True
-        dsk = {key: Task(value) if is_task(value) else value for key, value in checked_graph(dsk).items()}
+        if not hasattr(dsk, "__taskloom_reader__"):  # else its tasks can be called, and it is nobody else's
+            dsk = {key: Task(value) if is_task(value) else value for key, value in checked_graph(dsk).items()}
         state: dict[str, Any] = {}
         started: list[Hooks] = []
         errored = True

@@ -1,8 +1,18 @@
 """What to compute: keys, tasks, graphs, and the plan that engines run. Needs nothing but the standard library."""
 
-from taskloom.graph.annotations import annotate, annotated, annotated_graph, annotations_of, check_annotation
+from taskloom.graph.annotations import (
+    Annotations,
+    annotate,
+    annotated,
+    annotated_graph,
+    annotations_of,
+    check_annotation,
+    is_annotation,
+)
+from taskloom.graph.foreign import adopted, adopter_of, foreign
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
+from taskloom.graph.reading import Reader
 from taskloom.graph.recipe import Recipe, evaluate
 from taskloom.graph.task import (
     Graph,
@@ -19,11 +29,15 @@ from taskloom.graph.task import (
 from taskloom.graph.task_graph import dependencies
 
 __all__ = [
+    "Annotations",
     "Graph",
     "Key",
     "Plan",
+    "Reader",
     "Recipe",
     "Task",
+    "adopted",
+    "adopter_of",
     "annotate",
     "annotated",
     "annotated_graph",
@@ -35,9 +49,11 @@ __all__ = [
     "cull",
     "dependencies",
     "evaluate",
+    "foreign",
     "function_name",
     "fuse",
     "identity",
+    "is_annotation",
     "is_task",
     "nearest_keys",
     "order",

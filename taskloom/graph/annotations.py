@@ -103,21 +103,26 @@ def annotations_of(function: Any) -> Annotations:
     return function.annotations if function.__class__ is Annotated else NONE
 
 
-def annotated_graph(dsk: Graph) -> Graph:
+def annotated_graph(dsk: Graph) -> dict[Any, Any]:
     """The graph as a dictionary, in which tasks of annotated layers are annotated: a graph of Dask's has layers."""
-    if dsk.__class__ is dict:
+    if isinstance(dsk, dict) and (dsk.__class__ is dict or hasattr(dsk, "__taskloom_reader__")):
         return dsk
     graph = dict(dsk)
     layers = getattr(dsk, "layers", None)
     for layer in layers.values() if isinstance(layers, Mapping) else ():
         found = getattr(layer, "annotations", None) or {}
-        known = {name: value for name, value in found.items() if name in _CHECKS}
+        known = {name: value for name, value in found.items() if is_annotation(name)}
         if known:
             graph.update({key: annotated(key, graph[key], known) for key in layer if key in graph})
     return graph
 
 
 # -- what annotations can be -------------------------------------------------------------------------------------------
+
+
+def is_annotation(name: str) -> bool:
+    """Whether there is an annotation of this name."""
+    return name in _CHECKS
 
 
 def check_annotation(name: str, value: Any) -> None:

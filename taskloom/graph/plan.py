@@ -6,18 +6,16 @@ one a constant, counted from the end of the list of results (which is why `Plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from taskloom.errors import GraphError, MissingDependencyError, UnknownKeyError
+from taskloom.errors import GraphError, UnknownKeyError
 from taskloom.graph.annotations import Annotated, Annotations, annotated_graph, annotations_of
-from taskloom.graph.ordering import Link, dependents_of, run_order
-from taskloom.graph.recipe import Recipe, flatten
-from taskloom.graph.task import Graph, Key, Task, identity, nearest_keys
+from taskloom.graph.ordering import dependents_of, run_order
+from taskloom.graph.reading import Reader, TupleReader
+from taskloom.graph.recipe import Recipe
+from taskloom.graph.task import Graph, Key, nearest_keys
 from taskloom.graph.task_graph import cycle_error
-
-# Arguments of these types that are no key are constants without a closer look.
-_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 class Plan:
@@ -92,7 +90,8 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
 
     Parameters
     ----------
-    dsk : mapping from keys to values, keys, tasks ``(callable, *args)``, or lists of those, nested.
+    dsk : mapping from keys to values, keys, tasks ``(callable, *args)``, or lists of those, nested. A mapping of
+        something else says by its ``__taskloom_reader__``, a `Reader`, how it is read.
     keys : one key, or a list of keys, nested.
 
     Raises
@@ -110,21 +109,21 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     >>> plan.keys, plan.args, plan.constants
     (['b', 'c'], [-2, (0, -1)], [0, 1])
     """
-    if dsk.__class__ is not dict:
+    reader_of: type[Reader] = getattr(dsk, "__taskloom_reader__", TupleReader)
+    if dsk.__class__ is not dict and reader_of is TupleReader:
         dsk = annotated_graph(checked_graph(dsk))
-    plan = Plan(keys)
-    index = dict(zip(dsk, range(len(dsk)), strict=True))
-    wanted = _find_requested(keys, index)
-    reader = _Reader(index, plan.constants)
-    reader.read_all(dsk.values())
+    reader = reader_of(dsk)
+    wanted = _find_requested(keys, reader.index)
+    reader.read_all()
     links = reader.links
     if reader.joins and reader.in_order:
         order: Sequence[int] = range(len(links))
     else:
-        order = _depth_first(dsk, links, wanted)
+        order = _depth_first(reader, wanted)
     if reader.joins:
-        order = run_order(order, links, len(plan.constants), wanted)
-    _number(plan, order, links, reader.functions, dsk, wanted)
+        order = run_order(order, links, len(reader.constants), wanted)
+    plan = Plan(keys)
+    _number(plan, order, reader, wanted)
     return plan
 
 
@@ -141,8 +140,9 @@ def checked_graph(dsk: Any) -> Graph:
     return dsk
 
 
-def _depth_first(dsk: Graph, links: list[Any], wanted: list[int]) -> list[int]:
+def _depth_first(reader: Reader, wanted: list[int]) -> list[int]:
     """The nodes that `wanted` need, each behind those it needs itself."""
+    links = reader.links
     begun, done = bytearray(len(links)), bytearray(len(links))
     order: list[int] = []
     todo = wanted[::-1]
@@ -158,7 +158,7 @@ def _depth_first(dsk: Graph, links: list[Any], wanted: list[int]) -> list[int]:
             for child in (link,) if link.__class__ is int else link:
                 if child >= 0 and not done[child]:
                     if begun[child]:  # it waits for us already
-                        raise cycle_error(dsk, list(dsk)[node])
+                        raise cycle_error(reader.outline(), list(reader.dsk)[node])
                     if not waits:
                         push(node)
                         waits = True
@@ -170,18 +170,17 @@ def _depth_first(dsk: Graph, links: list[Any], wanted: list[int]) -> list[int]:
     return order
 
 
-def _number(
-    plan: Plan, order: Sequence[int], links: list[Any], functions: list[Any], dsk: Graph, wanted: list[int]
-) -> None:
+def _number(plan: Plan, order: Sequence[int], reader: Reader, wanted: list[int]) -> None:
     """Fill the plan: tasks get their place in `order` as number, data the slots of constants."""
-    names = list(dsk)
+    names, functions, links = list(reader.dsk), reader.functions, reader.links
+    plan.constants = reader.constants
     slots = [0] * len(names)
     tasks = order
     if None in map(functions.__getitem__, order):
         tasks = [node for node in order if functions[node] is not None]
         for node in order:
             if functions[node] is None:
-                plan.constants.append(dsk[names[node]])
+                plan.constants.append(reader.data(names[node]))
                 slots[node] = plan.data[names[node]] = -len(plan.constants)
     for number, node in enumerate(tasks):
         slots[node] = number
@@ -193,6 +192,9 @@ def _number(
         slots[link] if link.__class__ is int else tuple(map(slot_of, link)) for link in [links[node] for node in tasks]
     ]
     plan.requested = [slots[node] for node in wanted]
+    for node, found in reader.annotations.items():
+        if functions[node] is not None and slots[node] < len(tasks) and tasks[slots[node]] == node:
+            plan.annotations[slots[node]] = found
     if not {Annotated, Recipe}.isdisjoint(map(type, plan.functions)):
         _take_out_annotations(plan)
 
@@ -204,109 +206,6 @@ def _take_out_annotations(plan: Plan) -> None:
             plan.annotations[task] = found
             if function.__class__ is Annotated:
                 plan.functions[task] = function.func
-
-
-class _Reader:
-    """Reads the values of a graph.
-
-    A link is a node, which is the position of a key in the graph, or, negative, the slot of a constant.
-    """
-
-    def __init__(self, index: dict[Key, int], constants: list[Any]) -> None:
-        self.index = index
-        self.constants = constants
-        self.functions: list[Any] = []  # per node; None for data
-        self.links: list[Any] = []  # per node those of its arguments: an int if there is one argument, else a tuple
-        self.joins = False  # whether any task has several arguments
-        self.in_order = True  # whether every node stands behind those it needs
-        self.families: set[tuple[Any, int]] | None = None
-
-    def read_all(self, values: Iterable[Any]) -> None:
-        find, constants = self.index.get, self.constants
-        add_function, add_link = self.functions.append, self.links.append
-        joins, in_order = False, True
-        for node, value in enumerate(values):
-            link: Any = None
-            cls = value.__class__
-            if (cls is tuple or cls is Task) and value and callable(value[0]):
-                function = value[0]
-                try:
-                    if len(value) == 2:
-                        link = find(value[1])
-                        if link is None and value[1].__class__ in _PLAIN:
-                            constants.append(value[1])
-                            link = -len(constants)
-                    else:
-                        link = tuple(map(find, value[1:]))
-                        if None in link:
-                            link = None
-                except TypeError:  # an argument that cannot be hashed: a list, a dict, an array ...
-                    pass
-            if link is None:
-                function, link = self.read(value)
-            add_function(function)
-            add_link(link)
-            if link.__class__ is int:
-                if link >= node:
-                    in_order = False
-            elif link:
-                joins = True
-                if in_order and max(link) >= node:
-                    in_order = False
-        self.joins, self.in_order = joins, in_order
-
-    def read(self, value: Any) -> tuple[Callable[..., Any] | None, Link]:
-        """The function and links of a value; no function for plain data."""
-        cls = value.__class__
-        if (cls is tuple or cls is Task) and value and callable(value[0]):
-            if any(self.is_nested(arg) for arg in value[1:]):
-                return self.nested(value)
-            links = tuple([self.link(arg) for arg in value[1:]])
-            return value[0], links[0] if len(links) == 1 else links
-        if self.is_nested(value):
-            return self.nested(value)
-        node = self.find(value)
-        return (None, ()) if node is None else (identity, node)
-
-    def nested(self, value: Any) -> tuple[Callable[..., Any], Link]:
-        recipe, leaves = flatten(value)
-        links = tuple([self.link(leaf) for leaf in leaves])
-        return recipe, links[0] if len(links) == 1 else links
-
-    def is_nested(self, value: Any) -> bool:
-        """Whether a value must be put together at run time: a task, or a list with a key or task in it."""
-        if value.__class__ is list:
-            recipe, leaves = flatten(value)
-            return any(step and step[0] for step in recipe.program) or any(self.find(x) is not None for x in leaves)
-        return value.__class__ is tuple and bool(value) and callable(value[0])
-
-    def link(self, leaf: Any) -> int:
-        """The node of a key, or the slot of a new constant."""
-        node = self.find(leaf)
-        if node is None:
-            self.constants.append(leaf)
-            return -len(self.constants)
-        return node
-
-    def find(self, leaf: Any) -> int | None:
-        try:
-            node = self.index.get(leaf)
-        except TypeError:  # cannot be hashed, so it is no key
-            return None
-        if node is None and leaf.__class__ is tuple and self.is_missing_chunk(leaf):
-            raise MissingDependencyError(
-                f"A task refers to {leaf!r}, which is not in the graph, although other chunks of {leaf[0]!r} are. "
-                f"Add it to the graph, or write (tuple, {list(leaf)!r}) where the tuple is meant as a value."
-            )
-        return node
-
-    def is_missing_chunk(self, leaf: tuple[Any, ...]) -> bool:
-        """Whether a tuple that is no key looks like one: the same name and length, and numbers behind it."""
-        if len(leaf) < 2 or leaf[0].__class__ is not str or any(part.__class__ is not int for part in leaf[1:]):
-            return False
-        if self.families is None:
-            self.families = {(key[0], len(key)) for key in self.index if isinstance(key, tuple) and key}
-        return (leaf[0], len(leaf)) in self.families
 
 
 def _find_requested(keys: Any, index: dict[Key, int]) -> list[int]:

@@ -102,6 +102,10 @@ def function_name(function: object) -> str:
     ('len', 'int')
     """
     for _ in range(100):  # a mock has a `func` that has a `func`, without end
+        last = getattr(function, "funcs", None)  # of functions that toolz has composed
+        if last.__class__ is tuple and last:
+            function = last[-1]
+            continue
         inner = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
         if inner is None or not callable(inner):
             break

@@ -52,7 +52,7 @@ def cycle_error(dsk: Graph, key: Key) -> CycleError:
                 shown = [repr(item) for item in walk]
                 if len(shown) > 12:
                     shown[8:-2] = ["..."]
-                return CycleError(f"{len(walk) - 1} task(s) wait for each other in a cycle: {' -> '.join(shown)}")
+                return CycleError(f"Cycle detected: {len(walk) - 1} task(s) wait for each other: {' -> '.join(shown)}")
             if child not in finished:
                 path[child] = None
                 todo.append((child, iter(dependencies(dsk, child))))

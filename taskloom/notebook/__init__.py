@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from taskloom import config
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -22,12 +24,15 @@ def load(shell: InteractiveShell) -> None:
     if not _parts:
         from taskloom.notebook.compare_magic import CompareMagic
         from taskloom.notebook.dashboard_magic import DashboardMagic
+        from taskloom.notebook.dask_collections import Dask
         from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.graph_magic import GraphMagic
         from taskloom.notebook.progress_magic import ProgressMagic
         from taskloom.notebook.replay_magic import ReplayMagic
         from taskloom.notebook.scheduler_magic import SchedulerMagic
 
+        if config.get("notebook.dask"):
+            _parts.append(Dask())
         outputs = _live_outputs(shell)
         progress = ProgressMagic(shell, outputs)
         _parts.append(progress)

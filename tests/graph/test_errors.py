@@ -56,7 +56,7 @@ def f(*args: Any) -> Any:
 def test_cycle(refuse: Any, dsk: dict[Any, Any], walks: list[str]) -> None:
     message = refuse(dsk, "a", CycleError, ValueError)
     assert any(message.endswith(": " + walk) for walk in walks), message
-    assert message.startswith(f"{walks[0].count('->')} task(s)")
+    assert message.startswith(f"Cycle detected: {walks[0].count('->')} task(s)")
 
 
 def test_cycle_is_found_behind_a_diamond_and_among_many_requested_keys(refuse: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_huge_cycle_is_abbreviated(refuse: Any) -> None:
     n = 5_000
     dsk = {("x", i): (f, ("x", (i + 1) % n)) for i in range(n)}
     message = refuse(dsk, ("x", 0), CycleError)
-    assert message.startswith("5000 task(s)")
+    assert message.startswith("Cycle detected: 5000 task(s)")
     assert "-> ... ->" in message
     assert len(message) < 500
 

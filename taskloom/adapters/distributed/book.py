@@ -79,7 +79,6 @@ class SubmittedBook(FuturesBook):
     def expect(self, submission: Submission) -> None:
         """Tasks are to come."""
         self.submissions.append(submission)
-        self.run.quiet_since = None
         self.touched = perf_counter()
 
     def withdraw(self, submission: Submission) -> None:
@@ -101,6 +100,9 @@ class SubmittedBook(FuturesBook):
     def is_complete(self) -> bool:
         """Whether it holds all that was to be heard."""
         return all(submission.arrived for submission in self.submissions) and not self.outstanding
+
+    def _quiet_since(self) -> float | None:
+        return super()._quiet_since() if self.is_complete else None
 
     def is_over(self) -> bool:
         if not self._alive():

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from taskloom.engines.worker import authkey
 from taskloom.engines.worker.forked import become_worker
 from taskloom.engines.worker.link import Link, link_pair
 
@@ -224,13 +225,18 @@ _hash_seed = str(random.SystemRandom().randrange(1, 2**32))
 def _interpreter(call: str, files: Sequence[int], stdout: int, stderr: int | None) -> subprocess.Popen[bytes]:
     """Start a Python that has these files and makes one call of this package's."""
     seed = os.environ.get("PYTHONHASHSEED", "random")
-    program = f"import sys; sys.path[:] = {sys.path!r}\n{call}"
-    return subprocess.Popen(
-        [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", program],  # type: ignore[attr-defined]
-        pass_fds=files,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,  # Ctrl-C in the terminal, and a notebook's interrupt, reach the parent only
-        env={**os.environ, "PYTHONHASHSEED": _hash_seed if seed == "random" else seed},
-    )
+    key = authkey.offer()
+    take_key = f"from taskloom.engines.worker.authkey import take; take({key})"
+    program = f"import sys; sys.path[:] = {sys.path!r}\n{take_key}\n{call}"
+    try:
+        return subprocess.Popen(
+            [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", program],  # type: ignore[attr-defined]
+            pass_fds=(*files, key),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,  # Ctrl-C in the terminal, and a notebook's interrupt, reach the parent only
+            env={**os.environ, "PYTHONHASHSEED": _hash_seed if seed == "random" else seed},
+        )
+    finally:
+        os.close(key)

@@ -10,7 +10,7 @@ from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.higher import higher
-from taskloom.graph import Graph, Plan, annotated_graph, checked_graph, compile_plan
+from taskloom.graph import Graph, Plan, adopted, annotated_graph, checked_graph, compile_plan
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
@@ -26,7 +26,7 @@ def hold(client: Client, dsk: Graph, keys: Any, asked: Asked) -> Any:
         plan = compile_plan(dsk, keys)
         held = _shared(client, plan) if session.names else []
         if held:
-            plan = compile_plan({**dsk, **{future.key: future for future in held}}, keys)
+            plan = compile_plan(dsk | {future.key: future for future in held}, keys)
         slots = {slot for slot in plan.requested if slot >= 0}
         futures: Any = []
         if slots:
@@ -60,7 +60,8 @@ def compute(client: Client, given: Any, optimize_graph: bool, traverse: bool, as
     found = [item for item in items if is_collection(item)]
     futures: Iterator[Any] = iter(())
     if found:
-        dsk = dict(higher["merged_graph"](found, optimize_graph))
+        found = adopted(found, optimize_graph)
+        dsk = annotated_graph(higher["merged_graph"](found, optimize_graph)) | {}
         futures = iter(hold(client, dsk, [_finished(client, dsk, collection) for collection in found], asked))
     answers = [next(futures) if is_collection(item) else item for item in items]
     return answers[0] if single else type(given)(answers)
@@ -92,6 +93,7 @@ def persist(client: Client, given: Any, optimize_graph: bool, asked: Asked) -> A
     found = [item for item in items if is_collection(item)]
     persisted: Iterator[Any] = iter(())
     if found:
+        found = adopted(found, optimize_graph)
         names = [list(flat(collection.__dask_keys__())) for collection in found]
         futures = hold(client, higher["merged_graph"](found, optimize_graph), names, asked)
         persisted = iter(

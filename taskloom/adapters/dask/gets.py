@@ -1,0 +1,163 @@
+"""The functions that Dask calls to run a graph: one for each engine, and one for each client of a cluster of ours.
+
+They keep Dask's habits where those differ from taskloom's own doors: unknown keywords are passed over, nested keys are
+answered with nested tuples, and Dask's configuration says what the call does not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+import dask
+from dask._task_spec import DataNode, convert_legacy_graph
+from dask.optimization import cull, fuse
+
+from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.bus import Callback
+from taskloom.bus.callback import Hooks, hooks_of
+from taskloom.engines import Engine, find_engine
+from taskloom.graph import Annotations, Key, is_annotation
+
+Get = Callable[..., Any]
+
+#: Options of engines that Dask's configuration knows by these names.
+_CONFIGURED = {
+    "num_workers": "num_workers",
+    "pool": "pool",
+    "context": "multiprocessing.context",
+    "initializer": "multiprocessing.initializer",
+}
+
+
+def get_sync(dsk: Any, keys: Any, **options: Any) -> Any:
+    """Compute keys of a graph, one task at a time, in this thread: in place of `dask.local.get_sync`."""
+    __tracebackhide__ = True
+    return _run(find_engine("sync"), dsk, keys, options)
+
+
+def get_threads(dsk: Any, keys: Any, **options: Any) -> Any:
+    """Compute keys of a graph with threads: in place of `dask.threaded.get`."""
+    __tracebackhide__ = True
+    return _run(find_engine("threads"), dsk, keys, options)
+
+
+def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: Any) -> Any:
+    """Compute keys of a graph in worker processes: in place of `dask.multiprocessing.get`."""
+    __tracebackhide__ = True
+    dsk, dependencies = cull(_mapping_of(dsk), keys if isinstance(keys, list) else [keys])
+    if optimize_graph:
+        dsk, _ = fuse(dsk, keys, dependencies)
+    if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
+        options.setdefault("initializer", _nothing)  # in new workers, which see this process as it is now
+    return _run(find_engine("processes"), dsk, keys, options)
+
+
+def _nothing() -> None:
+    """An initializer of workers."""
+
+
+def get_cluster(dsk: Any, keys: Any, **options: Any) -> Any:
+    """Compute keys of a graph on the cluster of the newest client, or on one of all cores."""
+    __tracebackhide__ = True
+    return _run(find_engine("distributed"), dsk, keys, options)
+
+
+class ClientGet:
+    """Computes graphs of Dask's through one client of taskloom's, and persists collections as futures of it."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        return _run(find_engine("distributed"), dsk, keys, {**options, "client": self.client})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClientGet) and other.client is self.client
+
+    def __hash__(self) -> int:
+        return hash(self.client)
+
+    def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
+        """The same collections of Dask's over futures of their results, which stay on the cluster."""
+
+        def hold(dsk: Any, keys: Any, **options: Any) -> Any:
+            known = find_engine("distributed").options - {"client"}
+            options = {name: value for name, value in options.items() if name in known}
+            return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
+
+        return dask.persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
+
+
+def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:
+    __tracebackhide__ = True
+    hooks = list(Callback.active) if options.get("callbacks") is None else hooks_of(options["callbacks"])
+    cache = options.get("cache")
+    if cache is None:
+        cache = dask.config.get("cache", None)
+    if cache is not None:
+        hooks = [_cache_hooks(cache), *hooks]
+    annotations = annotations_of(dsk) if engine.takes_futures else None
+    mapping = _mapping_of(dsk)
+    graph = DaskGraph(convert_legacy_graph(mapping), annotations, True) if hooks else DaskGraph(mapping, annotations)
+    answer = engine.get(graph, keys, callbacks=hooks, **_options_for(engine, options))
+    return _as_tuples(keys, answer)
+
+
+def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
+    """The graph of an expression, or a mapping as it is."""
+    mapping: Mapping[Key, Any] = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
+    return mapping
+
+
+def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
+    """How the tasks of an expression should be run, of what our clusters know, by key."""
+    found: dict[Key, dict[str, Any]] = {}
+    said = getattr(dsk, "__dask_annotations__", None)
+    for name, values in said().items() if said is not None else ():
+        if is_annotation(name):
+            for key, value in values.items():
+                found.setdefault(key, {})[name] = value
+    return found
+
+
+def _options_for(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that an engine knows: as the call says, else Dask's configuration."""
+    options = {name: given[name] for name in engine.options if given.get(name) is not None}
+    for name, key in _CONFIGURED.items():
+        if name in engine.options and not options.get(name):
+            options.pop(name, None)
+            value = dask.config.get(key, None)
+            if value:
+                options[name] = value
+    if "pool" in options and options.pop("initializer", None) is not None:
+        warnings.warn(
+            "The `initializer` argument is ignored when `pool` is provided. The user should configure `pool` with the "
+            "needed `initializer` on creation.",
+            stacklevel=2,
+        )
+    return options
+
+
+def _as_tuples(keys: Any, answer: Any) -> Any:
+    """The answer in tuples, nested as the keys are in lists."""
+    if keys.__class__ is not list:
+        return answer
+    if list not in map(type, keys):
+        return tuple(answer)
+    return tuple([_as_tuples(key, part) for key, part in zip(keys, answer, strict=True)])
+
+
+def _cache_hooks(cache: MutableMapping[Key, Any]) -> Hooks:
+    """Hooks that have a run take results from a mapping, and leave its own there."""
+
+    def start(dsk: dict[Key, Any]) -> None:
+        dsk.update({key: DataNode(key, value) for key, value in cache.items()})
+
+    def start_state(dsk: Any, state: dict[str, Any]) -> None:
+        cache.update(state["cache"])
+        state["cache"] = cache
+
+    return start, start_state, None, None, None

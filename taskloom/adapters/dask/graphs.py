@@ -1,0 +1,192 @@
+"""Dask's graphs, read as they are: task objects become functions and links of a plan, without objects between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    GraphNode,
+    Task,
+    TaskRef,
+    _execute_subgraph,
+    convert_legacy_graph,
+    convert_legacy_task,
+)
+
+from taskloom.adapters.dask.program import Assembly, Held, Program
+from taskloom.errors import MissingDependencyError
+from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
+from taskloom.graph.annotations import NONE
+
+
+class DaskReader(Reader):
+    """Reads graphs of Dask's task objects, and of tuples among them."""
+
+    dsk: Mapping[Key, Any]
+
+    def __init__(self, dsk: DaskGraph) -> None:
+        super().__init__(dsk)
+        self.annotations = {
+            self.index[key]: annotations for key, annotations in dsk.annotations.items() if key in self.index
+        }
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        if not dsk.shows_aliases:
+            self._follow_aliases()
+
+    def _follow_aliases(self) -> None:
+        """Have keys that stand for other keys mean those: they need no task."""
+        index, dsk = self.index, self.dsk
+        for key, value in dsk.items():
+            if value.__class__ is Alias and value.target != key:
+                end, passed = value.target, {key}
+                while end not in passed and dsk.get(end).__class__ is Alias:
+                    passed.add(end)
+                    end = dsk[end].target
+                if end in index and end not in passed:
+                    index[key] = index[end]
+
+    def read_all(self) -> None:
+        index, constants = self.index, self.constants
+        add_function, add_link = self.functions.append, self.links.append
+        joins, in_order = False, True
+        for node, (key, value) in enumerate(self.dsk.items()):
+            function: Any = None
+            link: Any = ()
+            if not isinstance(value, GraphNode):
+                value = convert_legacy_task(key, value, index)
+            cls = value.__class__
+            try:
+                if cls is Task and not value.kwargs and value.func is not _execute_subgraph:
+                    links = []
+                    for arg in value.args:
+                        if arg.__class__ is TaskRef:
+                            links.append(index[arg.key])
+                        elif isinstance(arg, GraphNode | TaskRef):
+                            function, link = self._program(value)
+                            break
+                        else:
+                            constants.append(arg)
+                            links.append(-len(constants))
+                    else:
+                        function, link = value.func, tuple(links)
+                elif cls is Alias:
+                    function, link = identity, index[value.target]
+                elif isinstance(value, GraphNode) and cls is not DataNode:
+                    function, link = self._program(value)
+            except KeyError as error:
+                raise self._missing(key, value, error) from None
+            if link.__class__ is tuple and len(link) == 1:
+                link = link[0]
+            add_function(function)
+            add_link(link)
+            if link.__class__ is int:
+                if link >= node:
+                    in_order = False
+            elif link:
+                joins = True
+                if in_order and max(link) >= node:
+                    in_order = False
+        self.joins, self.in_order = joins, in_order
+
+    def _program(self, node: GraphNode) -> tuple[Program, tuple[int, ...]]:
+        """A node as a program, and the links of its inputs."""
+        assembly = Assembly()
+        assembly.add(node)
+        signature = assembly.signature()
+        program = self._programs.get(signature)
+        if program is None:
+            program = self._programs[signature] = assembly.program()
+        links = []
+        for needed in assembly.inputs:
+            if needed.__class__ is Held:
+                self.constants.append(needed.value)
+                links.append(-len(self.constants))
+            else:
+                links.append(self.index[needed])
+        if assembly.literals:
+            self.constants.append(tuple(assembly.literals))
+            links.append(-len(self.constants))
+        return program, tuple(links)
+
+    def _missing(self, key: Key, node: GraphNode, error: KeyError) -> Exception:
+        missing = [other for other in node.dependencies if other not in self.index]
+        if not missing:
+            return error
+        near = nearest_keys(missing[0], self.index)
+        hint = f" The nearest is {near[0]!r}." if near else ""
+        return MissingDependencyError(f"Missing dependency: the task {key!r} needs {missing[0]!r}, {_NOWHERE}{hint}")
+
+    def data(self, key: Key) -> Any:
+        value = self.dsk[key]
+        if not isinstance(value, GraphNode):
+            value = convert_legacy_task(key, value, self.index)
+        return value.value if value.__class__ is DataNode else value
+
+    def outline(self) -> Graph:
+        return {key: (identity, *node.dependencies) for key, node in convert_legacy_graph(self.dsk).items()}
+
+
+class Filled:
+    """A function some of whose arguments are given, each in a tuple; None stands for one that is not."""
+
+    __slots__ = ("args", "func")
+
+    def __init__(self, func: Callable[..., Any], args: list[tuple[Any] | None]) -> None:
+        self.func = func
+        self.args = args
+
+    def __call__(self, *inputs: Any) -> Any:
+        __tracebackhide__ = True
+        left = iter(inputs)
+        return self.func(*[next(left) if arg is None else arg[0] for arg in self.args])
+
+
+_NOWHERE = "which is not in the graph."
+
+
+class DaskGraph(dict[Key, Any]):
+    """A graph of Dask's, ready for an engine.
+
+    Attributes
+    ----------
+    annotations : how tasks should be run, by key.
+    shows_aliases : whether a key that stands for another key is a task of its own, as callbacks of Dask expect.
+    """
+
+    __taskloom_reader__ = DaskReader
+
+    def __init__(
+        self,
+        dsk: Mapping[Key, Any],
+        annotations: Mapping[Key, Annotations] | None = None,
+        shows_aliases: bool = False,
+    ) -> None:
+        super().__init__(dsk)
+        self.annotations = dict(annotations or {})
+        self.shows_aliases = shows_aliases
+
+    def __taskloom_tuples__(self) -> Graph:
+        """The same graph in tuples, for those who put graphs together."""
+        reader = DaskReader(self)
+        reader.read_all()
+        names = list(self)
+        graph: dict[Key, Any] = {}
+        for key, function, link in zip(names, reader.functions, reader.links, strict=True):
+            links = (link,) if link.__class__ is int else link
+            inputs = [names[node] for node in links if node >= 0]
+            if function is None:
+                value = reader.data(key)
+                graph[key] = value if hasattr(type(value), "__taskloom_input__") else (partial(identity, value),)
+                continue
+            if len(inputs) < len(links):
+                function = Filled(function, [None if node >= 0 else (reader.constants[-node - 1],) for node in links])
+            annotations = self.annotations.get(key, NONE)
+            graph[key] = annotated(key, (function, *inputs), annotations) if annotations else (function, *inputs)
+        return graph
+
+    def __or__(self, other: Mapping[Key, Any]) -> DaskGraph:  # type: ignore[override]
+        return DaskGraph({**self, **other}, self.annotations, self.shows_aliases)

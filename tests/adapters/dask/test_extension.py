@@ -1,0 +1,111 @@
+"""``%load_ext taskloom`` has Dask run on taskloom, once somebody imports it; and a program without Dask."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROLOGUE = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors="nocolor")
+shell.history_manager.enabled = False
+def engine():
+    import taskloom
+    return taskloom.last_run() and taskloom.last_run().engine
+"""
+
+LOADED = """
+shell.run_line_magic("load_ext", "taskloom")
+assert "dask" not in sys.modules
+shell.run_cell("import dask.array as da; value = da.ones(4, chunks=2).sum().compute()")
+assert shell.user_ns["value"] == 4 and engine() == "threads", engine()
+shell.run_line_magic("scheduler", "sync")
+shell.run_cell("da.ones(4, chunks=2).sum().compute()")
+assert engine() == "sync", engine()
+shell.run_line_magic("unload_ext", "taskloom")
+import taskloom, dask
+before = taskloom.last_run()
+shell.run_cell("da.ones(4, chunks=2).sum().compute(scheduler='sync')")
+assert taskloom.last_run() is before
+assert da_module(shell).Array.__dask_scheduler__.__module__.startswith("dask")
+""".replace("da_module(shell)", 'shell.user_ns["da"]')
+
+SWITCHED_OFF = """
+import taskloom
+taskloom.config.set({"notebook.dask": False})
+shell.run_line_magic("load_ext", "taskloom")
+shell.run_cell("import dask; dask.delayed(abs)(1).compute(scheduler='sync')")
+assert engine() is None
+"""
+
+UNLOADED_BEFORE = """
+shell.run_line_magic("load_ext", "taskloom")
+shell.run_line_magic("unload_ext", "taskloom")
+shell.run_cell("import dask; dask.delayed(abs)(1).compute(scheduler='sync')")
+assert engine() is None
+assert not [finder for finder in sys.meta_path if "taskloom" in type(finder).__module__]
+"""
+
+IMPORTED_BEFORE = """
+import dask
+shell.run_line_magic("load_ext", "taskloom")
+dask.delayed(abs)(1).compute()
+assert engine() == "threads"
+"""
+
+FAILURE = """
+shell.run_line_magic("load_ext", "taskloom")
+shell.run_cell('''
+import dask.array as da
+def bad(block, block_info=None):
+    if block_info and block_info[0]["chunk-location"] == (1,):
+        raise ZeroDivisionError("chunk 1")
+    return block
+x = da.ones(6, chunks=2).map_blocks(bad, dtype=float, meta=da.ones(1)._meta)
+''')
+for scheduler in ("threads", "processes"):
+    result = shell.run_cell(f"x.sum().compute(scheduler={scheduler!r}, num_workers=1)")
+    assert isinstance(result.error_in_exec, ZeroDivisionError)
+    try:
+        taskloom_run().failure.replay()
+    except ZeroDivisionError as error:
+        last = error.__traceback__
+        while last.tb_next:
+            last = last.tb_next
+        assert last.tb_frame.f_code.co_name == "bad", last
+        assert (last.tb_frame.f_locals["block"] == 1).all()
+    else:
+        raise AssertionError("it runs without an error")
+from taskloom.engines.worker.pool import pool
+pool.close()
+""".replace("taskloom_run()", '__import__("taskloom").last_run()')
+
+WITHOUT_DASK = """
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("dask", "distributed", "xarray"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+shell.run_line_magic("load_ext", "taskloom")
+import taskloom
+assert taskloom.delayed(abs)(-1).compute() == 1
+assert taskloom.compute([taskloom.delayed(abs)(-1), 5]) == ([1, 5],)
+try:
+    taskloom.enable_dask()
+except ImportError as error:
+    assert "pip install 'taskloom[dask]'" in str(error)
+else:
+    raise AssertionError("enabled")
+taskloom.disable_dask()
+shell.run_line_magic("unload_ext", "taskloom")
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [LOADED, SWITCHED_OFF, UNLOADED_BEFORE, IMPORTED_BEFORE, FAILURE, WITHOUT_DASK],
+    ids=["loaded", "switched off", "unloaded before", "imported before", "failure", "without dask"],
+)  # fmt: skip
+def test_extension(program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROLOGUE + program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
