@@ -101,6 +101,9 @@ class SubmittedBook(FuturesBook):
         """Whether it holds all that was to be heard."""
         return all(submission.arrived for submission in self.submissions) and not self.outstanding
 
+    def _quiet_since(self) -> float | None:
+        return super()._quiet_since() if self.is_complete else None
+
     def is_over(self) -> bool:
         if not self._alive():
             return True

@@ -45,6 +45,18 @@ def test_clients_that_are_open_are_followed_too(shared: RealCluster, ends: list[
     assert [run.graph.keys for run in ends] == [["meanwhile"]]
 
 
+def test_dask_enabled_means_followed(shared: RealCluster, ends: list[Run]) -> None:
+    taskloom.enable_dask()
+    try:
+        with distributed.Client(shared.address):
+            assert dask.delayed(add)(1, 2).compute() == 3
+    finally:
+        taskloom.disable_dask()
+    with distributed.Client(shared.address):
+        assert dask.delayed(add)(1, 2).compute() == 3
+    assert [run.engine for run in ends] == ["dask.distributed"]
+
+
 def test_it_can_be_said_twice_and_leaves_nothing(shared: RealCluster) -> None:
     plain = distributed.Client.__init__
     follow()

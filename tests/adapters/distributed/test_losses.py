@@ -72,14 +72,14 @@ def test_scheduler_that_is_killed_ends_the_run(own: RealCluster, ends: list[Run]
         except BaseException as error:
             errors.append(error)
 
-    with Client(own.address, timeout=1) as client:
+    with Client(own.address, timeout=5) as client:
         client.wait_for_workers(2)
         future = client.submit(time.sleep, 59)
         caller = threading.Thread(target=get)
         caller.start()
         soon(lambda: taskloom.last_run() and len(taskloom.bus.runs[-2:]) == 2 and taskloom.last_run().n_tasks)
         own.scheduler.kill()
-        caller.join(30)
+        caller.join(60)
         assert not caller.is_alive()
         assert isinstance(errors[0], distributed.client.FutureCancelledError)
         soon(lambda: len(ends) == 2)
