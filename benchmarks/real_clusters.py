@@ -46,9 +46,9 @@ def measure(effort: Effort) -> Report:
     extra = 100 * (median(mine / theirs for mine, theirs in zip(told, plain, strict=True)) - 1)
     rows = [[name, micro(median(times[1:]) / n)] for name, times in seconds.items()]
     notes = (
-        f"µs of the scheduler's CPU time per task, of {n:,} tasks that do nothing, sent as one graph whose results "
-        f"are all gathered; the scheduler and {WORKERS} workers are processes of their own. From the end of a task to "
-        f"its row in the run record here it took {delay * 1000:.0f} ms in the median."
+        f"µs of the scheduler's CPU time per task, of {n:,} tasks that do nothing, submitted as one graph whose "
+        f"results are all gathered; the scheduler and {WORKERS} workers are processes of their own. From the end "
+        f"of a task to its row in the run record here it took {delay * 1000:.0f} ms in the median."
     )
     promises: list[Promise] = [
         at_most("a dask scheduler that tells of its tasks, more of its time", extra, COST, "%"),
@@ -72,23 +72,21 @@ def _delay(address: str, n: int) -> float:
     seen: list[float] = []
     over = threading.Event()
 
-    def watch() -> None:
-        run = None
+    def watch(run: taskloom.Run) -> None:
         known = 0
         while not over.wait(0.001):
-            run = run or taskloom.last_run()
-            rows = list(run.done)[known:] if run is not None else []
+            rows = list(run.done)[known:]
             known += len(rows)
             now = perf_counter()
-            seen.extend([now - run.stop[row] for row in rows])  # type: ignore[union-attr]
+            seen.extend([now - run.stop[row] for row in rows])
 
     with connect(address) as client:
         client.wait_for_workers(WORKERS)
-        client.get({"warm": (int,)}, "warm")
+        before = taskloom.last_run()
         futures = client.map(partial(_sleep, 0.02), range(n), pure=False)
-        while (run := taskloom.last_run()) is None or run.n_tasks < n:
+        while (run := taskloom.last_run()) is None or run is before:
             time.sleep(0.001)
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=watch, args=[run])
         watcher.start()
         client.gather(futures)
         time.sleep(0.3)

@@ -79,7 +79,6 @@ class SubmittedBook(FuturesBook):
     def expect(self, submission: Submission) -> None:
         """Tasks are to come."""
         self.submissions.append(submission)
-        self.run.quiet_since = None
         self.touched = perf_counter()
 
     def withdraw(self, submission: Submission) -> None:
@@ -108,6 +107,10 @@ class SubmittedBook(FuturesBook):
         if any(submission.is_pending for submission in self.submissions):
             return False
         return super().is_over() or perf_counter() - max(self.heard, self.touched) > SILENCE
+
+    def _quiet_since(self) -> float | None:
+        is_complete = all(submission.arrived for submission in self.submissions)
+        return super()._quiet_since() if is_complete else None
 
     def report(
         self,

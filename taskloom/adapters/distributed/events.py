@@ -21,7 +21,10 @@ AT_ONCE = 0.002  # seconds since the last batch, after which one leaves at once 
 GRAPH = 0  # a key that is wanted, how many are (None, 0: all that the client wants), names of functions, tasks: their
 # numbers, keys, numbers of names, inputs, and whether the result was there before
 HAVE = 1  # task: its result was there before
-DONE = 2  # task, worker, start, stop, bytes, sources of inputs that the worker fetched, and when
+DONE = (
+    2  # task, worker, start, stop, bytes, sources of inputs that the worker fetched, and when; and by the scheduler's
+)
+# own clock when the worker was given the task, and when its end was known
 FAILED = 3  # task, the task that raised, worker, start, stop, attempts, text
 GONE = 4  # task: forgotten
 JOINED = 5  # worker, address, name, process id, threads
@@ -55,7 +58,8 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
         self._attempts: dict[int, int] = {}  # how often tasks were begun in vain
         self._workers: dict[str, int] = {}
         self._seen: dict[str, Any] = {}  # the metrics of workers that were told last
-        self._begun: dict[int, tuple[str, float]] = {}
+        self._begun: dict[int, tuple[str, float]] = {}  # since the last batch
+        self._sent: dict[int, float] = {}
         self._events: list[Any] = []
         self._timer: Any = None
         self._last = 0.0
@@ -93,9 +97,13 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
             return
         if finish == "processing":
             self._open.add(number)
-            self._begun[number] = (self._scheduler.tasks[key].processing_on.address, time())
+            self._sent[number] = now = time()
+            self._begun[number] = (self._scheduler.tasks[key].processing_on.address, now)
         elif finish == "memory":
-            self._events.append((DONE, number, fields) if "startstops" in fields else (HAVE, number))
+            if "startstops" in fields:
+                self._events.append((DONE, number, fields, self._sent.get(number, 0.0), time()))
+            else:
+                self._events.append((HAVE, number))
             self._ended(number)
         elif finish == "erred":
             self._events.append((FAILED, number, fields.get("cause"), self._scheduler.tasks[key], fields))
@@ -180,6 +188,7 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
     def _ended(self, number: int, failed: bool = False) -> None:
         self._open.discard(number)
         self._begun.pop(number, None)
+        self._sent.pop(number, None)
         awaited = self._waiting.pop(number, None)
         if awaited is not None:
             for counter in awaited:
@@ -234,10 +243,20 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
     def _told(self, event: Any) -> Any:
         """An event as it is sent."""
         if event[0] == DONE:
-            _, number, fields = event
+            _, number, fields, sent, known = event
             start, stop, moves = times_of(fields["startstops"])
             sources = [(self._workers.get(source, -1), when) for source, when in moves]
-            return DONE, number, self._workers.get(fields["worker"], -1), start, stop, fields["nbytes"], sources
+            return (
+                DONE,
+                number,
+                self._workers.get(fields["worker"], -1),
+                start,
+                stop,
+                fields["nbytes"],
+                sources,
+                sent,
+                known,
+            )
         if event[0] == FAILED:
             _, number, cause, ts, fields = event
             if cause is None:

@@ -86,7 +86,7 @@ class Following:
             return plain(client, *args, **options)
         self._ensure(client)
         submission = Submission(keys, cache(partial(connection.graph_of, expression)))
-        book = self._listener.expect(submission, _call.get())
+        self._listener.expect(submission, _call.get())
         try:
             futures = plain(client, *args, **options)
         except BaseException:
@@ -94,7 +94,7 @@ class Following:
             raise
         submission.states = [future._state for future in futures.values()]
         if self._polling is not None:
-            self._polling.submitted(submission, book)
+            self._polling.submitted(submission)
         return futures
 
     def _get(self, client: Client, *args: Any, **options: Any) -> Any:
@@ -154,6 +154,8 @@ class Following:
                 raise
             except Exception as error:
                 self._polling = Polling(client, self._listener)
+                for submission in self._listener.awaited:
+                    self._polling.submitted(submission)
                 warnings.warn(_refused(client, error), RuntimeWarning, stacklevel=2)
         except BaseException:
             self._comm = None  # the next submission tries again

@@ -32,7 +32,7 @@ class Listener:
         self.clock = Clock()
         self.records = ClusterRecords(self, self._plan_of)
         self._occupancy = Occupancy()
-        self._ahead: dict[int, float] = {}  # by how much the clocks of workers are, at least
+        self._shifts: dict[int, float] = {}  # what has to be added to times of workers, which align their clocks badly
         self._next = 1
         self._ids: dict[int, list[int]] = {}  # by the plugin's number
         self._books: dict[int, SubmittedBook] = {}  # by id
@@ -69,14 +69,18 @@ class Listener:
 
     # -- in the threads of the caller ---------------------------------------------------------------------------------
 
-    def expect(self, submission: Submission, book: SubmittedBook | None) -> SubmittedBook:
+    @property
+    def awaited(self) -> list[Submission]:
+        """What the scheduler has not told of so far."""
+        return [submission for submission, _ in list(self._pending)]
+
+    def expect(self, submission: Submission, book: SubmittedBook | None) -> None:
         """Await the graph of what is about to be sent: a part of a record of futures, or of this record."""
         if book is None:
             book = self.records.expect(submission)
         else:
             book.expect(submission)
         self._pending.append((submission, book))
-        return book
 
     def withdraw(self, submission: Submission) -> None:
         """It has not been sent."""
@@ -141,14 +145,14 @@ class Listener:
         self.records.done([id for (task,) in tasks for id in self._ids.get(task, ())])
 
     def _done(self, tasks: Sequence[Any]) -> None:
-        here, now = self.clock.here, perf_counter()
+        here = self.clock.here
         for worker, group in groupby(sorted(tasks, key=_worker_of), _worker_of):
-            ahead = self._ahead.get(worker, 0.0)
             done: dict[SubmittedBook, tuple[list[int], list[float], dict[int, float]]] = {}
             moves: list[tuple[int, Any]] = []
-            for task, _, start, stop, nbytes, sources in group:
-                ahead = max(ahead, here(stop) - now)  # it cannot have ended after this is heard of
-                start, stop = here(start) - ahead, here(stop) - ahead
+            shift = self._shifts.get(worker, 0.0)
+            for task, _, start, stop, nbytes, sources, sent, known in group:
+                shift = min(max(shift, sent - start), known - stop)  # it can have run only between these
+                start, stop = here(start + shift), here(stop + shift)
                 self._occupancy.end(task, stop)
                 for id in self._ids.get(task, ()):
                     ids, times, sizes = done.setdefault(self._books[id], ([], [], {}))
@@ -156,8 +160,8 @@ class Listener:
                     times += (start, stop)
                     sizes[id] = nbytes
                     if sources:
-                        moves.append((id, [(source, here(when) - ahead) for source, when in sources if source >= 0]))
-            self._ahead[worker] = ahead
+                        moves.append((id, [(source, here(when + shift)) for source, when in sources if source >= 0]))
+            self._shifts[worker] = shift
             for ids, times, sizes in done.values():
                 self.records.report(worker, ids, times, {}, sizes, nan)
             for id, sources in moves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from time import time
 from typing import Any
@@ -11,12 +12,14 @@ from weakref import ref
 from distributed import Client
 
 from taskloom.adapters.distributed import connection, events
-from taskloom.adapters.distributed.book import Submission, SubmittedBook
+from taskloom.adapters.distributed.book import Submission
 from taskloom.adapters.distributed.listener import Listener
 from taskloom.graph import function_name
 
+_log = logging.getLogger("taskloom")
+
 INTERVAL = 0.25  # seconds
-OVERLAP = 2.0  # seconds by which workers' clocks may differ
+OVERLAP = 10.0  # seconds by which workers' clocks may differ
 
 
 class Polling:
@@ -34,7 +37,7 @@ class Polling:
         self._submissions: list[tuple[Submission, dict[Any, Any]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def submitted(self, submission: Submission, book: SubmittedBook) -> None:
+    def submitted(self, submission: Submission) -> None:
         """Something was submitted, from any thread."""
         client = self._client()
         if client is not None:
@@ -73,7 +76,8 @@ class Polling:
             ended = [entry for entry in self._submissions if not entry[0].is_pending]  # before it is asked
             try:
                 batch = await self._ask(client)
-            except (TimeoutError, OSError):
+            except Exception:  # runs are ended all the same
+                _log.exception("taskloom: the scheduler at %s could not be asked", client.scheduler.address)
                 batch = []
             self._listener.take_in(batch)
             for entry in ended:
@@ -106,7 +110,7 @@ class Polling:
                     text = row.get("exception_text") or ""
                     batch.append((events.FAILED, number, number, worker, start, stop, 1, text))
                 else:
-                    batch.append((events.DONE, number, worker, start, stop, row.get("nbytes") or 0, ()))
+                    batch.append((events.DONE, number, worker, start, stop, row.get("nbytes") or 0, (), 0.0, stop))
         return batch
 
     def _crew(self, workers: dict[str, Any]) -> list[Any]:
