@@ -248,7 +248,7 @@ def is_collection(value: object) -> bool:
         return False
     if hasattr(cls, "__taskloom_graph__"):
         return True
-    if adopter_of(value) is not None and hasattr(value, "expr"):  # whose graph takes long to make
+    if adopter_of(value) is not None and hasattr(cls, "expr"):  # whose graph takes long to make
         return True
     return value.__dask_graph__() is not None  # type: ignore[attr-defined]
 

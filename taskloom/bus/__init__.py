@@ -12,6 +12,7 @@ from taskloom.bus.event_bus import (
     subscribe,
     witnessed_by,
 )
+from taskloom.bus.graph_layers import Layer, LayerReader, Layers, layer_readers
 from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run, current_run, presenters
 from taskloom.bus.run_graph import RunGraph
@@ -22,6 +23,9 @@ __all__ = [
     "EventBus",
     "Failure",
     "GrowingRun",
+    "Layer",
+    "LayerReader",
+    "Layers",
     "Run",
     "RunGraph",
     "Sample",
@@ -33,6 +37,7 @@ __all__ = [
     "current_run",
     "hold_updates",
     "last_run",
+    "layer_readers",
     "presenters",
     "runs",
     "subscribe",

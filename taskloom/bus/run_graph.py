@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sys import getsizeof
 from typing import Any
 
+from taskloom.bus.graph_layers import Layers, read_layers
 from taskloom.graph import Key, Plan, function_name
 
 TYPICAL = 220  # bytes of a row: times, worker, place in the order, and a short key with one or two inputs
@@ -22,6 +23,7 @@ class RunGraph:
     functions : list of str, the name of each task's function.
     dependencies : list of tuples of task numbers, each dependency once.
     plan : the `Plan` itself while the run is the last one, then None.
+    layers : `Layers`, what is known of the tasks beyond their keys: of a run's tasks, what is known when it is drawn.
     """
 
     def __init__(
@@ -30,12 +32,15 @@ class RunGraph:
         functions: list[str] | None = None,
         dependencies: list[tuple[int, ...]] | None = None,
         plan: Plan | None = None,
+        layers: Layers | None = None,
     ) -> None:
         self.keys = keys
         self.plan = plan
         self._functions = functions
         self._dependencies = dependencies
         self._args = plan.args if plan is not None else None
+        self._layers = layers
+        self._layers_size = len(keys)  # for how many keys they were looked for
 
     @classmethod
     def of(cls, plan: Plan) -> RunGraph:
@@ -81,6 +86,13 @@ class RunGraph:
             self._dependencies = [_inputs_of(args) for args in self._args or ()]
         return self._dependencies
 
+    @property
+    def layers(self) -> Layers:
+        size = len(self.keys)
+        if self._layers is None or self._layers_size < size:  # it has grown
+            self._layers, self._layers_size = read_layers(self.keys[:size]), size
+        return self._layers
+
     def inputs(self, task: int) -> tuple[int, ...]:
         """The tasks whose results one task takes, each once: cheap however large the graph is."""
         if self._dependencies is None and self._args is not None:
@@ -115,6 +127,7 @@ class RunGraph:
             [self.keys[number] for number in numbers],
             [functions[number] for number in numbers],
             [tuple([rank[d] for d in dependencies[number] if d in rank]) for number in numbers],
+            layers=self._layers,
         )
 
 

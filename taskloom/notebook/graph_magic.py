@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.error import UsageError
@@ -19,6 +19,7 @@ from taskloom.notebook.run_follower import MOST_GRAPHS, MOST_TASKS, RunFollower,
 from taskloom.views.graph import save_svg, svg_path
 from taskloom.views.graph_boxes import Diagram, read_graph
 from taskloom.views.graph_picture import Picture, picture_of, picture_of_run, svg
+from taskloom.views.graph_sources import graph_sources
 from taskloom.views.graph_states import BoxStates
 
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ class GraphMagic:
             return None
         value, graphs = None, {}
         try:
-            with config.set(scheduler=_do_not_run) if options.no_run else nullcontext():
+            with _nothing_runs() if options.no_run else nullcontext():
                 value = self._execute(cell)
         except NotRun as stop:
-            graphs = {"Not run": read_graph(stop.graph)}
+            graphs = {"Not run": stop.graph}
         except BaseException:
             self._leave(drawn, [])
             raise
@@ -111,7 +112,7 @@ class GraphMagic:
         collapsed = True if options.layers else None
         follower = RunFollower(lambda run: self._new_view({"": run.graph}, run, collapsed))
         self._followers = [other for other in self._followers if other.active] + [follower]
-        return _DrawnCell(follower, collapsed, options.optimized, save)
+        return _DrawnCell(follower, collapsed, options.optimized, not options.no_run, save)
 
     def _end_awaiting(self, cell: _DrawnCell, result: Any) -> None:
         if result.success:
@@ -123,7 +124,7 @@ class GraphMagic:
         """Draw what has not run, and say whether a drawing stands for the cell's value."""
         cell.follower.end_of_cell()
         if not cell.follower.saw_run and not graphs:
-            graphs = _graphs_of(value, cell.optimized)
+            graphs = _graphs_of(value, cell.optimized, cell.may_compute)
         views = [self._new_view(graphs, None, cell.collapsed)] if graphs else []
         for view in views:
             view.rest()
@@ -170,32 +171,48 @@ class _DrawnCell(NamedTuple):
     follower: RunFollower
     collapsed: bool | None
     optimized: bool
+    may_compute: bool
     save: str | None
 
 
 class NotRun(BaseException):
     """Ends a cell that is not to compute: no error, so nothing that handles errors may catch it."""
 
-    def __init__(self, graph: Mapping[Any, Any]) -> None:
+    def __init__(self, graph: RunGraph) -> None:
         self.graph = graph
 
 
-def _do_not_run(dsk: Mapping[Any, Any], keys: Any, **_options: Any) -> Any:
+@contextmanager
+def _nothing_runs() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(config.set(scheduler=_do_not_run))
+        for source in graph_sources:
+            stack.enter_context(source.scheduled_by(_do_not_run))
+        yield
+
+
+def _do_not_run(dsk: Any, keys: Any, **_options: Any) -> Any:
     """The scheduler of `--no-run`."""
-    raise NotRun(cull(dsk, _flat(keys)))
+    for source in graph_sources:
+        if (graph := source.graph_of(dsk)) is not None:
+            raise NotRun(graph)
+    raise NotRun(read_graph(cull(dsk, _flat(keys))))
 
 
 def _flat(keys: Any) -> list[Any]:
     return [key for part in keys for key in _flat(part)] if isinstance(keys, list) else [keys]
 
 
-def _graphs_of(value: Any, optimized: bool) -> dict[str, RunGraph]:
+def _graphs_of(value: Any, optimized: bool, may_compute: bool) -> dict[str, RunGraph]:
     """The graphs of the collection that `value` is, by title; of any other value none."""
     members = value if isinstance(value, list | tuple) else [value]
     collections = [member for member in members if scheduling.is_collection(member)]
     if not collections:
         is_graph = isinstance(value, Mapping) and any(map(is_task, value.values()))
         return {"Not run": read_graph(value)} if is_graph else {}
+    for source in graph_sources:
+        if any(map(source.owns, collections)):
+            return source.graphs(collections, optimized, may_compute)
     keys = [key for collection in collections for key in _flat(collection.__dask_keys__())]
     after = read_graph(cull(scheduling.merged_graph(collections, True), keys))
     if optimized:
@@ -254,7 +271,10 @@ class TextView:
         if self._run is not None:
             (diagram,) = diagrams.values()
             return [picture_of_run(self._run, diagram, BoxStates(self._run, diagram).look())]
-        return [picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks") for title, diagram in diagrams.items()]
+        return [
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} {diagram.layers.unit}")
+            for title, diagram in diagrams.items()
+        ]
 
 
 def _drawing(outputs: LiveOutputs | None, leave_out: Callable[[Run], None]) -> NewView:

@@ -12,7 +12,7 @@ import traitlets
 from taskloom.notebook.cells import MimeBundle
 from taskloom.notebook.frontend import page_source
 from taskloom.notebook.live_output import LiveOutput, LiveOutputs, LiveWidget
-from taskloom.views.graph_boxes import Diagram, key_text
+from taskloom.views.graph_boxes import MOST_MEMBERS, Diagram, key_text
 from taskloom.views.graph_picture import Picture, as_image, picture_of, picture_of_run, small_svg
 from taskloom.views.graph_places import HEIGHT
 from taskloom.views.graph_states import STATES, BoxStates, caption, failure_text, tip
@@ -66,6 +66,7 @@ class GraphView:
         self._output = LiveOutput(outputs, GraphWidget, self._stop, self._receive)
         self._titles = list(graphs)
         self._diagrams = [Diagram(graph, collapsed=collapsed) for graph in graphs.values()]
+        self._chosen: dict[int, bool] = {}  # of the diagrams that a person has collapsed or expanded as a whole
         self._kept = self._diagrams[:]  # what pictures show: no group is open
         self._kept_states = self._states = self._new_states()
         self._sent: list[int] | None = None  # the last whole `states`
@@ -105,7 +106,7 @@ class GraphView:
         if self._run is not None and self._kept_states is not None:
             return [picture_of_run(self._run, self._kept[0], self._kept_states.look())]
         return [
-            picture_of(diagram, f"{title} · {len(diagram.graph):,} tasks")
+            picture_of(diagram, f"{title} · {len(diagram.graph):,} {diagram.layers.unit}")
             for title, diagram in zip(self._titles, self._kept, strict=True)
         ]
 
@@ -116,7 +117,8 @@ class GraphView:
             return
         begun = perf_counter()
         self._kept = [Diagram(run.graph, collapsed=self._collapsed)]
-        self._diagrams = [Diagram(run.graph, diagram.opened, self._collapsed)] if diagram.opened else self._kept[:]
+        is_changed = diagram.opened or self._chosen
+        self._diagrams = [self._laid_out(0, diagram.opened)] if is_changed else self._kept[:]
         self._kept_states = BoxStates(run, self._kept[0])
         self._states, self._sent = self._new_states(), None
         now = perf_counter()
@@ -156,12 +158,14 @@ class GraphView:
                 {
                     "title": title,
                     "tasks": len(diagram.graph),
+                    "unit": diagram.layers.unit,
                     "size": [diagram.width, diagram.height],
                     "box": [diagram.box_width, HEIGHT],
                     "edges": diagram.edges(),
                     "inputs": [needed[:MOST_LINKS] for needed in diagram.inputs],
                     "boxes": [[b.key, b.label, b.color, b.x, b.y, len(b.tasks), b.group] for b in diagram.boxes],
-                    "opened": bool(diagram.opened),
+                    "can_collapse": bool(diagram.opened) or diagram.can_collapse,
+                    "can_expand": diagram.collapsed and len(diagram.boxes) < len(diagram.box_of) <= MOST_MEMBERS,
                 }
                 for title, diagram in zip(self._titles, self._diagrams, strict=True)
             ]
@@ -191,16 +195,20 @@ class GraphView:
                     self._output.send({"type": "tip", "diagram": number, "box": content["box"], "lines": lines})
                 case "open":
                     self._redraw(number, self._diagrams[number].opening(content["group"]))
-                case "collapse":
+                case "collapse" | "expand" as wanted:
+                    self._chosen[number] = wanted == "collapse"
                     self._redraw(number, {})
                 case "find":
                     self._find(number, str(content["text"]))
 
     def _redraw(self, number: int, opened: Mapping[str, int]) -> None:
-        graph = self._diagrams[number].graph if self._run is None else self._run.graph  # old runs lose rows of it
-        self._diagrams[number] = Diagram(graph, opened, self._collapsed)
+        self._diagrams[number] = self._laid_out(number, opened)
         self._states, self._sent = self._new_states(), None
         self._output.show(**self._news(), critical=self._critical())
+
+    def _laid_out(self, number: int, opened: Mapping[str, int]) -> Diagram:
+        graph = self._diagrams[number].graph if self._run is None else self._run.graph  # old runs lose rows of it
+        return Diagram(graph, opened, self._chosen.get(number, self._collapsed))
 
     def _find(self, number: int, text: str) -> None:
         """Open the group that holds the first task with this text in its key, or say that there is none."""

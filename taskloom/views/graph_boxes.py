@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from taskloom.bus import RunGraph
 from taskloom.graph import Key, compile_plan, dependencies, function_name, is_task, task_name
 from taskloom.views.graph_layout import columns
-from taskloom.views.graph_places import Places
+from taskloom.views.graph_places import WIDEST, Places
 from taskloom.views.labels import name_label, one_line
 from taskloom.views.palette import colors_of, name_colors
 
@@ -19,8 +19,11 @@ MOST_GROUPS = 200  # names with a box of their own; the tasks of all others shar
 MOST_MEMBERS = 1000  # boxes that an opened group becomes; its other tasks share one more
 MOST_EDGES = 6000  # curves: where there are more nobody can follow one
 CHARACTER = 7.3  # a little more than a character of the 12 px font is wide
+READABLE = 1100  # pixels that a notebook shows without making them too small to read: long labels are there to be read
 KEY_LENGTH = 200  # characters of a key that a drawing keeps
 LABEL_LENGTH = 24
+MOST_LINES = 12  # that are shown of what is known of a box
+LAYER_LABEL_LENGTH = 40  # of a node that is a whole layer: there are few of them
 OTHERS = "other names"
 NONE_OPENED: Mapping[str, int] = MappingProxyType({})
 
@@ -50,8 +53,10 @@ class Diagram:
     Attributes
     ----------
     boxes : list of `Box`.
+    layers : what was known of the tasks when it was laid out.
     box_of : per task the number of its box: of all that the graph had, which may have grown since.
     inputs : per box the boxes it takes results from.
+    can_collapse : whether there would be fewer boxes if it were collapsed.
     width, box_width, height : pixels.
 
     Examples
@@ -66,20 +71,25 @@ class Diagram:
         self.opened = opened
         size = len(graph)  # it may grow meanwhile
         self.collapsed = size > COLLAPSE_ABOVE if collapsed is None else collapsed
-        names = list(map(task_name, graph.keys[:size]))
-        self._groups = _groups(names) if self.collapsed else {}
+        keys = graph.keys[:size]
+        self.layers = graph.layers
+        grouped = _groups(self.layers.names(keys))
+        self.can_collapse = not self.collapsed and len(grouped) < size
+        self._groups = grouped if self.collapsed else {}
         members = _members(self._groups, opened) if self.collapsed else [("", [task]) for task in range(size)]
+        names = list(map(task_name, keys))
         colors = name_colors([*colors_of(graph), *names])
         self.box_of = [0] * size
         for number, (_, tasks) in enumerate(members):
             for task in tasks:
                 self.box_of[task] = number
         self.inputs = _inputs(graph, self.box_of, len(members))
-        labels = [_label(graph.keys[tasks[0]]) if not group else _group_label(group) for group, tasks in members]
+        labels = [self._group_label(group) if group else self._task_label(tasks[0]) for group, tasks in members]
         counts = [len(f"{len(tasks):,}") * 2 + 3 if group else 0 for group, tasks in members]
         longest = max([len(label) + extra for label, extra in zip(labels, counts, strict=True)], default=0)
         self.box_width = max(48, int(longest * CHARACTER) + 22)
-        self._places = Places(columns(_forward(self.inputs)), self.box_width)
+        widest = READABLE if longest > LABEL_LENGTH else WIDEST
+        self._places = Places(columns(_forward(self.inputs)), self.box_width, widest)
         self.width, self.height = self._places.width, self._places.height
         self.boxes = [
             Box(
@@ -92,6 +102,19 @@ class Diagram:
             )
             for number, (group, tasks) in enumerate(members)
         ]
+
+    def about(self, box: int) -> list[str]:
+        """What is known of what the tasks of a box make, line by line."""
+        tasks = self.boxes[box].tasks
+        key = self.graph.keys[tasks[0]]
+        if len(tasks) > 1:
+            layer = self.layers[self.boxes[box].group]
+            lines = layer.lines if layer else ()
+        else:
+            layer = self.layers.of(key)
+            is_whole = isinstance(key, str)
+            lines = () if layer is None else layer.lines if is_whole else layer.part(key)
+        return [one_line(line, KEY_LENGTH) for line in lines[:MOST_LINES]]
 
     def opening(self, group: str) -> Mapping[str, int]:
         """What is opened after a click on a group's box: where some of its tasks have boxes already, the next ones."""
@@ -114,6 +137,16 @@ class Diagram:
         steps = zip(tasks[1:], tasks, strict=False)
         pairs = dict.fromkeys((self.box_of[task], self.box_of[other]) for task, other in steps)
         return boxes, self._path((box, other) for box, other in pairs if box != other)
+
+    def _task_label(self, task: int) -> str:
+        """What stands in a task's box; one that is a layer by itself is called by the layer's label."""
+        key = self.graph.keys[task]
+        layer = self.layers[key] if isinstance(key, str) else None
+        return place_label(key) if layer is None else one_line(layer.label, LAYER_LABEL_LENGTH).strip() or "?"
+
+    def _group_label(self, group: str) -> str:
+        layer = self.layers[group]
+        return one_line(name_label(group) if layer is None else layer.label, LABEL_LENGTH).strip() or "?"
 
     def _path(self, pairs: Iterable[tuple[int, int]]) -> str:
         return "".join([self._places.edge(other, box) for box, other in islice(pairs, MOST_EDGES)])
@@ -156,8 +189,12 @@ def _part_text(part: Any) -> str:
     return one_line(repr(part[:KEY_LENGTH] if isinstance(part, str | bytes) else part), KEY_LENGTH)
 
 
-def _label(key: Key) -> str:
-    """What stands in a task's box: its name and place, without hashes."""
+def place_label(key: Key) -> str:
+    """What stands in a task's box: its name and place, without hashes.
+
+    >>> place_label(("add-8a0f31c2d4e5b697", 0, 3))
+    'add 0 3'
+    """
     name = task_name(key)
     if isinstance(key, tuple) and len(key) > 1:
         place = " ".join(_part_text(part).strip("'") for part in key[1:5])
@@ -166,10 +203,6 @@ def _label(key: Key) -> str:
     if not isinstance(key, str | tuple):
         return one_line(key_text(key), LABEL_LENGTH)
     return one_line(name, LABEL_LENGTH).strip() or "?"
-
-
-def _group_label(group: str) -> str:
-    return one_line(name_label(group), LABEL_LENGTH).strip() or "?"
 
 
 def _groups(names: list[str]) -> dict[str, list[int]]:

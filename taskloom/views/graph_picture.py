@@ -98,7 +98,7 @@ def svg(picture: Picture) -> str:
     top = len(heads) * _HEAD
     width = max([diagram.width] + [int(len(text) * 7.4) + 28 for text, _ in heads])
     height = diagram.height + top
-    count = f"Graph of {len(diagram.graph):,} tasks"
+    count = f"Graph of {len(diagram.graph):,} {diagram.layers.unit}"
     critical = set(picture.critical[0])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="taskloom-graph" role="img" aria-label="{count}" '
@@ -122,11 +122,13 @@ def svg(picture: Picture) -> str:
 def _box(diagram: Diagram, number: int, state: str, done: int, critical: bool) -> str:
     box, width = diagram.boxes[number], diagram.box_width
     key = escape(box.key)
+    about = escape("".join([f"\n{line}" for line in diagram.about(number)]))
     total = len(box.tasks)
     middle = box.y + HEIGHT / 2
     parts = [
         f'<g class="taskloom-node{" taskloom-critical" if critical else ""}" data-key="{key}" data-state="{state}">'
-        f"<title>{key if total == 1 else f'{key}: {done:,} of {total:,} tasks done'}{_call(diagram, number)}</title>"
+        f"<title>{key if total == 1 else f'{key}: {done:,} of {total:,} tasks done'}{_call(diagram, number)}"
+        f"{about}</title>"
         f'<rect class="taskloom-box" x="{box.x}" y="{box.y}" width="{width}" height="{HEIGHT}" rx="5"/>'
     ]
     if total > 1 and 0 < done < total:

@@ -16,6 +16,7 @@ ROW, COLUMN_GAP, FOLD_GAP, HEIGHT, MARGIN = 34, 56, 14, 24, 14  # all lengths ar
 LANE = 15  # from the middle of a box to the lane of its edges
 GUTTER = 30  # between bands
 WIDEST = 2400  # a drawing that is wider, and LONG times as wide as it is high, is broken into bands
+PAGE = 1000  # a band that is narrower would leave room unused
 LONG = 6
 SHAPE = 2.2  # width by height of what is broken into bands
 CORNER = 6  # radius
@@ -44,6 +45,7 @@ class Places:
     ----------
     columns : per column the numbers of its boxes, from top to bottom.
     width : of each box.
+    widest : a drawing that is wider is broken into bands, unless it is nearly as high.
 
     Attributes
     ----------
@@ -58,8 +60,9 @@ class Places:
     'M64 43C92 43 92 60 120 60'
     """
 
-    def __init__(self, columns: Sequence[Sequence[int]], width: int) -> None:
+    def __init__(self, columns: Sequence[Sequence[int]], width: int, widest: int = WIDEST) -> None:
         self._box_width = width
+        self._widest = widest
         self._tallest = max(16, int(1.5 * sqrt(sum(map(len, columns)))))  # rows: so that no drawing is a thin line
         self._places: dict[int, _Place] = {}
         self._tops: list[int] = []  # of the bands
@@ -112,9 +115,10 @@ class Places:
         """The columns of each band: one, but for drawings that would be too long to be seen."""
         widths = [self._folds(column) * (self._box_width + FOLD_GAP) - FOLD_GAP + COLUMN_GAP for column in columns]
         height = max([self._rows(column) for column in columns], default=1) * ROW
-        if sum(widths) < max(WIDEST, LONG * height):
+        if sum(widths) < max(self._widest, LONG * height):
             return [columns]
-        widest = max(*widths, sum(widths) / round(sqrt(sum(widths) / SHAPE / (height + GUTTER))))
+        shapely = sum(widths) / max(1, round(sqrt(sum(widths) / SHAPE / (height + GUTTER))))
+        widest = max(*widths, min(shapely, self._widest), PAGE)
         bands: list[list[Sequence[int]]] = [[]]
         filled = 0
         for column, width in zip(columns, widths, strict=True):

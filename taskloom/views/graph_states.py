@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from taskloom.bus import Run
-from taskloom.views.graph_boxes import Diagram, key_text
+from taskloom.views.graph_boxes import Diagram, key_text, place_label
 from taskloom.views.labels import byte_count, duration, error_label, name_label, one_line, short_time
 from taskloom.views.pace import Pace
 
@@ -100,20 +100,43 @@ def tip(diagram: Diagram, box: int, run: Run | None) -> list[str]:
     """What a person wants to know of a box, line by line."""
     tasks, graph = diagram.boxes[box].tasks, diagram.graph
     if len(tasks) > 1:
-        lines = [diagram.boxes[box].key, f"{len(tasks):,} tasks"]
+        lines = [diagram.boxes[box].key, f"{len(tasks):,} {diagram.layers.unit}{_counts(diagram, box, run)}"]
+        lines += diagram.about(box)
         functions = list(dict.fromkeys(graph.functions[task] for task in tasks[:1000]))
-        lines.append(f"function {', '.join(map(name_label, functions[:3]))}")
-        return lines
+        named = [name_label(function) for function in functions if function]
+        return [*lines, f"function {', '.join(named[:3])}"] if named else lines
     (task,) = tasks
-    lines = [diagram.boxes[box].key]
+    lines = [diagram.boxes[box].key, *diagram.about(box)]
     if graph.functions[task]:
         lines.append(f"function {name_label(graph.functions[task])}")
     inputs = graph.dependencies[task]
     if inputs:
-        shown = ", ".join(one_line(key_text(graph.keys[other]), 40) for other in inputs[:_TIP_KEYS])
+        shown = ", ".join(_input_text(diagram, other) for other in inputs[:_TIP_KEYS])
         more = f" and {len(inputs) - _TIP_KEYS:,} more" if len(inputs) > _TIP_KEYS else ""
         lines.append(f"takes {shown}{more}")
     return lines if run is None or run.graph is not graph else [*lines, *_measures(run, task)]
+
+
+def _input_text(diagram: Diagram, task: int) -> str:
+    """What a task that is an input is called; the keys of layers have long names, of which the box shows enough."""
+    key = diagram.graph.keys[task]
+    layer = diagram.layers.of(key)
+    text = key_text(key) if layer is None else place_label(key) if isinstance(key, tuple) else layer.label
+    return one_line(text, 40)
+
+
+def _counts(diagram: Diagram, box: int, run: Run | None) -> str:
+    """How many tasks of a group are in which state, as far as something has happened."""
+    if run is None or run.graph is not diagram.graph:
+        return ""
+    tasks = set(diagram.boxes[box].tasks)
+    failed = tasks.intersection(run.failures.copy())
+    finished = tasks.intersection(run.done[:]) - failed
+    running = {task for _, task, _ in run.running} & tasks - finished - failed
+    rest = len(tasks) - len(failed) - len(finished) - len(running)
+    other = "waiting" if run.status == "running" else "not run"
+    counts = ((len(finished), "finished"), (len(running), "running"), (len(failed), "failed"), (rest, other))
+    return f": {', '.join(f'{count:,} {state}' for count, state in counts if count)}"
 
 
 def _measures(run: Run, task: int) -> list[str]:

@@ -40,6 +40,16 @@ function neighbour({ boxes, inputs }, from, key) {
   return choices[key]().reduce((best, number) => (best < 0 || distance(number) < distance(best) ? number : best), -1);
 }
 
+/** Where a tip of a size stands beside a box, in a window of a size. */
+function tipPlace(box, width, height, windowWidth, windowHeight) {
+  const below = box.bottom + 4;
+  const above = box.top - height - 4;
+  return {
+    left: Math.max(0, Math.min(box.left, windowWidth - width - 4)),
+    top: below + height > windowHeight && above >= 0 ? above : below,
+  };
+}
+
 function addButton(parent, text, label, onClick) {
   const button = element("button", "taskloom-control taskloom-graph-button", parent);
   button.type = "button";
@@ -75,6 +85,7 @@ function build(el) {
   const empty = element("div", "taskloom-graph-empty", frame);
   const tip = element("div", "taskloom-graph-tip", root);
   tip.setAttribute("aria-hidden", "true"); // it is said instead
+  tip.popover = "manual"; // above the page: a cell with a low graph would cut it off
   tip.hidden = true;
   const said = element("div", "taskloom-graph-said", root);
   said.setAttribute("role", "status");
@@ -130,16 +141,21 @@ function recolor(drawn, values) {
 
 /** What is known of the box that a person points at or has gone to. */
 class Tip {
-  constructor({ root, tip, said }) {
-    this.root = root;
+  constructor({ tip, said }) {
     this.tip = tip;
     this.said = said;
+    this.hasStates = false;
     this.hide();
+    window.addEventListener("scroll", this.place, { capture: true, passive: true });
+  }
+  close() {
+    window.removeEventListener("scroll", this.place, { capture: true });
   }
   hide() {
     this.box = -1;
     this.node = null;
     this.tip.hidden = true;
+    if (this.tip.isConnected) this.tip.togglePopover?.(false); // it throws before and after
     this.said.textContent = "";
   }
   /** Points at a box; `aloud` for those who do not see it. */
@@ -150,18 +166,22 @@ class Tip {
     this.show([node.dataset.key]);
   }
   show(lines) {
-    const all = [...lines, this.node.dataset.state];
+    const all = this.hasStates ? [...lines, this.node.dataset.state] : lines;
     matchChildren(this.tip, all, (parent) => element("div", "", parent), setText);
     if (this.aloud && lines.length > 1) this.said.textContent = lines.slice(1).join(", ");
     this.tip.hidden = false;
-    const { tip, root } = this;
-    const box = this.node.getBoundingClientRect();
-    const { left, top, width } = root.getBoundingClientRect();
-    tip.style.left = `${Math.max(0, Math.min(box.left - left, width - tip.offsetWidth - 4))}px`;
-    const below = box.bottom - top + 4;
-    const above = box.top - top - tip.offsetHeight - 4;
-    tip.style.top = `${below + tip.offsetHeight > root.clientHeight && above >= 0 ? above : below}px`;
+    if (this.tip.isConnected) this.tip.togglePopover?.(true);
+    this.place();
   }
+  /** Below the box, or above it where there is no room. */
+  place = () => {
+    if (!this.node) return;
+    const { tip } = this;
+    const box = this.node.getBoundingClientRect();
+    const { left, top } = tipPlace(box, tip.offsetWidth, tip.offsetHeight, window.innerWidth, window.innerHeight);
+    tip.style.left = `${left}px`;
+    tip.style.top = `${top}px`;
+  };
 }
 
 function render({ model, el }) {
@@ -209,7 +229,9 @@ function render({ model, el }) {
     toKernel({ type: "tip", box: number });
   };
 
-  const collapse = addButton(parts.tools, "Collapse", "Collapse the opened groups", () => toKernel({ type: "collapse" }));
+  const addChoice = (text, what, type) => addButton(parts.tools, text, `${text}: ${what}`, () => toKernel({ type }));
+  const collapse = addChoice("Collapse", "one box for each group of tasks", "collapse");
+  const expand = addChoice("Expand", "one box for each task", "expand");
   addButton(parts.tools, "−", "Zoom out", () => viewport.zoomOut());
   addButton(parts.tools, "+", "Zoom in", () => viewport.zoomIn());
   addButton(parts.tools, "Fit", "Show the whole graph", () => viewport.fit());
@@ -289,7 +311,7 @@ function render({ model, el }) {
   /** Puts another diagram in the place of the one that is shown. Who was on a box goes to the first one that is new:
       the first of the group that was opened. */
   const change = (next) => {
-    const hadFocus = frame.contains(document.activeElement) || document.activeElement === collapse;
+    const hadFocus = frame.contains(document.activeElement) || [collapse, expand].includes(document.activeElement);
     const before = new Set(diagram?.boxes.map(([key]) => key));
     const key = diagram?.boxes[current]?.[0];
     diagram = next;
@@ -299,7 +321,8 @@ function render({ model, el }) {
     const [first] = fresh.sort((one, other) => one.x - other.x || one.y - other.y);
     current = first ? first.number : Math.max(0, diagram.boxes.findIndex((box) => box[0] === key));
     setCurrent(current);
-    collapse.hidden = !diagram.opened;
+    collapse.hidden = !diagram.can_collapse;
+    expand.hidden = !diagram.can_expand;
     showHint(false);
     setText(parts.empty, diagram.boxes.length ? "" : "The graph is empty: there is no task in it.");
     viewport.fit(diagram.size);
@@ -314,8 +337,9 @@ function render({ model, el }) {
   const update = () => {
     const diagrams = model.get("diagrams");
     const hasRun = Boolean(model.get("caption"));
-    const tasks = (diagrams[selected]?.tasks ?? 0).toLocaleString("en");
-    setText(parts.caption, model.get("caption") || `${tasks} tasks · not run`);
+    tip.hasStates = hasRun;
+    const { tasks = 0, unit = "tasks" } = diagrams[selected] ?? {};
+    setText(parts.caption, model.get("caption") || `${tasks.toLocaleString("en")} ${unit} · not run`);
     for (const entry of parts.legend.children) if (entry !== parts.hint) entry.hidden = !hasRun;
     setText(parts.failure, model.get("failure"));
     parts.choices.hidden = diagrams.length < 2;
@@ -355,6 +379,8 @@ function render({ model, el }) {
     searchKeys();
     frameKeys();
     viewport.close();
+    tip.hide();
+    tip.close();
     model.off("msg:custom", receive);
   };
 }

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { load, sourceOf } from "../fakes.mjs";
 
 const source = await sourceOf("viewport", "graph");
-const graph = await load(source + "\nexport { currentStates, found, neighbour };");
+const graph = await load(source + "\nexport { currentStates, found, neighbour, tipPlace };");
 
 test("a box's value is five times its done tasks, plus its state", () => {
   assert.deepEqual(graph.currentStates(3, [0, 1, 5 * 7 + 2], []), [
@@ -42,4 +42,11 @@ test("search looks for text in keys, in any case, and for nothing finds nothing"
   assert.deepEqual(graph.found(boxes, " load "), [0]);
   assert.deepEqual(graph.found(boxes, "<IMG"), [2]);
   assert.deepEqual(graph.found(boxes, "  "), []);
+});
+
+test("a tip stands below its box, above where there is no room, and inside the window", () => {
+  const at = (left, top) => ({ left, top, bottom: top + 20 });
+  assert.deepEqual(graph.tipPlace(at(50, 100), 200, 80, 800, 600), { left: 50, top: 124 });
+  assert.deepEqual(graph.tipPlace(at(700, 550), 200, 80, 800, 600), { left: 596, top: 466 });
+  assert.deepEqual(graph.tipPlace(at(-30, 40), 200, 700, 800, 600), { left: 0, top: 64 });
 });

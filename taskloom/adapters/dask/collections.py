@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask.multiprocessing
-from dask._expr import Expr
-from dask.base import collections_to_expr
 
 from taskloom.adapters.dask.gets import annotations_of, get_processes
 from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.adapters.dask.releases import optimized
 from taskloom.collections.base import DefaultScheduler, threads
 
 processes = DefaultScheduler("processes")
@@ -56,13 +55,11 @@ def adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Adopted]:
     dsk = DaskGraph({})
     groups: dict[Any, list[int]] = {}  # of what Dask optimises together: a mixture comes back in another order
     for place, collection in enumerate(collections):
-        kind = Expr if isinstance(getattr(collection, "expr", None), Expr) else collection.__dask_optimize__
+        kind = "expr" if hasattr(type(collection), "expr") else collection.__dask_optimize__
         groups.setdefault(kind, []).append(place)
     for places in groups.values():
-        expression = collections_to_expr([collections[place] for place in places], optimize_graph)
-        if optimize_graph:
-            expression = expression.optimize()
-        dsk.update(expression.__dask_graph__())
-        dsk.annotations.update(annotations_of(expression))
-        keys.update(zip(places, expression.__dask_keys__(), strict=True))
+        source, part, found = optimized([collections[place] for place in places], optimize_graph)
+        dsk.update(part)
+        dsk.annotations.update(annotations_of(source))
+        keys.update(zip(places, found, strict=True))
     return [Adopted(collection, dsk, keys[place]) for place, collection in enumerate(collections)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import dask
@@ -15,6 +16,8 @@ from dask._task_spec import DataNode, convert_legacy_graph
 from dask.optimization import cull, fuse
 
 from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.adapters.dask.layers import note
+from taskloom.adapters.dask.releases import persist
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
@@ -58,37 +61,46 @@ def _nothing() -> None:
     """An initializer of workers."""
 
 
-def get_cluster(dsk: Any, keys: Any, **options: Any) -> Any:
-    """Compute keys of a graph on the cluster of the newest client, or on one of all cores."""
-    __tracebackhide__ = True
-    return _run(find_engine("distributed"), dsk, keys, options)
-
-
 class ClientGet:
-    """Computes graphs of Dask's through one client of taskloom's, and persists collections as futures of it."""
+    """Computes graphs of Dask's through a client of taskloom's, and persists collections as futures of it.
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    Parameters
+    ----------
+    client : None: the newest that is open, or one of a cluster of all cores, which is made for it.
+    """
+
+    def __init__(self, client: Any = None) -> None:
+        self._client = client
 
     def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        """Compute keys of a graph."""
         __tracebackhide__ = True
-        return _run(find_engine("distributed"), dsk, keys, {**options, "client": self.client})
+        return _run(find_engine("distributed"), dsk, keys, {**options, "client": self._client})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClientGet) and other.client is self.client
+        return isinstance(other, ClientGet) and other._client is self._client
 
     def __hash__(self) -> int:
-        return hash(self.client)
+        return hash(self._client)
+
+    def hold(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        """Futures of keys of a graph."""
+        known = find_engine("distributed").options - {"client"}
+        options = {name: value for name, value in options.items() if name in known}
+        client = self._client
+        if client is None:
+            from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
+
+            client = open_client()
+        return client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
 
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
         """The same collections of Dask's over futures of their results, which stay on the cluster."""
+        hold = partial(self.hold)  # no method, whose object Dask would ask to persist
+        return persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
 
-        def hold(dsk: Any, keys: Any, **options: Any) -> Any:
-            known = find_engine("distributed").options - {"client"}
-            options = {name: value for name, value in options.items() if name in known}
-            return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
 
-        return dask.persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
+get_cluster = ClientGet()
 
 
 def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:
@@ -107,19 +119,25 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
 
 
 def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
-    """The graph of an expression, or a mapping as it is."""
+    """The graph of an expression, or a mapping as it is; views find there what layers it has."""
+    note(dsk)
     mapping: Mapping[Key, Any] = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
     return mapping
 
 
 def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
-    """How the tasks of an expression should be run, of what our clusters know, by key."""
+    """How the tasks of an expression or of layers should be run, of what our clusters know, by key."""
     found: dict[Key, dict[str, Any]] = {}
     said = getattr(dsk, "__dask_annotations__", None)
     for name, values in said().items() if said is not None else ():
         if is_annotation(name):
             for key, value in values.items():
                 found.setdefault(key, {})[name] = value
+    for layer in getattr(dsk, "layers", {}).values():
+        for name, value in (layer.annotations or {}).items():
+            if is_annotation(name):
+                for key in layer:
+                    found.setdefault(key, {})[name] = value(key) if callable(value) else value
     return found
 
 

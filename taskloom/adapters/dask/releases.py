@@ -1,0 +1,33 @@
+"""Where the releases of Dask differ that taskloom knows, from 2025.1 on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask
+import dask.base
+
+from taskloom.graph import Key
+
+#: Dask's own, whoever stands in its place.
+persist = dask.base.persist
+
+#: Whether `persist` leaves it to a scheduler of any kind that has a method `persist`, rather than to Dask's own client.
+persist_is_delegated = "ismethod" not in persist.__code__.co_names
+
+
+def optimized(collections: Sequence[Any], optimize_graph: bool) -> tuple[Any, Mapping[Key, Any], list[Any]]:
+    """What Dask makes of collections of one kind: an object that may know of annotations, the graph, and the keys of
+    each collection."""
+    if not hasattr(dask.base, "collections_to_expr"):  # before 2025.4
+        if optimize_graph:
+            collections = [
+                collection.optimize() if hasattr(type(collection), "expr") else collection for collection in collections
+            ]
+        dsk = dask.base.collections_to_dsk(collections, optimize_graph)
+        return dsk, dsk, [collection.__dask_keys__() for collection in collections]
+    expression = dask.base.collections_to_expr(collections, optimize_graph)
+    if optimize_graph:
+        expression = expression.optimize()
+    return expression, expression.__dask_graph__(), expression.__dask_keys__()
