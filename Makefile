@@ -6,6 +6,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?= 600
+SUITES_ARGS ?=
+MATRIX_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench soak slurm check clean chromium slurmd
+.PHONY: help demo test lab bench soak slurm suites matrix check clean chromium slurmd
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -40,6 +42,12 @@ soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, ca
 slurm: $(VENV)/.installed-test slurmd ## a real SLURM of one node, here: run what is tested on it
 	@$(BIN)/python -m pytest tests/adapters/clusters/test_slurm.py $(PYTEST_ARGS)
 	@$(BIN)/python -m tests.adapters.clusters.slurm $(BIN)/python -m pytest notebooks/06_clusters.ipynb --nbval-lax
+
+suites: $(VENV)/.installed-test ## dask's and xarray's own tests on each engine, and in what they differ; hours, or SUITES_ARGS="--suites core --engines threads"
+	@$(BIN)/python -m tests.adapters.suites $(SUITES_ARGS)
+
+matrix: $(VENV)/.installed-test ## the tests of the dask adapter with the last few releases of dask, or MATRIX_ARGS="2026.3.0"
+	@$(BIN)/python -m tests.adapters.suites.matrix $(MATRIX_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .

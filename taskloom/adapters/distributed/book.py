@@ -101,16 +101,15 @@ class SubmittedBook(FuturesBook):
         """Whether it holds all that was to be heard."""
         return all(submission.arrived for submission in self.submissions) and not self.outstanding
 
+    def _quiet_since(self) -> float | None:
+        return super()._quiet_since() if self.is_complete else None
+
     def is_over(self) -> bool:
         if not self._alive():
             return True
         if any(submission.is_pending for submission in self.submissions):
             return False
         return super().is_over() or perf_counter() - max(self.heard, self.touched) > SILENCE
-
-    def _quiet_since(self) -> float | None:
-        is_complete = all(submission.arrived for submission in self.submissions)
-        return super()._quiet_since() if is_complete else None
 
     def report(
         self,

@@ -32,6 +32,8 @@ class Listener:
         self.clock = Clock()
         self.records = ClusterRecords(self, self._plan_of)
         self._occupancy = Occupancy()
+        self._used: dict[int, Any] = {}  # what workers have told of themselves: CPU, memory and bytes of results
+        self._sampled_at = 0.0
         self._shifts: dict[int, float] = {}  # what has to be added to times of workers, which align their clocks badly
         self._next = 1
         self._ids: dict[int, list[int]] = {}  # by the plugin's number
@@ -245,6 +247,7 @@ class Listener:
     def _left(self, workers: Iterable[Any]) -> None:
         for (number,) in workers:
             self._occupancy.leave(number)
+            self._used.pop(number, None)
             self.records.left(number)
 
     def _begun(self, tasks: Iterable[Any]) -> None:
@@ -269,9 +272,13 @@ class Listener:
                     book.run.start[row] = 0.0
 
     def _sampled(self, samples: Iterable[Any]) -> None:
-        for worker, time, cpu, rss, held in samples:
-            for book in self.records.books:
-                book.sample(worker, self.clock.here(time), cpu, rss, held)
+        """Workers have told what they use, each in its own time: of the others what they told last holds on."""
+        for worker, time, *used in samples:
+            self._used[worker] = used
+            self._sampled_at = max(self._sampled_at, self.clock.here(time))
+        for book in self.records.books:
+            for worker, (cpu, rss, held) in self._used.items():
+                book.sample(worker, self._sampled_at, cpu, rss, held)
 
 
 _HEARS: dict[int, Callable[[Listener, Any], None]] = {

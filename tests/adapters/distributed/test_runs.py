@@ -111,7 +111,17 @@ def test_samples_and_running_tasks_are_seen_meanwhile(client: Any, soon: Soon) -
     assert all(sample.rss > 1_000_000 for sample in run.samples)
 
 
-def test_run_before_the_first_of_its_kind_is_whole_again_and_again(client: Any, ends: list[Run]) -> None:
+def test_samples_come_in_the_order_of_time_and_for_all_workers_at_once(client: Any, soon: Soon) -> None:
+    futures = client.map(lambda i: time.sleep(0.1), range(40), pure=False)
+    run = soon(taskloom.last_run)
+    client.gather(futures)
+    times = [sample.time for sample in run.samples]
+    assert times == sorted(times)
+    for moment in set(times[len(times) // 2 :]):
+        assert {sample.worker for sample in run.samples if sample.time == moment} == {0, 1}
+
+
+def test_many_short_calls_are_each_a_whole_run(client: Any, ends: list[Run]) -> None:
     for number in range(30):
         x, y = ("x", number), ("y", number)
         assert client.get({x: (add, number, 1), y: (add, x, 1)}, y) == number + 2
