@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import dask.array
 import numpy
 import pytest
@@ -56,27 +57,14 @@ def test_what_moves_between_the_hosts_is_in_the_record(cluster: DaskProcesses) -
         block = client.submit(bytes, 10_000_000, workers=["worker-0"], pure=False)
         size = client.submit(len, block, workers=["worker-1"], pure=False)
         assert size.result(timeout=PATIENCE) == 10_000_000
-        (run,) = _ended(1)
+        run = _ended()
     (move,) = run.transfers
     assert [run.workers[worker].name for worker in (move.source, move.target)] == ["worker-0", "worker-1"]
     assert run.graph.keys[move.task] == block.key
     assert move.nbytes >= 10_000_000
 
 
-def test_a_host_that_is_cut_off_in_mid_run_is_done_without(
-    cluster: DaskProcesses, three_hosts: list[Host], tmp_path: Path
-) -> None:
-    numbers = dask.array.arange(800, chunks=100)
-    with Client(cluster.address) as client:
-        total = client.compute(numbers.map_blocks(when_all_may, tmp_path, dtype=numbers.dtype).sum())
-        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, lambda: "no task runs on one of the hosts")
-        network.unplug(three_hosts[2])
-        (tmp_path / "go").touch()
-        assert total.result(timeout=PATIENCE) == sum(range(800))
-        assert [worker["name"] for worker in client.scheduler_info()["workers"].values()] == ["worker-0"]
-
-
-def test_the_record_of_a_run_tells_of_a_host_that_was_cut_off(
+def test_a_run_does_without_a_host_that_is_cut_off_and_its_record_says_so(
     cluster: DaskProcesses, three_hosts: list[Host], tmp_path: Path
 ) -> None:
     numbers = dask.array.arange(800, chunks=100)
@@ -87,10 +75,27 @@ def test_the_record_of_a_run_tells_of_a_host_that_was_cut_off(
         network.unplug(three_hosts[2])
         (tmp_path / "go").touch()
         assert total.result(timeout=PATIENCE) == sum(range(800))
-        (run,) = _ended(1)
+        run = _ended()
     assert run.status == "finished"
     assert run.n_done == run.n_tasks == len(run.graph.keys)
     assert {worker.name: worker.left < run.duration for worker in run.workers} == {"worker-0": False, "worker-1": True}
+
+
+def test_the_record_of_a_run_ends_when_the_scheduler_is_cut_off(
+    cluster: DaskProcesses, three_hosts: list[Host], tmp_path: Path
+) -> None:
+    with (
+        dask.config.set({"distributed.comm.timeouts.tcp": "12s", "distributed.comm.timeouts.connect": "4s"}),
+        taskloom.distributed.Client(cluster.address) as client,
+    ):
+        future = client.submit(when_all_may, 1, tmp_path, pure=False)
+        wait_for(lambda: list(tmp_path.iterdir()), lambda: "no task runs")
+        wait_for(lambda: taskloom.last_run().running, lambda: "nobody was told of it")
+        network.unplug(three_hosts[0])
+        run = _ended()
+        del future
+    assert run.status == "cancelled"
+    assert (run.n_done, run.n_tasks) == (0, 1)
 
 
 def test_tasks_are_in_the_record_by_our_clock_whatever_that_of_their_host(three_hosts: list[Host]) -> None:
@@ -102,7 +107,7 @@ def test_tasks_are_in_the_record_by_our_clock_whatever_that_of_their_host(three_
         with taskloom.distributed.Client(cluster.address) as client:
             naps = [client.submit(time.sleep, 0.3, workers=[name], pure=False) for name in ("ahead", "behind")]
             client.gather(naps)
-            (run,) = _ended(1)
+            run = _ended()
     assert abs(run.started - time.time()) < PATIENCE
     for start, stop in zip(run.tasks.start, run.tasks.stop, strict=True):
         assert 0 <= start < stop <= run.duration
@@ -133,8 +138,9 @@ def test_hosts_that_a_killed_process_left_are_removed_by_the_next(three_hosts: l
     assert any(name.startswith(network.OURS) for name in os.listdir("/var/run/netns"))
 
 
-def _ended(number: int) -> list[taskloom.Run]:
-    """The newest runs, as soon as they have ended."""
-    newest = list(taskloom.runs)[-number:]
-    wait_for(lambda: all(run.status != "running" for run in newest), lambda: f"runs that go on: {newest}")
-    return newest
+def _ended() -> taskloom.Run:
+    """The newest run, as soon as it has ended."""
+    run = taskloom.last_run()
+    assert run
+    wait_for(lambda: run.status != "running", lambda: f"it goes on: {run}")
+    return run
