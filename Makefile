@@ -6,6 +6,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?= 600
+SUITES_ARGS ?=
+MATRIX_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench soak check clean chromium
+.PHONY: help demo test lab bench soak slurm suites matrix check clean chromium slurmd
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -25,7 +27,7 @@ help: ## list the targets
 demo: $(VENV)/.installed-demo ## run the quickstart notebook on real data, with progress here, and say what it found
 	@$(BIN)/python notebooks/demo.py
 
-test: $(VENV)/.installed-test chromium ## run all tests, those in a real browser and the notebooks included
+test: $(VENV)/.installed-test chromium slurmd ## run all tests, those in a real browser and the notebooks included
 	@$(BIN)/python -m pytest tests $(NOTEBOOKS) --nbval-lax $(PYTEST_ARGS)
 
 lab: $(VENV)/.installed-demo ## open JupyterLab on the quickstart notebook
@@ -36,6 +38,16 @@ bench: $(VENV)/.installed-bench ## measure the overhead per task against other s
 
 soak: $(VENV)/.installed-test ## random work on a cluster under kills, stops, cancels and interrupts; ten minutes, or SOAK_ARGS=3600
 	@$(BIN)/python -m tests.engines.cluster.soak $(SOAK_ARGS)
+
+slurm: $(VENV)/.installed-test slurmd ## a real SLURM of one node, here: run what is tested on it
+	@$(BIN)/python -m pytest tests/adapters/clusters/test_slurm.py $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.adapters.clusters.slurm $(BIN)/python -m pytest notebooks/06_clusters.ipynb --nbval-lax
+
+suites: $(VENV)/.installed-test ## dask's and xarray's own tests on each engine, and in what they differ; hours, or SUITES_ARGS="--suites core --engines threads"
+	@$(BIN)/python -m tests.adapters.suites $(SUITES_ARGS)
+
+matrix: $(VENV)/.installed-test ## the tests of the dask adapter with the last few releases of dask, or MATRIX_ARGS="2026.3.0"
+	@$(BIN)/python -m tests.adapters.suites.matrix $(MATRIX_ARGS)
 
 check: $(VENV)/.installed-test ## lint, check the formatting and the types
 	@$(BIN)/ruff check .
@@ -96,3 +108,14 @@ chromium:
 	echo "The tests drive a real browser, and none of these is installed: $(BROWSERS)." >&2; \
 	echo "Install Chromium with your system's package manager (Debian: apt-get install chromium), then: make test" >&2; \
 	exit 1
+
+# Installed and not started: the tests start daemons of their own. They skip what needs SLURM where it is not to be had.
+slurmd:
+	@PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "Installing SLURM for the tests of its clusters (once) ..."; \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    slurmctld slurmd slurm-client munge >/dev/null && exit 0; \
+	fi; \
+	echo "SLURM is not installed: its tests will be skipped." >&2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskloom import config, multiprocessing, threaded, views
 from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs, subscribe
 from taskloom.engines import ENGINES
+from taskloom.engines.cluster.client.higher import higher
 from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
 from taskloom.graph import Graph, annotate, foreign
 
@@ -59,6 +60,16 @@ presenters |= {
     "runs_card": views.runs_card,
     "graph_card": views.graph_card,
 }
+
+
+def _client_elsewhere(*args: Any, **options: Any) -> Any:
+    """A client of dask's own, whose runs are shown."""
+    from taskloom.adapters import distributed  # needs dask, and takes long to import
+
+    return distributed.connect(*args, **options)
+
+
+higher["client_elsewhere"] = _client_elsewhere
 
 
 def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:

@@ -1,1 +1,1 @@
-"""Other libraries' graphs on taskloom's engines, and other schedulers' runs on its bus."""
+"""What brings other libraries to taskloom: their graphs on its engines, their runs on its bus."""

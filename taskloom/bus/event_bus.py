@@ -240,7 +240,7 @@ class EventBus:
             held: dict[int, int] = {}  # by process: of several workers in one, the first stands for all
             for worker in run.workers:
                 held[worker.pid] = held.get(worker.pid, 0) + worker.held
-            for number, worker in enumerate(run.workers):
+            for number, worker in enumerate(run.workers if run.sampled_here else ()):
                 if worker.left is None and worker.pid in held:
                     if worker.pid not in readings:
                         readings[worker.pid] = self._read(worker.pid)

@@ -106,6 +106,7 @@ class Run:
     failures : dict, task number to `Failure`: of a run of futures there may be many, of which the first is `failure`.
     transfers : list of `Transfer`.
     foreign : whether other clients of a cluster submitted these tasks: nobody here waits for them, or may stop them.
+    sampled_here : whether the bus takes the samples: workers on other machines send their own.
 
     Examples
     --------
@@ -118,6 +119,7 @@ class Run:
     """
 
     foreign = False
+    sampled_here = True
 
     def __init__(self, graph: RunGraph, engine: str, number: int | None = None) -> None:
         n = len(graph)

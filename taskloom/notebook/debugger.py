@@ -120,6 +120,8 @@ def _failed_elsewhere(error: BaseException | None) -> tuple[Run, int] | None:
     for run in reversed(bus.runs):
         for task, failure in list(run.failures.items()) if run.keeps_inputs else ():
             if failure.key == run.graph.keys[task] and _is_of(error, run, failure):
+                if failure.ended_worker:  # it would end this process, too
+                    return None
                 known = failure.worker < len(run.workers)
                 return (run, task) if known and run.workers[failure.worker].pid != os.getpid() else None
     return None

@@ -61,38 +61,46 @@ def _nothing() -> None:
     """An initializer of workers."""
 
 
-def get_cluster(dsk: Any, keys: Any, **options: Any) -> Any:
-    """Compute keys of a graph on the cluster of the newest client, or on one of all cores."""
-    __tracebackhide__ = True
-    return _run(find_engine("distributed"), dsk, keys, options)
-
-
 class ClientGet:
-    """Computes graphs of Dask's through one client of taskloom's, and persists collections as futures of it."""
+    """Computes graphs of Dask's through a client of taskloom's, and persists collections as futures of it.
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    Parameters
+    ----------
+    client : None: the newest that is open, or one of a cluster of all cores, which is made for it.
+    """
+
+    def __init__(self, client: Any = None) -> None:
+        self._client = client
 
     def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        """Compute keys of a graph."""
         __tracebackhide__ = True
-        return _run(find_engine("distributed"), dsk, keys, {**options, "client": self.client})
+        return _run(find_engine("distributed"), dsk, keys, {**options, "client": self._client})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClientGet) and other.client is self.client
+        return isinstance(other, ClientGet) and other._client is self._client
 
     def __hash__(self) -> int:
-        return hash(self.client)
+        return hash(self._client)
 
     def hold(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Futures of keys of a graph."""
         known = find_engine("distributed").options - {"client"}
         options = {name: value for name, value in options.items() if name in known}
-        return self.client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
+        client = self._client
+        if client is None:
+            from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
+
+            client = open_client()
+        return client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
 
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
         """The same collections of Dask's over futures of their results, which stay on the cluster."""
         hold = partial(self.hold)  # no method, whose object Dask would ask to persist
         return persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
+
+
+get_cluster = ClientGet()
 
 
 def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:

@@ -16,8 +16,9 @@ from dask._task_spec import (
     convert_legacy_graph,
     convert_legacy_task,
 )
+from dask.utils import apply
 
-from taskloom.adapters.dask.program import Assembly, Held, Program
+from taskloom.adapters.dask.program import Applied, Assembly, Held, Program
 from taskloom.errors import MissingDependencyError
 from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
 from taskloom.graph.annotations import NONE
@@ -34,6 +35,7 @@ class DaskReader(Reader):
             self.index[key]: annotations for key, annotations in dsk.annotations.items() if key in self.index
         }
         self._programs: dict[tuple[Any, ...], Program] = {}
+        self._applied: dict[int, Applied] = {}
         if not dsk.shows_aliases:
             self._follow_aliases()
 
@@ -60,7 +62,7 @@ class DaskReader(Reader):
                 value = convert_legacy_task(key, value, index)
             cls = value.__class__
             try:
-                if cls is Task and not value.kwargs and value.func is not _execute_subgraph:
+                if cls is Task and not value.kwargs and value.func not in _TAKEN_APART:
                     links = []
                     for arg in value.args:
                         if arg.__class__ is TaskRef:
@@ -94,7 +96,7 @@ class DaskReader(Reader):
 
     def _program(self, node: GraphNode) -> tuple[Program, tuple[int, ...]]:
         """A node as a program, and the links of its inputs."""
-        assembly = Assembly()
+        assembly = Assembly(self._applied)
         assembly.add(node)
         signature = assembly.signature()
         program = self._programs.get(signature)
@@ -145,6 +147,7 @@ class Filled:
         return self.func(*[next(left) if arg is None else arg[0] for arg in self.args])
 
 
+_TAKEN_APART = (_execute_subgraph, apply)  # functions of Dask's that call others
 _NOWHERE = "which is not in the graph."
 
 

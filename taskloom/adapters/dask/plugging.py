@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import dask.callbacks
 import dask.local
 import dask.multiprocessing
 import dask.threaded
+import dask.utils
 
 from taskloom import config
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
@@ -25,11 +27,31 @@ from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
 from taskloom.engines import ENGINES
 
+_shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
+
+#: What was last asked for, in this thread: what the collections are prepared for that are computed next.
+_asked: ContextVar[Any] = ContextVar("asked", default=None)
+
+
+def shuffle_method() -> str:
+    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk, and what Dask's own
+    workers exchange among themselves needs those."""
+    get = _asked.get() or get_scheduler()
+    if dask.config.get("dataframe.shuffle.method", None) is None:
+        if get == get_processes or isinstance(get, ClientGet):
+            return "tasks"
+        if get in (get_sync, get_threads):
+            return "disk"
+    method: str = _shuffle_method()
+    return method
+
+
 #: What stands in Dask, and what takes its place.
-_REPLACED: dict[Any, Get] = {
+_REPLACED: dict[Any, Callable[..., Any]] = {
     dask.local.get_sync: get_sync,
     dask.threaded.get: get_threads,
     dask.multiprocessing.get: get_processes,
+    _shuffle_method: shuffle_method,
 }
 
 #: Where those stand: modules and classes, where they are loaded, and the names in them.
@@ -46,6 +68,12 @@ _PLACES = (
     ("dask.bag.core", "Item", "__dask_scheduler__"),
     ("dask.dataframe.core", "", "DEFAULT_GET"),
     ("dask.dataframe.dask_expr._collection", "FrameBase", "__dask_scheduler__"),
+    ("dask.utils", "", "get_default_shuffle_method"),
+    ("dask.bag.core", "", "get_default_shuffle_method"),
+    ("dask.dataframe.dask_expr._collection", "", "get_default_shuffle_method"),
+    ("dask.dataframe.dask_expr._merge", "", "get_default_shuffle_method"),
+    ("dask.dataframe.dask_expr._shuffle", "", "get_default_shuffle_method"),
+    ("dask.dataframe.dask_expr._util", "", "get_default_shuffle_method"),
     ("dask.delayed", "", "DEFAULT_GET"),
     ("dask.delayed", "Delayed", "__dask_scheduler__"),
 )
@@ -97,6 +125,12 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     The first of these that says something decides: the call, Dask's configuration, taskloom's, an open client of
     `dask.distributed`, the collections.
     """
+    found = _found_scheduler(get, scheduler, collections, cls)
+    _asked.set(found)
+    return found
+
+
+def _found_scheduler(get: Any, scheduler: Any, collections: Any, cls: Any) -> Any:
     if get is None and scheduler is None:
         scheduler = dask.config.get("scheduler", None) or config.get("scheduler")
     found = _get_of(scheduler) if get is None else None
@@ -156,7 +190,7 @@ def persist_through_clients(*args: Any, scheduler: Any = None, **options: Any) -
 # -- what is replaced --------------------------------------------------------------------------------------------------
 
 
-def _swap(replaced: Mapping[Any, Get]) -> None:
+def _swap(replaced: Mapping[Any, Callable[..., Any]]) -> None:
     for holder, name in _loaded_places():
         found = getattr(holder, name, None)
         if found in replaced:

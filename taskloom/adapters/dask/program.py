@@ -6,11 +6,12 @@ tasks of the same shape, as the blocks of an array's layer are, share one progra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, Dict, GraphNode, List, Set, Task, TaskRef, Tuple, _execute_subgraph
 from dask._task_spec import _identity_cast as cast
+from dask.utils import apply
 
 from taskloom.graph import Key, identity
 
@@ -89,6 +90,19 @@ def _outer_function(steps: Sequence[Step]) -> Callable[..., Any]:
     return steps[-1][0]
 
 
+class Applied:
+    """`dask.utils.apply` of a function that is known: a task is called by that."""
+
+    __slots__ = ("func",)
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+
+    def __call__(self, args: Iterable[Any], kwargs: Mapping[str, Any] | None = None) -> Any:
+        __tracebackhide__ = True
+        return self.func(*args, **(kwargs or {}))
+
+
 class Held:
     """A literal value that engines must see, as they put another in its place: a future."""
 
@@ -101,6 +115,10 @@ class Held:
 class Assembly:
     """Takes a task apart.
 
+    Parameters
+    ----------
+    applied : those that were made before, by the identity of their function.
+
     Attributes
     ----------
     inputs : the keys that the task depends on, and `Held` values, each with its number.
@@ -108,7 +126,8 @@ class Assembly:
     steps : the calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, applied: dict[int, Applied]) -> None:
+        self._applied = applied
         self.inputs: dict[Any, int] = {}
         self.literals: list[Any] = []
         self.steps: list[Step] = []
@@ -156,7 +175,11 @@ class Assembly:
         function = task.func
         if function is _execute_subgraph:
             return self._fused(task, scope)
-        codes = [self._find(arg, scope) for arg in task.args]
+        args = task.args
+        if function is apply and callable(args[0]) and not isinstance(args[0], GraphNode | TaskRef):
+            function = self._applied.setdefault(id(args[0]), Applied(args[0]))
+            args = args[1:]
+        codes = [self._find(arg, scope) for arg in args]
         builder = _BUILDERS.get(task.__class__)
         kwargs = task.kwargs
         if builder is None and function is cast:

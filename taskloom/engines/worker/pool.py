@@ -13,6 +13,7 @@ from functools import cached_property
 from math import inf
 from time import monotonic
 
+from taskloom.engines.worker.environment import worker_environment
 from taskloom.engines.worker.keeper import keeper
 from taskloom.engines.worker.launch import LAUNCHERS, Launcher, Spawn
 from taskloom.engines.worker.memory import kills
@@ -131,7 +132,7 @@ class WorkerPool:
             worker = WorkerProcess(f"process-{self._started}", self._launcher)
             self.workers.append(worker)
             self._watch_worker(worker)
-            worker.send("setup", [*sys.path], os.getcwd(), dict(os.environ))
+            worker.send("setup", [*sys.path], os.getcwd(), worker_environment(n))
             self._adopt_manner(worker)
             if self._initializer is not None:
                 worker.send("initialize", INITIALIZER, parcels=[self._initializer])

@@ -110,6 +110,12 @@ def test_2_fused_tasks_of_one_shape_share_a_program() -> None:
     assert len(set(map(id, plan.functions))) <= 6
 
 
+def test_2_what_is_applied_gives_the_name(get: Get) -> None:
+    dsk = {"x": 1, "y": (dask.utils.apply, keywords, ["x", 2], {"z": 3}), "z": (dask.utils.apply, keywords, ["y"])}
+    assert get(dsk, "z") == ((((1, 2), {"z": 3}),), {})
+    assert set(last_run().graph.functions) - {"identity"} == {"keywords"}
+
+
 def test_3_answers_are_tuples_nested_as_the_keys(get: Get) -> None:
     dsk = {"a": 1, "b": (inc, "a"), "l": (list, (range, 2))}
     assert get(dsk, "b") == 2
@@ -276,12 +282,14 @@ def hold(lock: Any, value: int) -> int:
         return value
 
 
-@pytest.mark.parametrize("how", ["default", "argument", "configuration"])
+@pytest.mark.parametrize("how", ["default", "argument", "configuration", "name"])
 def test_10_a_client(how: str) -> None:
     frame = dd.from_pandas(pd.DataFrame({"a": range(10), how: 0}), npartitions=3)
-    with Client(n_workers=1, threads_per_worker=2, processes=False, set_as_default=how == "default") as client:
+    with Client(
+        n_workers=1, threads_per_worker=2, processes=False, set_as_default=how in ("default", "name")
+    ) as client:
         options: dict[str, Any] = {"scheduler": client} if how == "argument" else {}
-        with dask.config.set(scheduler=client if how == "configuration" else None):
+        with dask.config.set(scheduler={"configuration": client, "name": "distributed"}.get(how)):
             assert da.ones(4, chunks=2).sum().compute(**options) == 4
             assert last_run().engine == "distributed"
             kept = (da.ones(4, chunks=2) + 1).persist(**options)
@@ -423,6 +431,17 @@ def test_18_processes_fuse_chains_unless_told_not_to() -> None:
             assert dask.multiprocessing.get(dsk, "z", **options) == 12
         assert len([key for key in keys if key != "z" or count > 1]) == count  # or z stands for what was fused
     assert dask.multiprocessing.get(dsk, ["y", "z"]) == (2, 12)
+
+
+def test_process_engines_shuffle_by_tasks(scheduler: str) -> None:
+    frame = dd.from_pandas(pd.DataFrame({"a": [1, 2, 1, 2], "b": range(4)}), npartitions=2).shuffle("a")
+    with dask.config.set(scheduler=scheduler):
+        assert frame.b.sum().compute() == 6
+        on_disk = "maybe_buffered_partd" in last_run().graph.functions
+        assert on_disk == (scheduler in ("sync", "threads"))
+        with dask.config.set({"dataframe.shuffle.method": "tasks" if on_disk else "disk"}):
+            assert frame.b.max().compute() == 3
+        assert ("maybe_buffered_partd" in last_run().graph.functions) == (not on_disk)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

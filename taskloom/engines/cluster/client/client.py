@@ -17,6 +17,7 @@ from taskloom.engines.cluster.client import collections_of_futures, current
 from taskloom.engines.cluster.client.asked import asked_for
 from taskloom.engines.cluster.client.compile import Packing
 from taskloom.engines.cluster.client.datasets import Publishing
+from taskloom.engines.cluster.client.elsewhere import MaybeElsewhere
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.html import client_html, client_text
@@ -42,19 +43,19 @@ if TYPE_CHECKING:
 
 
 @compared(CLIENT)
-class Client(ClusterLogs, ClusterViews, Memory, Plugging, Publishing, Retiring, Submitting, Topics):
+class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publishing, Retiring, Submitting, Topics):
     """Submits work to a cluster, and gets futures of the results.
 
     An open client runs what `taskloom.compute` is given until something newer is set as scheduler.
 
     Parameters
     ----------
-    address : a `LocalCluster`, or the address of one; by default the client makes its own.
+    address : a `LocalCluster`, or the address of one; by default the client makes its own. Of a dask scheduler, such as
+        ``"host:8786"``, or a cluster of dask's: this gives a `dask.distributed.Client`, the runs of which are shown.
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
-        by ``await``. What waits by itself, such as `taskloom.compute`, holds up the event loop of its thread: there,
-        take ``await client.compute(...)``.
+        by ``await``. What waits by itself, as `taskloom.compute`, holds up the loop: ``await client.compute(...)``.
     name : what it is called.
     options : of the `LocalCluster` that it makes.
 

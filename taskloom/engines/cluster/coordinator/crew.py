@@ -16,6 +16,7 @@ from taskloom.engines.cluster.coordinator.allowance import Allowance
 from taskloom.engines.cluster.worker.in_process import ClusterThreads
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.process import ClusterProcess
+from taskloom.engines.worker.environment import worker_environment
 from taskloom.engines.worker.failure import pack_error, unpack_error
 from taskloom.engines.worker.keeper import keeper
 from taskloom.engines.worker.launch import LAUNCHERS
@@ -117,7 +118,8 @@ class Crew:
             for file, what in worker.watched().items():
                 self._files[file] = (number, what)
             if self.processes:
-                worker.send("setup", [*sys.path], os.getcwd(), {**os.environ, **self.environment})
+                environment = worker_environment(self.size * self.threads, self.environment)
+                worker.send("setup", [*sys.path], os.getcwd(), environment)
                 worker.send("adopt", pack_manner(now))
             worker.send("join", number, name, self.threads, self.address, self.secret)
             self.allowance.tell(worker, number)

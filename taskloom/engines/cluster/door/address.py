@@ -69,7 +69,7 @@ def socket_of(address: str) -> str:
         return path
     raise ConfigError(
         f"{address[:200]!r} is not the address of a cluster on this machine: those read unix:///.../{_SOCKET}, as in "
-        "cluster.scheduler_address. More than one machine belongs to dask.distributed: connect with its own Client."
+        "cluster.scheduler_address. The scheduler of a dask cluster is at tcp://host:8786, or host:8786."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskloom.engines.cluster.worker.page import MOST_THREADS
@@ -40,6 +40,8 @@ class _Place(threading.local):
     wait: Wait | None = None
     host: Worker | None = None  # of other threads that run a user's code in a worker: of actors, plugins and calls
 
+
+_NOWHERE = nullcontext()
 
 place = _Place()  # set by each thread of a worker
 
@@ -78,8 +80,7 @@ def undisturbed() -> Iterator[None]:
         worker.heed(id)
 
 
-@contextmanager
-def waiting() -> Iterator[None]:
+def waiting() -> AbstractContextManager[None]:
     """While a task waits for others its place is free: its worker runs another task. Outside of tasks it does nothing.
 
     Raises
@@ -92,8 +93,12 @@ def waiting() -> Iterator[None]:
     """
     worker, thread = place.worker, place.thread
     if worker is None or worker.running[thread] == NO_TASK:
-        yield
-        return
+        return _NOWHERE
+    return _waiting(worker, thread)
+
+
+@contextmanager
+def _waiting(worker: Worker, thread: int) -> Iterator[None]:
     wait = _wait_of(worker, thread)
     try:
         _free(worker, thread, wait)

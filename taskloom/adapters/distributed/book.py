@@ -1,0 +1,168 @@
+"""An open run record of tasks on a dask scheduler, which tells of them once it has the graph."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from taskloom.bus import Failure, GrowingRun, Sample, Transfer
+from taskloom.engines.cluster.client.books import FuturesBook, Workers
+from taskloom.graph import Key
+
+SILENCE = 10.0  # seconds without any news from a scheduler that has not ended what is awaited by nobody
+
+_LOST = ("scheduler-connection-lost", "scheduler-restart")  # why dask cancels futures by itself
+
+
+class Submission:
+    """What a client has sent: a graph and the keys that it wants.
+
+    Attributes
+    ----------
+    graph : callable, gives the graph as the scheduler has it.
+    states : of the futures, as soon as there are.
+    arrived : whether the scheduler has told of its tasks.
+    """
+
+    def __init__(self, keys: Collection[Any], graph: Callable[[], dict[Any, Any]]) -> None:
+        self.keys = frozenset(keys)
+        self.graph = graph
+        self.states: list[Any] = []
+        self.arrived = False
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether somebody awaits something of it."""
+        return not self.states or any(state.status in ("pending", "lost") for state in self.states)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the scheduler was restarted meanwhile, or the connection lost."""
+        return any(getattr(state.exception, "reason", None) in _LOST for state in self.states)
+
+
+class ClusterRun(GrowingRun):
+    """A record whose samples the cluster sends: its workers may be on other machines."""
+
+    sampled_here = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.submissions: list[Submission] = []
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.submissions.clear()  # which may hold much, and futures
+
+
+class SubmittedBook(FuturesBook):
+    """Writes what happens to submissions of one client.
+
+    Parameters
+    ----------
+    alive : callable, whether the connection is there over which they went.
+    """
+
+    run: ClusterRun
+
+    def __init__(self, run: ClusterRun, workers: Workers, burst: int, alive: Callable[[], bool]) -> None:
+        super().__init__(run, workers, burst)
+        self.submissions = run.submissions
+        self.heard = self.touched  # when there was any news
+        self._alive = alive
+        self._sizes = array("d")  # bytes of results, by row
+        self._moved: set[tuple[int, int]] = set()  # rows, and workers to which they went
+
+    def expect(self, submission: Submission) -> None:
+        """Tasks are to come."""
+        self.submissions.append(submission)
+        self.touched = perf_counter()
+
+    def withdraw(self, submission: Submission) -> None:
+        """They are not, after all."""
+        self.submissions.remove(submission)
+
+    def add(
+        self,
+        first: int,
+        keys: Sequence[Key],
+        functions: Sequence[str],
+        dependencies: Iterable[Sequence[int]],
+        wanted: Sequence[int] | None,
+    ) -> None:
+        super().add(first, keys, functions, dependencies, wanted)
+        self._sizes.extend([0.0] * (self.run.n_tasks - len(self._sizes)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it holds all that was to be heard."""
+        return all(submission.arrived for submission in self.submissions) and not self.outstanding
+
+    def is_over(self) -> bool:
+        if not self._alive():
+            return True
+        if any(submission.is_pending for submission in self.submissions):
+            return False
+        return super().is_over() or perf_counter() - max(self.heard, self.touched) > SILENCE
+
+    def report(
+        self,
+        worker: int,
+        ids: Sequence[int],
+        rows: Sequence[int],
+        times: Sequence[float],
+        values: dict[int, Any],
+        sizes: dict[int, float],
+        cpu: float,
+    ) -> None:
+        run, zero = self.run, self.run.zero
+        repeated = [row for row in rows if run.stop[row] and row not in self.again and row not in run.unfinished]
+        if repeated:
+            self.do_again(repeated)
+        for number, row in zip(ids, rows, strict=True):
+            self._sizes[row] = sizes[number]
+        super().report(worker, ids, rows, [max(time, zero) for time in times], values, sizes, cpu)
+
+    def do_again(self, rows: Sequence[int]) -> None:
+        failed = self.run.unfinished.intersection(rows)
+        super().do_again(rows)
+        for row in failed:
+            self.run.start[row] = self.run.stop[row] = 0.0
+
+    def note_moves(self, row: int, worker: int, sources: Iterable[tuple[int, float]]) -> None:
+        """A task's worker had fetched inputs from these others, and when."""
+        run, target = self.run, self.member(worker)
+        for source, when in sources:
+            origin = self.member(source)
+            for dep in run.graph.dependencies[row]:
+                if run.worker[dep] == origin != target and (dep, target) not in self._moved:
+                    self._moved.add((dep, target))
+                    time = max(0.0, when - run.zero)
+                    run.transfers.append(Transfer(time, dep, origin, target, int(self._sizes[dep])))
+
+    def sample(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
+        """A worker has told what it uses."""
+        self.heard = perf_counter()
+        if worker in self._members:
+            self.hold(worker, held)
+            self.run.samples.append(Sample(max(0.0, time - self.run.zero), self._members[worker], cpu, rss, held))
+
+    def end(self) -> None:
+        """Close the record."""
+        lost = any(submission.is_lost for submission in self.submissions)
+        super().end()
+        if lost and self.run.status == "finished":
+            self.run.status = "cancelled"
+
+    def explain(self, failure: Failure, error: BaseException) -> None:
+        """Put the exception itself in the place of its text."""
+        run = self.run
+        better = replace(failure, exception=error)
+        for row, other in run.failures.items():
+            if other is failure:
+                run.failures[row] = better
+        if run.failure is failure:
+            run.failure = better

@@ -1,0 +1,126 @@
+"""What differs between releases of dask.distributed, or is none of its documented names: all in this place.
+
+Tested with 2025.1 to 2026.8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from dask._task_spec import convert_legacy_graph
+from dask.utils import ensure_dict
+from distributed import Client, Future
+from distributed.protocol.pickle import dumps
+
+from taskloom.adapters.distributed.clock import Clock
+
+PATIENCE = 10.0  # seconds for a question that somebody waits for
+QUESTIONS = 3  # about the scheduler's clock, of which the quickest counts
+
+
+def is_open(client: Any) -> bool:
+    """Whether a client is connected."""
+    return client is not None and client.status == "running" and client.scheduler is not None
+
+
+def is_on_loop(client: Client) -> bool:
+    """Whether the calling thread is that in which the client works."""
+    try:
+        return bool(asyncio.get_running_loop() is client.loop.asyncio_loop)
+    except RuntimeError:
+        return False
+
+
+def is_in_task(client: Client) -> bool:
+    """Whether a worker has made it, for the tasks that it runs."""
+    return str(client.id).startswith("Client-worker-")
+
+
+def all_clients() -> list[Client]:
+    """Those of this process."""
+    return list(Client._instances)
+
+
+def on_close(client: Client, action: Callable[[], None]) -> None:
+    """Do something once a client is closed."""
+    plain = client._close
+
+    async def close(*args: Any, **options: Any) -> Any:
+        try:
+            return await plain(*args, **options)
+        finally:
+            if client.status == "closed":
+                action()
+
+    client.__dict__["_close"] = close
+
+
+def graph_of(expression: Any) -> dict[Any, Any]:
+    """The nodes of what was submitted, as the scheduler makes them of it."""
+    graph = expression if isinstance(expression, Mapping) else expression.__dask_graph__()
+    return dict(convert_legacy_graph(ensure_dict(graph)))
+
+
+def submitted(args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """What `Client._graph_to_futures` was called with: the graph and the keys."""
+    graph, keys = [*args, *[options[name] for name in ("expr", "dsk", "keys") if name in options]][:2]
+    return graph, list(keys)
+
+
+def waits(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    """Whether `Client.get` was called for values rather than futures."""
+    return bool(args[5] if len(args) > 5 else options.get("sync", True))
+
+
+def on_error(client: Client, told: Callable[[Any], None] | None) -> None:
+    """Have a function told the key of each future that fails, before those who wait for it hear of that; None: none."""
+
+    def erred(key: Any = None, **fields: Any) -> None:
+        client._handle_task_erred(key=key, **fields)
+        if told is not None:
+            told(key)
+
+    client._stream_handlers["task-erred"] = client._handle_task_erred if told is None else erred
+
+
+async def read_clock(client: Client, clock: Clock, topic: str) -> None:
+    """Ask the scheduler for its time. It stamps what it is told to log."""
+    asked = []
+    for _ in range(QUESTIONS):
+        before = perf_counter()
+        await client.scheduler.log_event(topic=topic, msg="clock")
+        asked.append((before, perf_counter()))
+    stamps = [stamp for stamp, message in await client.scheduler.events(topic=topic) if message == "clock"]
+    for (before, after), stamp in zip(asked, stamps[-QUESTIONS:], strict=False):
+        clock.asked(before, stamp, after)
+
+
+async def register(client: Client, plugin: Any) -> None:
+    """Have the scheduler take a plugin."""
+    await client.scheduler.register_scheduler_plugin(plugin=dumps(plugin), name=plugin.name, idempotent=False)
+
+
+async def unregister(client: Client, name: str) -> None:
+    """Have the scheduler let go of a plugin."""
+    with suppress(Exception):  # it has none, or is gone
+        await client.scheduler.unregister_scheduler_plugin(name=name)
+
+
+def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
+    """Those of these results that the cluster has in memory."""
+    keys = list(keys)
+    if not keys or not is_open(client):
+        return {}
+
+    async def bring() -> dict[Any, Any]:
+        holders = await client.scheduler.who_has(keys=keys)
+        futures = {key: Future(key, client) for key, workers in holders.items() if workers}
+        return dict(await client._gather(futures, errors="skip")) if futures else {}
+
+    if is_on_loop(client):
+        return {}  # its thread cannot wait for itself: all is computed here
+    return asyncio.run_coroutine_threadsafe(bring(), client.loop.asyncio_loop).result(PATIENCE)

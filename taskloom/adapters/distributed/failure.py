@@ -1,0 +1,31 @@
+"""The exceptions of tasks that failed on a dask scheduler, as records have them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from distributed.scheduler import KilledWorker
+
+from taskloom.bus import Run
+from taskloom.engines.base import add_note, advice, where_failed
+from taskloom.errors import WorkerDied
+
+
+def failure_of(error: BaseException) -> BaseException:
+    """The exception itself; but of a task that ended its workers one that says so, lest it is run in this process."""
+    if isinstance(error, KilledWorker):
+        died = WorkerDied(str(error))
+        died.__cause__ = error
+        return died
+    return error
+
+
+def note(run: Run, row: int, error: BaseException) -> None:
+    """Tell with an exception where it was raised, and how to run that again."""
+    failure = run.failures.get(row)
+    if failure is not None:
+        with suppress(Exception):  # an exception of the user's own making may refuse notes
+            text = where_failed(run, failure)
+            if not any(other.startswith(text) for other in getattr(error, "__notes__", ())):
+                later = None if row == run.failed_task else row
+                add_note(error, text + advice(failure_of(error), later))

@@ -1,0 +1,151 @@
+"""Clients that the user makes are followed while somebody wants that."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+import pytest
+
+import taskloom
+from taskloom.adapters.distributed import events, follow, unfollow
+from taskloom.bus import Run
+from taskloom.distributed import Client
+
+from .cluster import RealCluster
+from .test_runs import Soon
+
+
+@pytest.fixture
+def following() -> Iterator[None]:
+    follow()
+    yield
+    unfollow()
+
+
+def test_clients_are_followed_from_then_on(shared: RealCluster, ends: list[Run], following: None) -> None:
+    with distributed.Client(shared.address):
+        assert dask.delayed(add)(1, 2).compute() == 3
+    assert [run.n_done for run in ends] == [1]
+
+
+def test_clients_that_are_open_are_followed_too(shared: RealCluster, ends: list[Run]) -> None:
+    with distributed.Client(shared.address) as client:
+        assert client.get({"before": (add, 1, 2)}, "before") == 3
+        follow()
+        try:
+            assert client.get({"meanwhile": (add, 1, 2)}, "meanwhile") == 3
+        finally:
+            unfollow()
+        assert client.get({"after": (add, 1, 2)}, "after") == 3
+    assert [run.graph.keys for run in ends] == [["meanwhile"]]
+
+
+def test_it_can_be_said_twice_and_leaves_nothing(shared: RealCluster) -> None:
+    plain = distributed.Client.__init__
+    follow()
+    follow()
+    with distributed.Client(shared.address) as client:
+        unfollow()
+        unfollow()
+        assert distributed.Client.__init__ is plain
+        assert not {"get", "_graph_to_futures", "_close"} & set(vars(client))
+
+
+def test_chosen_clients_stay(shared: RealCluster, ends: list[Run]) -> None:
+    with Client(shared.address) as client:
+        follow()
+        unfollow()
+        client.get({"x": (add, 1, 2)}, "x")
+    assert len(ends) == 1
+
+
+def test_asynchronous_client(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+    async def main() -> None:
+        async with Client(shared.address, asynchronous=True) as client:
+            assert await client.compute(dask.delayed(add)(1, 2)) == 3
+            assert await client.submit(add, 3, 4) == 7
+            with pytest.raises(ZeroDivisionError):
+                await client.submit(divmod, 1, 0)
+
+    asyncio.run(main())
+    soon(lambda: ends)
+    assert [(run.status, run.n_tasks, run.n_done) for run in ends] == [("failed", 3, 2)]
+
+
+def test_dask_still_knows_the_method_of_the_client(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+    with Client(shared.address) as client:
+        assert dask.base.get_scheduler() == client.get
+        (x,) = dask.persist(dask.delayed(add)(1, 2))
+        assert x.key in client.futures
+        assert client.gather(client.futures and distributed.futures_of(x)) == [3]
+
+
+def test_scheduler_that_refuses_is_asked(ends: list[Run], soon: Soon) -> None:
+    refuse = """
+def dask_setup(scheduler):
+    def refuse(**_):
+        raise ValueError("no plugins here")
+    scheduler.handlers["register_scheduler_plugin"] = refuse
+"""
+    with RealCluster(preload=refuse) as cluster:
+        with pytest.warns(RuntimeWarning, match=r"takes no plugin of taskloom's .*no plugins here.* asked four times"):
+            client = _connected(cluster)
+        with client:
+            client.wait_for_workers(2)
+            _check_polling(client, ends, soon)
+
+
+def _connected(cluster: RealCluster) -> Any:
+    client: Any = Client(cluster.address)
+    client.submit(add, 1, 1).result()  # by then the scheduler has answered
+    return client
+
+
+def _check_polling(client: Any, ends: list[Run], soon: Soon) -> None:
+    (first,) = soon(lambda: ends)
+    assert first.n_done == 1
+    ends.clear()
+    assert client.get({"x": (add, 1, 2), "y": (add, "x", 1)}, "y") == 4
+    (run,) = ends
+    assert (run.status, run.n_done, run.n_tasks) == ("finished", 2, 2)
+    assert {worker.name for worker in run.workers} <= {"worker-0", "worker-1"}
+    with pytest.raises(ZeroDivisionError) as caught:
+        client.get({"a": (add, 1, -1), "b": (divmod, 1, "a"), "c": (add, "b", 1)}, "c")
+    assert ends[1].failure is not None
+    assert ends[1].failure.key == "b"
+    assert caught.value.__notes__
+    client.gather(client.map(lambda i: i, range(20)))
+    soon(lambda: len(ends) == 3)
+    assert ends[2].n_done == 20
+    future = client.submit(time.sleep, 30)
+    soon(lambda: taskloom.runs[-1].running)
+    future.cancel()
+    soon(lambda: len(ends) == 4)
+
+
+def test_plugin_needs_nothing_that_a_scheduler_has_not() -> None:
+    source = Path(events.__file__).read_text()
+    assert "import taskloom" not in source
+    assert "from taskloom" not in source
+
+
+def test_no_scheduler_there() -> None:
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
+        Client("127.0.0.1:9", timeout=0.3)
+
+
+def test_client_that_is_forgotten_goes(shared: RealCluster, soon: Soon) -> None:
+    import gc
+    from weakref import ref
+
+    client: Any = Client(shared.address)
+    client.submit(add, 1, 2).result()
+    client.close()
+    weak = ref(client)
+    del client
+    soon(lambda: gc.collect() is not None and weak() is None)

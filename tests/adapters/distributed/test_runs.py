@@ -1,0 +1,210 @@
+"""What dask's clients submit to real schedulers is on the bus."""
+
+import time
+from collections.abc import Callable
+from operator import add
+from typing import Any
+
+import dask
+import dask.array as da
+import distributed
+import pytest
+
+import taskloom
+from taskloom.bus import Run
+from taskloom.distributed import Client
+
+from .cluster import RealCluster
+
+Soon = Callable[[Callable[[], Any]], Any]
+
+
+def test_client_of_an_address_is_dasks_own(client: Any) -> None:
+    assert isinstance(client, distributed.Client)
+    assert client.get({"x": (add, 1, 2)}, "x") == 3
+
+
+def test_address_needs_no_scheme(shared: RealCluster) -> None:
+    with Client(shared.address.removeprefix("tcp://")) as client:
+        assert client.submit(add, 1, 2).result() == 3
+
+
+def test_call_is_one_run_and_over_when_it_returns(client: Any, ends: list[Run]) -> None:
+    before = time.time()
+    value = (da.ones((8, 8), chunks=4) + 1).sum().compute()
+    assert value == 128
+    (run,) = ends
+    assert run.engine == "dask.distributed"
+    assert run.status == "finished"
+    assert run.n_done == run.n_tasks == len(run.graph.keys) > 4
+    assert before <= run.started <= time.time()
+    assert {worker.name for worker in run.workers} <= {"worker-0", "worker-1"}
+    assert all(worker.pid and worker.threads == 1 for worker in run.workers)
+
+
+def test_times_are_those_of_the_worker_on_our_clock(client: Any, ends: list[Run]) -> None:
+    def second(_: Any, seconds: float) -> None:
+        time.sleep(seconds)
+
+    client.get({"x": (time.sleep, 0.2), "y": (second, "x", 0.2)}, "y")
+    (run,) = ends
+    first, second = run.graph.keys.index("x"), run.graph.keys.index("y")
+    start, stop = run.tasks.start, run.tasks.stop
+    assert 0 <= start[first] < stop[first] <= start[second] < stop[second] <= run.duration
+    assert stop[first] - start[first] == pytest.approx(0.2, abs=0.05)
+    assert run.graph.dependencies[second] == (first,)
+    assert run.graph.functions[second] == "second"
+
+
+def test_futures_are_one_growing_run(client: Any, ends: list[Run], soon: Soon) -> None:
+    first = client.map(lambda x: x * x, range(10))
+    total = client.submit(sum, first)
+    assert total.result() == 285
+    (run,) = soon(lambda: ends)
+    assert run.status == "finished"
+    assert run.n_done == run.n_tasks == 11
+    assert len(run.graph.dependencies[run.graph.keys.index(total.key)]) == 10
+
+
+def test_persist_and_what_builds_on_it(client: Any, ends: list[Run], soon: Soon) -> None:
+    x = da.arange(100, chunks=10).persist()
+    distributed.wait(x)
+    (first,) = soon(lambda: ends)
+    assert first.n_done == first.n_tasks == 10
+    assert x.sum().compute() == 4950
+    assert len(ends) == 2
+    assert not set(first.graph.keys) & set(ends[1].graph.keys), "what was there already is no task of the second run"
+
+
+def test_native_collections_run_on_a_cluster_object_of_dasks(ends: list[Run]) -> None:
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        assert client.cluster is cluster
+        x = taskloom.delayed(add)(1, 2)
+        assert taskloom.compute([x, x + 1]) == ([3, 4],)
+    (run,) = ends
+    assert run.engine == "dask.distributed"
+
+
+def test_transfers_are_measured(client: Any, soon: Soon) -> None:
+    block = client.submit(bytes, 1_000_000, workers=["worker-0"], pure=False)
+    size = client.submit(len, block, workers=["worker-1"], pure=False)
+    assert size.result() == 1_000_000
+    run = soon(taskloom.last_run)
+    (move,) = run.transfers
+    assert run.graph.keys[move.task] == block.key
+    assert (run.workers[move.source].name, run.workers[move.target].name) == ("worker-0", "worker-1")
+    assert move.nbytes >= 1_000_000
+    assert 0 < move.time <= run.tasks.stop[run.graph.keys.index(size.key)]
+
+
+def test_samples_and_running_tasks_are_seen_meanwhile(client: Any, soon: Soon) -> None:
+    future = client.submit(time.sleep, 1.2, pure=False)
+    run = soon(taskloom.last_run)
+    soon(lambda: [task for _, task, _ in run.running] == [0])
+    assert run.tasks.status == ["running"]
+    future.result()
+    soon(lambda: run.status == "finished")
+    assert run.samples
+    assert all(sample.rss > 1_000_000 for sample in run.samples)
+
+
+def test_run_before_the_first_of_its_kind_is_whole_again_and_again(client: Any, ends: list[Run]) -> None:
+    for number in range(30):
+        x, y = ("x", number), ("y", number)
+        assert client.get({x: (add, number, 1), y: (add, x, 1)}, y) == number + 2
+    assert [run.n_done for run in ends] == [2] * 30
+
+
+def test_stop_cancels_what_is_outstanding(client: Any, ends: list[Run], soon: Soon) -> None:
+    class Stop:
+        def run_updated(self, run: Run) -> None:
+            if run.running:
+                run.cancel()
+
+    def naps(n: int) -> int:
+        for _ in range(n):
+            time.sleep(0.1)
+        return n
+
+    begun = time.monotonic()
+    with taskloom.subscribe(Stop()), pytest.raises(KeyboardInterrupt):
+        client.get({"x": (naps, 100), "y": (add, "x", 1)}, "y")
+    assert time.monotonic() - begun < 8
+    assert ends[0].status == "cancelled"
+    assert not client.futures
+
+
+def test_stop_of_futures(client: Any, ends: list[Run], soon: Soon) -> None:
+    futures = client.map(lambda i: time.sleep(0.5), range(20), pure=False)
+    run = soon(taskloom.last_run)
+    soon(lambda: run.running)
+    run.cancel()
+    soon(lambda: ends)
+    assert run.status == "cancelled"
+    assert all(future.cancelled() or future.done() for future in futures)
+
+
+def test_released_futures_end_their_run(client: Any, ends: list[Run], soon: Soon) -> None:
+    futures = client.map(lambda i: time.sleep(0.3), range(20), pure=False)
+    run = soon(taskloom.last_run)
+    soon(lambda: run.n_tasks == 20)
+    del futures
+    soon(lambda: ends)
+    assert run.n_done < 20
+
+
+def test_each_client_sees_its_own(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+    with Client(shared.address) as one, Client(shared.address, set_as_default=False) as other:
+        futures = [one.submit(add, 1, i) for i in range(5)]
+        assert other.get({"z": (add, 1, 1)}, "z") == 2
+        one.gather(futures)
+    soon(lambda: sorted(run.n_tasks for run in ends) == [1, 5])
+
+
+def test_two_clients_share_a_key(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+    with Client(shared.address) as one, Client(shared.address, set_as_default=False) as other:
+        futures = [client.submit(time.sleep, 0.3, key="shared") for client in (one, other)]
+        for future in futures:
+            future.result()
+        soon(lambda: len(ends) == 2)
+    assert [(run.status, run.n_done) for run in ends] == [("finished", 1)] * 2
+
+
+def test_client_closed_in_mid_run(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+    client = Client(shared.address)
+    future = client.submit(time.sleep, 0.5, pure=False)
+    run = soon(taskloom.last_run)
+    soon(lambda: run.running)
+    client.close()
+    soon(lambda: ends)
+    assert ends == [run]
+    assert run.status == "cancelled"
+    assert future.cancelled()
+
+
+def test_closed_client_is_no_scheduler_any_more(shared: RealCluster) -> None:
+    with Client(shared.address):
+        pass
+    assert taskloom.config.get("scheduler") is None
+    assert taskloom.compute(taskloom.delayed(add)(1, 2)) == (3,)
+
+
+def test_dask_default_is_the_client(client: Any, ends: list[Run]) -> None:
+    assert dask.delayed(add)(1, 2).compute() == 3
+    assert ends[0].engine == "dask.distributed"
+
+
+def test_scheduler_is_left_as_it_was(shared: RealCluster, soon: Soon) -> None:
+    with distributed.Client(shared.address) as watcher:
+
+        def plugins() -> set[str]:
+            return set(watcher.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins)))
+
+        before = plugins()
+        with Client(shared.address) as client:
+            client.submit(add, 1, 2).result()
+            assert len(plugins() - before) == 1
+        soon(lambda: plugins() == before)
