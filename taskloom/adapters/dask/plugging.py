@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import dask.multiprocessing
 import dask.threaded
 import dask.utils
 
+import taskloom
 from taskloom import config
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
-from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
+from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
 from taskloom.adapters.dask.releases import persist, persist_is_delegated
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
@@ -29,21 +29,14 @@ from taskloom.engines import ENGINES
 
 _shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
 
-#: What was last asked for, in this thread: what the collections are prepared for that are computed next.
-_asked: ContextVar[Any] = ContextVar("asked", default=None)
-
 
 def shuffle_method() -> str:
-    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk, and what Dask's own
-    workers exchange among themselves needs those."""
-    get = _asked.get() or get_scheduler()
-    if dask.config.get("dataframe.shuffle.method", None) is None:
-        if get == get_processes or isinstance(get, ClientGet):
-            return "tasks"
-        if get in (get_sync, get_threads):
-            return "disk"
+    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk."""
     method: str = _shuffle_method()
-    return method
+    get = prepared_for.get()
+    if get is None or dask.config.get("dataframe.shuffle.method", None) is not None:
+        return method
+    return "tasks" if get == get_processes or isinstance(get, ClientGet) else method
 
 
 #: What stands in Dask, and what takes its place.
@@ -84,6 +77,13 @@ _OF_ENGINES: dict[str, Get] = {
     "processes": get_processes,
     "distributed": get_cluster,
 }
+
+#: taskloom's own functions, which are strict and take no expressions, and what Dask is given in their place.
+_DOORS = (
+    (taskloom.get, get_sync),
+    (taskloom.threaded.get, get_threads),
+    (taskloom.multiprocessing.get, get_processes),
+)
 
 _get_scheduler = dask.base.get_scheduler  # Dask's own
 _HIDDEN = re.escape(str(Path(__file__).parents[2])) + r"[\\\/]"  # files whose frames tracebacks do without
@@ -126,7 +126,7 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     `dask.distributed`, the collections.
     """
     found = _found_scheduler(get, scheduler, collections, cls)
-    _asked.set(found)
+    prepared_for.set(found)
     return found
 
 
@@ -164,6 +164,9 @@ def _get_of(scheduler: Any) -> Get | None:
         return _OF_ENGINES[engine.name]
     if isinstance(scheduler, Executor):
         return partial(get_threads, pool=scheduler)
+    for door, get in _DOORS:
+        if scheduler is door:
+            return get
     client = getattr(scheduler, "__self__", scheduler)  # of an asynchronous client its method
     return ClientGet(client) if hasattr(client, "run_plan") and hasattr(client, "hold") else None
 
@@ -184,7 +187,7 @@ def persist_through_clients(*args: Any, scheduler: Any = None, **options: Any) -
     """In place of `dask.persist`, where that knows no clients but Dask's: persists through taskloom's, too."""
     collections, _ = dask.base.unpack_collections(*args, traverse=options.get("traverse", True))
     found = get_scheduler(scheduler=scheduler, collections=collections)
-    return persist(*args, scheduler=found.hold if isinstance(found, ClientGet) else scheduler, **options)
+    return persist(*args, scheduler=found.hold() if isinstance(found, ClientGet) else scheduler, **options)
 
 
 # -- what is replaced --------------------------------------------------------------------------------------------------

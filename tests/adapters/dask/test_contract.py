@@ -285,9 +285,8 @@ def hold(lock: Any, value: int) -> int:
 @pytest.mark.parametrize("how", ["default", "argument", "configuration", "name"])
 def test_10_a_client(how: str) -> None:
     frame = dd.from_pandas(pd.DataFrame({"a": range(10), how: 0}), npartitions=3)
-    with Client(
-        n_workers=1, threads_per_worker=2, processes=False, set_as_default=how in ("default", "name")
-    ) as client:
+    is_default = how in ("default", "name")
+    with Client(n_workers=1, threads_per_worker=2, processes=False, set_as_default=is_default) as client:
         options: dict[str, Any] = {"scheduler": client} if how == "argument" else {}
         with dask.config.set(scheduler={"configuration": client, "name": "distributed"}.get(how)):
             assert da.ones(4, chunks=2).sum().compute(**options) == 4
@@ -320,6 +319,15 @@ def test_11_dasks_configuration_wins() -> None:
     assert len(used) == 1
     with ThreadPoolExecutor(1, thread_name_prefix="mine") as pool:
         assert dask.delayed(thread_name)(1).compute(scheduler=pool) == "mine_0"
+
+
+@pytest.mark.parametrize(
+    ("door", "engine"),
+    [(taskloom.get, "sync"), (taskloom.threaded.get, "threads"), (taskloom.multiprocessing.get, "processes")],
+)
+def test_11_taskloom_functions_are_schedulers(door: Get, engine: str) -> None:
+    assert da.ones(4, chunks=2).sum().compute(scheduler=door, num_workers=1, of_somebody_else=1) == 4
+    assert last_run().engine == engine
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
