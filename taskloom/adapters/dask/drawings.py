@@ -17,6 +17,7 @@ from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
 from taskloom.bus import Layers, RunGraph, layer_readers
 from taskloom.graph import Key, compile_plan
+from taskloom.scheduling import merged_graph
 from taskloom.views.graph_sources import graph_sources
 
 MOST_TASKS = 200_000  # of a graph whose tasks are drawn; of a larger one its layers are
@@ -33,12 +34,14 @@ class DaskSource:
         """Tasks before and after optimisation; where there are expressions, these instead of the tasks before."""
         expressions = [found for one in collections if (found := _expression_of(one)) is not None]
         graphs = [one.__dask_graph__() for one in collections if _expression_of(one) is None]
+        mine = [one for one in collections if self.owns(one)]
+        others = merged_graph([one for one in collections if not self.owns(one)], optimize_graph=True)
         if size_of(graphs) > MOST_TASKS:
             return {"Layers before optimisation": graph_of_layers(graphs)}
         before = {} if optimized else _before(expressions, graphs)
         try:
             with nullcontext() if may_compute else refusing():
-                return {**before, **_after(collections, expressions)}
+                return {**before, **_after(mine, expressions, graphs, others)}
         except Refused:
             return before
 
@@ -78,12 +81,17 @@ def _before(expressions: Sequence[Any], graphs: Sequence[Mapping[Any, Any]]) -> 
     return drawn
 
 
-def _after(collections: Sequence[Any], expressions: Sequence[Any]) -> dict[str, RunGraph]:
+def _after(
+    collections: Sequence[Any],
+    expressions: Sequence[Any],
+    graphs: Sequence[Mapping[Any, Any]],
+    others: Mapping[Any, Any],
+) -> dict[str, RunGraph]:
     roots = [expression.optimize() for expression in expressions]
     drawn = {"Expression after optimisation": tree(roots)} if roots else {}
     if _size(roots) <= MOST_TASKS:
         known, dsk, _ = releases.optimized(collections, optimize_graph=True)
-        drawn["After optimisation"] = task_graph(_as_run(dsk), [known, *roots])
+        drawn["After optimisation"] = task_graph({**_as_run(dsk), **others}, [known, *roots, *graphs])
     return drawn
 
 

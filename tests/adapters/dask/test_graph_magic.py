@@ -8,6 +8,7 @@ import pytest
 
 import taskloom
 
+dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
 pytest.importorskip("anywidget")
 shell_module = pytest.importorskip("IPython.core.interactiveshell")
@@ -30,6 +31,9 @@ def shell() -> Iterator[Any]:
     shell.history_manager.end_session()
 
 
+@pytest.mark.skipif(
+    not hasattr(dask.base, "collections_to_expr"), reason="this release of Dask hands its schedulers no layers"
+)
 def test_a_run_is_drawn_with_what_its_layers_make(shell: Any, tmp_path: Path) -> None:
     total = shell.run_cell_magic("graph", f"--layers --save {tmp_path}/run.svg", f"{ARRAY}\nx.compute().sum()")
     assert total == 3200
@@ -49,7 +53,6 @@ def test_no_run_draws_what_would_run(shell: Any, capsys: pytest.CaptureFixture[s
 
 
 def test_no_run_counts_more_than_dasks_configuration(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    dask = pytest.importorskip("dask")
     before = len(taskloom.runs)
     with dask.config.set(scheduler="sync"):
         shell.run_cell_magic("graph", "--no-run", f"{ARRAY}\nx.compute()")
