@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
-from functools import partial
+from contextvars import ContextVar
 from typing import Any
 
 import dask
@@ -23,6 +23,9 @@ from taskloom.engines import Engine, find_engine
 from taskloom.graph import Annotations, Key, is_annotation
 
 Get = Callable[..., Any]
+
+#: What collections are being prepared for in this thread: from the choice of a scheduler until it is called.
+prepared_for: ContextVar[Any] = ContextVar("prepared_for", default=None)
 
 #: Options of engines that Dask's configuration knows by these names.
 _CONFIGURED = {
@@ -82,21 +85,30 @@ class ClientGet:
     def __hash__(self) -> int:
         return hash(self._client)
 
-    def hold(self, dsk: Any, keys: Any, **options: Any) -> Any:
-        """Futures of keys of a graph."""
-        known = find_engine("distributed").options - {"client"}
-        options = {name: value for name, value in options.items() if name in known}
+    def hold(self) -> ClientHold:
+        return ClientHold(self._client)
+
+    def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
+        """The same collections of Dask's over futures of their results, which stay on the cluster."""
+        return persist(*collections, scheduler=self.hold(), optimize_graph=optimize_graph, traverse=False, **options)
+
+
+class ClientHold(ClientGet):
+    """Gives futures of keys of a graph, in place of their values."""
+
+    persist = None  # type: ignore[assignment]  # Dask does it with the futures
+
+    def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        prepared_for.set(None)
         client = self._client
         if client is None:
             from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
 
             client = open_client()
+        known = find_engine("distributed").options - {"client"}
+        options = {name: value for name, value in options.items() if name in known}
         return client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
-
-    def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
-        """The same collections of Dask's over futures of their results, which stay on the cluster."""
-        hold = partial(self.hold)  # no method, whose object Dask would ask to persist
-        return persist(*collections, scheduler=hold, optimize_graph=optimize_graph, traverse=False, **options)
 
 
 get_cluster = ClientGet()
@@ -104,6 +116,7 @@ get_cluster = ClientGet()
 
 def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:
     __tracebackhide__ = True
+    prepared_for.set(None)
     hooks = list(Callback.active) if options.get("callbacks") is None else hooks_of(options["callbacks"])
     cache = options.get("cache")
     if cache is None:

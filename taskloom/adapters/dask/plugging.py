@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import dask.threaded
 import dask.utils
 
 from taskloom import config
-from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
+from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
 from taskloom.adapters.dask.releases import persist, persist_is_delegated
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
@@ -28,21 +27,14 @@ from taskloom.engines import ENGINES
 
 _shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
 
-#: What was last asked for, in this thread: what the collections are prepared for that are computed next.
-_asked: ContextVar[Any] = ContextVar("asked", default=None)
-
 
 def shuffle_method() -> str:
-    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk, and what Dask's own
-    workers exchange among themselves needs those."""
-    get = _asked.get() or get_scheduler()
-    if dask.config.get("dataframe.shuffle.method", None) is None:
-        if get == get_processes or isinstance(get, ClientGet):
-            return "tasks"
-        if get in (get_sync, get_threads):
-            return "disk"
+    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk."""
     method: str = _shuffle_method()
-    return method
+    get = prepared_for.get()
+    if get is None or dask.config.get("dataframe.shuffle.method", None) is not None:
+        return method
+    return "tasks" if get == get_processes or isinstance(get, ClientGet) else method
 
 
 #: What stands in Dask, and what takes its place.
@@ -123,7 +115,7 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     `dask.distributed`, the collections.
     """
     found = _found_scheduler(get, scheduler, collections, cls)
-    _asked.set(found)
+    prepared_for.set(found)
     return found
 
 
@@ -181,7 +173,7 @@ def persist_through_clients(*args: Any, scheduler: Any = None, **options: Any) -
     """In place of `dask.persist`, where that knows no clients but Dask's: persists through taskloom's, too."""
     collections, _ = dask.base.unpack_collections(*args, traverse=options.get("traverse", True))
     found = get_scheduler(scheduler=scheduler, collections=collections)
-    return persist(*args, scheduler=found.hold if isinstance(found, ClientGet) else scheduler, **options)
+    return persist(*args, scheduler=found.hold() if isinstance(found, ClientGet) else scheduler, **options)
 
 
 # -- what is replaced --------------------------------------------------------------------------------------------------

@@ -285,9 +285,8 @@ def hold(lock: Any, value: int) -> int:
 @pytest.mark.parametrize("how", ["default", "argument", "configuration", "name"])
 def test_10_a_client(how: str) -> None:
     frame = dd.from_pandas(pd.DataFrame({"a": range(10), how: 0}), npartitions=3)
-    with Client(
-        n_workers=1, threads_per_worker=2, processes=False, set_as_default=how in ("default", "name")
-    ) as client:
+    is_default = how in ("default", "name")
+    with Client(n_workers=1, threads_per_worker=2, processes=False, set_as_default=is_default) as client:
         options: dict[str, Any] = {"scheduler": client} if how == "argument" else {}
         with dask.config.set(scheduler={"configuration": client, "name": "distributed"}.get(how)):
             assert da.ones(4, chunks=2).sum().compute(**options) == 4
