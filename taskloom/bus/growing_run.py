@@ -33,7 +33,7 @@ class GrowingRun(Run):
         super().__init__(RunGraph([], [], []), engine)
         self.parent = None  # futures are nobody's part: the one that submits them goes on
         self._settled = settled
-        self.quiet_since: float | None = None  # clock reading since when nothing is outstanding, if nothing is
+        self._quiet_since: Callable[[], float | None] = _never
         self._recall: Callable[[int, bool], Plan] | None = None
 
     # -- for engines ----------------------------------------------------------------------------------------------
@@ -53,6 +53,21 @@ class GrowingRun(Run):
         graph.extend(keys, functions, dependencies)
         self.n_tasks = row + n  # last: what is counted is there
         return row
+
+    def append(self, key: Key, function: str) -> None:
+        """Add a task without dependencies, as `extend` would."""
+        row, graph = self.n_tasks, self.graph
+        if len(self.start) != row or len(graph.keys) != row:
+            self._cut(row)
+        self.start.append(0.0)
+        self.stop.append(0.0)
+        self.worker.append(0)
+        graph.append(key, function)
+        self.n_tasks = row + 1
+
+    def on_quiet(self, since: Callable[[], float | None]) -> None:
+        """Set what tells the clock reading since when nothing is outstanding, if nothing is."""
+        self._quiet_since = since
 
     def on_recall(self, recall: Callable[[int, bool], Plan]) -> None:
         """Set what brings functions and inputs from where they are, for `plan_for`."""
@@ -100,12 +115,17 @@ class GrowingRun(Run):
         super().end(status, duration)
         self.unfinished = self.unfinished | given_up
         self.current = ()
+        self._quiet_since = _never
 
     @property
     def duration(self) -> float:
         """Seconds from the start to the end, or until now; without the time in which nothing is to be done, so far."""
-        quiet = self.quiet_since
-        return super().duration if quiet is None or self.status != "running" else quiet - self.zero
+        quiet = self._quiet_since() if self.status == "running" else None
+        return super().duration if quiet is None else quiet - self.zero
 
     def ends_by_itself(self) -> bool:
         return self.status == "running" and self._settled(self)
+
+
+def _never() -> None:
+    return None

@@ -58,6 +58,12 @@ class RunGraph:
         self.functions.extend(functions)
         self.keys.extend(keys)
 
+    def append(self, key: Key, function: str) -> None:
+        """Add a task without dependencies, as `extend` would."""
+        self.dependencies.append(())
+        self.functions.append(function)
+        self.keys.append(key)
+
     def cut(self, size: int) -> None:
         """Take away all tasks from a number on."""
         del self.keys[size:], self.functions[size:], self.dependencies[size:]

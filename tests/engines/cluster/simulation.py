@@ -136,6 +136,10 @@ class Cluster:
             client.status[id] = "pending"
             if bring:
                 client.asked[id] += 1
+        if _is_call(n, functions, numbers, args[0], plains[0], futures, options, different, named, chosen, bring):
+            ((key, function, _),) = tasks
+            self.scheduler.call(client.number, first, key, client.codes[function], plains[0])
+            return ids
         self.scheduler.submit(
             client.number,
             Slice(
@@ -304,3 +308,25 @@ def finish(cluster: Cluster) -> None:
     """Let everything happen that can."""
     cluster.run()
     check(cluster.scheduler)
+
+
+def _is_call(
+    n: int,
+    functions: dict[int, int],
+    constants: dict[int, int],
+    args: tuple[int, ...],
+    plain: tuple[Any, ...],
+    futures: Sequence[int],
+    *others: Any,
+) -> bool:
+    """Whether a client would submit it as a call: of one function, that is known, of nothing but plain arguments."""
+    options, different, named, chosen, bring = others
+    unasked = options is None and not (different or chosen or bring)
+    return (
+        n == 1 == len(futures)
+        and named
+        and unasked
+        and not functions
+        and not constants
+        and args == tuple(range(-1, ~len(plain), -1))
+    )

@@ -22,6 +22,30 @@ def test_tasks_are_sent_in_the_order_of_submission(cluster: Cluster, client: Cli
     assert batch(cluster, 0) == ["t0", "t1", "t2", "t3", "t4"]
 
 
+def test_a_call_goes_to_an_idle_worker_at_once_and_else_waits_its_turn(cluster: Cluster, client: Client) -> None:
+    for _ in range(2):
+        cluster.add_worker()
+    cluster.submit(client, [("first", BIG, [])], named=True)  # the function is known from here on
+    finish(cluster)
+    (one,), (two,) = [cluster.submit(client, [(name, BIG, ["text"])], named=True) for name in "ab"]
+    assert [task(cluster, id).state for id in (one, two)] == [SENT, SENT]  # before anything is assigned
+    assert task(cluster, one).worker is not task(cluster, two).worker
+    (three,) = cluster.submit(client, [("c", BIG, ["text"])], named=True)
+    assert task(cluster, three).state == READY
+    (again,) = cluster.submit(client, [("a", BIG, ["text"])], named=True)
+    assert task(cluster, again) is task(cluster, one)
+    finish(cluster)
+    assert {client.status[id] for id in (one, two, three, again)} == {"finished"}
+
+
+def test_a_call_waits_while_a_worker_is_full(cluster: Cluster, client: Client) -> None:
+    cluster.add_worker(memory_limit=100)
+    cluster.submit(client, [("first", BIG, [])], named=True)
+    finish(cluster)
+    (call,) = cluster.submit(client, [("a", BIG, ["text"])], named=True)
+    assert task(cluster, call).state == READY
+
+
 def test_higher_priorities_go_first(cluster: Cluster, client: Client) -> None:
     cluster.submit(client, [("low", SMALL, [])])
     cluster.submit(client, [("high", SMALL, [])], priority=1)

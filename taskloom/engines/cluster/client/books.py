@@ -105,8 +105,16 @@ class Book(ABC):
         """Note tasks that are done."""
         run = self.run
         n = len(rows)
+        member = self._members.get(worker)
+        if member is None:
+            member = self.member(worker)
+        if n == 1 and not sizes and times[1] - times[0] <= LONG:  # somebody may wait for this very one
+            (row,) = rows
+            run.start[row], run.stop[row] = times
+            run.worker[row] = member
+            self.note_done(rows)
+            return
         starts, stops = times[::2], times[1::2]
-        member = self.member(worker)
         if isinstance(rows, range):
             first, last = rows.start, rows.stop
             run.start[first:last], run.stop[first:last] = starts, stops
@@ -176,13 +184,17 @@ class FuturesBook(Book):
         self._repeated: set[int] = set()  # tasks that were done, and are to be once more, or cannot be
         self._counting = Lock()  # what is released is taken in on another thread than reports
         self.touched = perf_counter()  # when something was new
+        run.on_quiet(self._quiet_since)
 
     def row(self, number: int) -> int:
         return self._rows.get(number, -1)
 
     def rows(self, ids: Sequence[int]) -> Sequence[int]:
-        rows = list(map(self._rows.get, ids))
         n = self.run.n_tasks  # others belong to what an interrupt has kept from being added
+        if len(ids) == 1:
+            found = self._rows.get(ids[0], n)
+            return (found,) if found < n else ()
+        rows = list(map(self._rows.get, ids))
         return [row for row in rows if row is not None and row < n]
 
     def number(self, row: int) -> int:
@@ -202,14 +214,10 @@ class FuturesBook(Book):
         wanted: Sequence[int] | None,
     ) -> None:
         """Add tasks, with ids from `first` on, and with futures of those that are wanted, or of all."""
+        self._tidy()
         rows = self._rows
         row = self.run.n_tasks
-        while rows and next(reversed(rows.values())) >= row:  # an interrupt in the middle of this has left them
-            rows.popitem()
-        if len(keys) == 1:
-            rows[first] = row
-        else:
-            rows.update(zip(range(first, first + len(keys)), range(row, row + len(keys)), strict=True))
+        rows.update(zip(range(first, first + len(keys)), range(row, row + len(keys)), strict=True))
         inputs = [
             tuple(dict.fromkeys([rows[number] for number in numbers if number in rows])) if numbers else ()
             for numbers in dependencies
@@ -217,7 +225,6 @@ class FuturesBook(Book):
         self.run.extend(keys, functions, inputs)
         if wanted is not None:
             self._inner.update(set(range(row, row + len(keys))).difference([rows[number] for number in wanted]))
-        self.run.quiet_since = None
         self.touched = perf_counter()
 
     @property
@@ -227,10 +234,25 @@ class FuturesBook(Book):
         twice = len(run.unfinished & self._repeated)  # done, and failed when they were to be done again
         return run.n_tasks - len(run.done) - len(run.unfinished) + len(self.again) + twice
 
+    def add_call(self, number: int, key: Key, function: str) -> None:
+        """Add a task that takes no others, with a future of it."""
+        self._tidy()
+        self._rows[number] = self.run.n_tasks
+        self.run.append(key, function)
+        self.touched = perf_counter()
+
+    def _tidy(self) -> None:
+        """Take away what an interrupt in the middle of adding tasks has left."""
+        rows, n = self._rows, self.run.n_tasks
+        while rows and next(reversed(rows.values())) >= n:
+            rows.popitem()
+
+    def _quiet_since(self) -> float | None:
+        return None if self.outstanding else self.touched
+
     def _touch(self) -> None:
         """Note that something is new."""
         self.touched = perf_counter()
-        self.run.quiet_since = None if self.outstanding else self.touched
 
     def note_done(self, rows: Sequence[int]) -> None:
         with self._counting:

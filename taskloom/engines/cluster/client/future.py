@@ -12,6 +12,7 @@ from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.reply import Reply, block, cancelled_together, in_loop, waiting
 from taskloom.engines.cluster.client.state import ELSEWHERE, State, Status
 from taskloom.engines.cluster.compared import FUTURE, compared
+from taskloom.engines.cluster.worker.place import current_task
 from taskloom.errors import SerializationError
 from taskloom.graph import Key, short_key
 
@@ -126,8 +127,11 @@ class Future:
                 reply = Reply()
                 state.when_done(reply.resolve)
                 if timeout is None:
-                    with cancelled_together(self._cancel), waiting():
+                    if current_task() is None:
                         reply.wait()
+                    else:
+                        with cancelled_together(self._cancel), waiting():
+                            reply.wait()
             if state.value is not ELSEWHERE and state.status == "finished":
                 return state.value
             return self._do(self._result(), timeout)

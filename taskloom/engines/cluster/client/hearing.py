@@ -77,6 +77,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.workers_changed: list[Reply] = []
+        self._sizable = False  # whether a result that takes room has been made since futures were given up
         self.handlers: dict[str, Callable[..., None]] = {}  # by topic, what is called for its events
         self.watchings: dict[str, Any] = {}  # by name: what tells plugins of what is heard
         self._lock = threading.Lock()
@@ -127,6 +128,8 @@ class Hearing:
 
     def _take_results(self, ids: Sequence[int], values: dict[int, Any], sizes: dict[int, float]) -> None:
         states = self.states
+        if sizes:
+            self._sizable = True
         if states:
             for id in ids:
                 state = states.get(id)

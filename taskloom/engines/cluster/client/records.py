@@ -114,6 +114,15 @@ class Records:
             self._books, self._newest = (book, *self._books), book
             bus.started(run)
 
+    def submitted_call(self, number: int, key: Key, function: str) -> None:
+        """Note a future that takes no others, as `submitted` would."""
+        with self._lock:
+            book = self._newest
+            if book is not None and book.takes(1):
+                book.add_call(number, key, function)
+                return
+        self.submitted(number, [key], [function], [()])
+
     def runs_of(self, ids: Sequence[int]) -> list[Run]:
         """The open records that have these."""
         return [book.run for book, _ in self._by_book(ids)]

@@ -18,6 +18,7 @@ from taskloom.engines.cluster.client.scattering import scatter
 from taskloom.engines.cluster.client.state import State
 from taskloom.engines.cluster.worker.actors import MakeActor
 from taskloom.engines.processes_errors import describe
+from taskloom.engines.worker.parcel import is_plain
 from taskloom.graph import Key
 from taskloom.graph.annotations import NONE, here
 
@@ -100,6 +101,10 @@ class Submitting(ClusterInfo):
                 if chosen and future._state.code != function.code:
                     _warn_of_reuse(key)
                 return future
+            if not (chosen or kwargs or asked or function.parcel) and all(map(is_plain, args)):
+                future = session.submit_call(key, function, args, self._own)
+                if future is not None:
+                    return future
             draft = Draft(session, chosen)
             draft.add(key, function, (key, *args) if actor else args, kwargs)
             for future in session.submit(draft, asked, self._own):

@@ -93,6 +93,7 @@ class Coordinator(Staffing):
         self.closed = False
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # what other threads want done here
         self._waker = Waker()
+        self._waking = self._waker.fileno()
         self._asleep = False
         self._poll.register(self._waker, select.POLLIN)
         self._timers: list[tuple[float, int]] = []  # a heap of deadlines, with the ids of tasks
@@ -165,7 +166,7 @@ class Coordinator(Staffing):
                 self._do_calls()
                 self._look_round(busy)
                 self._send_all()  # after all that may have something to tell: the wait may be without end
-                found = self._wait()
+                found = self._wait(busy)
                 busy = bool(found or self._calls)
                 self._take_in(found)
         except BaseException:
@@ -189,9 +190,9 @@ class Coordinator(Staffing):
             function, args = calls.popleft()
             function(*args)
 
-    def _wait(self) -> list[tuple[int, int]]:
+    def _wait(self, busy: bool) -> list[tuple[int, int]]:
         """Wait for something to happen, or for the time to look at what the workers are doing."""
-        timeout = self._timeout()
+        timeout = FIRST_LOOK if busy else self._timeout()
         self._asleep = True
         if self._calls or self.closed:
             timeout = 0.0
@@ -220,7 +221,7 @@ class Coordinator(Staffing):
     def _look_round(self, busy: bool) -> None:
         """See to what nobody reports: when nothing is heard, less and less often, and else from time to time."""
         now = monotonic()
-        if busy:
+        if busy:  # nothing on this path is more than it must be: whoever has submitted a task may wait for it
             self._look, self._quiet_since = FIRST_LOOK, 0.0
             if now - self._looked < LAST_LOOK:
                 return
@@ -251,7 +252,7 @@ class Coordinator(Staffing):
         if len(found) > 1:
             found.sort(key=lambda event: self.crew.urgency(event[0]))
         for file, event in found:
-            if file == self._waker.fileno():
+            if file == self._waking:
                 self._waker.clear()
                 continue
             watched = self.crew.watched(file)
@@ -299,6 +300,7 @@ class Coordinator(Staffing):
     def _send_all(self) -> None:
         """Send what the scheduler wants told, until it wants nothing more."""
         scheduler = self.scheduler
+        self.post.tell_clients()  # first, as somebody may wait for that
         while True:
             scheduler.assign()
             self.post.send()

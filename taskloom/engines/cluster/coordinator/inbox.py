@@ -43,6 +43,7 @@ class Inbox:
         }
         self.of_clients: dict[str, Take] = {
             "ask": self._ask,
+            "call": self._call,
             "cancel": _plain(scheduler.cancel),
             "close": _plain(coordinator.clients.leave),
             "confirm": _plain(coordinating.confirm),
@@ -104,6 +105,10 @@ class Inbox:
     def _submit(self, client: int, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         self._coordinator.crew.try_again()
         self._coordinator.scheduler.submit(client, fields[0], parcels)
+
+    def _call(self, client: int, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
+        self._coordinator.crew.try_again()
+        self._coordinator.scheduler.call(client, *fields)
 
     def _scatter(self, client: int, fields: tuple[Any, ...], parcels: Sequence[Any]) -> None:
         items, *where = fields

@@ -46,15 +46,22 @@ class Post:
                 worker.dropped, worker.dropped_codes, worker.dropped_bytes = [], [], 0.0
             if worker.asks:
                 self._send_asks(worker)
+        self.tell_clients()
+        if scheduler.used_up:
+            used_up, scheduler.used_up = scheduler.used_up, []
+            for parcel in used_up:
+                parcel.close()
+
+    def tell_clients(self) -> None:
+        """Send what is to be told to clients."""
+        scheduler = self._scheduler
+        if not scheduler.letters:
+            return
         letters, scheduler.letters = scheduler.letters, []
         for number, kind, fields, parcels in letters:
             client = self._clients.get(number)
             if client is not None:
                 tell(client, kind, fields, parcels)
-        if scheduler.used_up:
-            used_up, scheduler.used_up = scheduler.used_up, []
-            for parcel in used_up:
-                parcel.close()
 
     def _send_asks(self, worker: WorkerState) -> None:
         asks, worker.asks = worker.asks, []
@@ -100,7 +107,7 @@ def tell(
 ) -> None:
     """Send a message to a client, with copies of the parcels. Whatever goes wrong there is no concern of others."""
     try:
-        own = tuple([copy_of(parcel) for parcel in parcels])
+        own = tuple([copy_of(parcel) for parcel in parcels]) if parcels else ()
         if isinstance(client, RemoteClient):
             client.send(kind, *fields, parcels=own)
         else:

@@ -23,6 +23,7 @@ from taskloom.engines.cluster.scheduler.tasks import (
 )
 from taskloom.engines.processes_errors import describe
 from taskloom.errors import TaskloomError
+from taskloom.graph import Key
 
 
 class ClientEvents(Losses):
@@ -129,6 +130,21 @@ class ClientEvents(Losses):
         for task in new:
             if not task.open and task.state is WAITING:
                 self.offer(task)
+
+    def call(self, number: int, id: int, key: Key, code: int, plain: tuple[Any, ...]) -> None:
+        """A client submits a call of a function that it has sent, with arguments that travel as they are. Most of what
+        `submit` sees to cannot be."""
+        args = tuple(range(-1, ~len(plain), -1))
+        if key in self.names:
+            self.submit(number, Slice(id, [key], [code], [args], [plain], wanted=[id], named=True), ())
+            return
+        client = self.clients[number]
+        self.users[code] += 1
+        task = self.tasks[id] = self.names[key] = client.futures[id] = Task(id, key, code, args, plain, None)
+        task.named = True
+        task.wanted = {id: number}
+        if not self.place(task):
+            self.offer(task)
 
     def _with_first_origin(self, options: Options | None) -> Options | None:
         """Of tasks that a task submits, and so on, the origin is that of the first one."""

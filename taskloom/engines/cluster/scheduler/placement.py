@@ -36,17 +36,30 @@ class Placement(Transitions):
 
     def assign(self) -> None:
         """Give work to those who can take it."""
-        open_for_work = [worker for worker in self.workers.values() if worker.is_open()]
         if self._anything_waits():
-            self._hand_out(open_for_work)
-        if len(self.workers) > 1:
-            idle = sum([not worker.given() for worker in open_for_work])
-            if idle:
-                self._take_from_the_busiest(idle, WORTH_A_STEAL)
+            self._hand_out()
+        for worker in self.workers.values():
+            if worker.load > WORTH_A_STEAL:
+                self._take_from_the_busiest(WORTH_A_STEAL)
+                return
 
-    def _hand_out(self, workers: list[WorkerState]) -> None:
+    def place(self, task: Task) -> bool:
+        """Send a task that takes nothing and asks for nothing to an idle worker, if nothing else waits; returns whether
+        it was: else it is one of many, and `assign` sees to it."""
+        if self._anything_waits():
+            return False
+        for worker in self.workers.values():
+            if not worker.given() and worker.is_open() and worker.held - worker.spilled < worker.memory_limit:
+                self.dispatch(task, worker)
+                return True
+        return False
+
+    def _hand_out(self) -> None:
+        workers = [worker for worker in self.workers.values() if worker.is_open()]
         for few in (True, False):
-            for worker in sorted(workers, key=WorkerState.given):
+            if len(workers) > 1:
+                workers.sort(key=WorkerState.given)
+            for worker in workers:
                 while self._has_room(worker, few) and (task := self._take(worker)) is not None:
                     self.dispatch(task, worker)
                 if not self._anything_waits():
@@ -68,9 +81,7 @@ class Placement(Transitions):
         for worker in self.workers.values():
             if worker.is_open():
                 self._occupy(worker)
-        idle = [worker for worker in self.workers.values() if not worker.given() and worker.is_open()]
-        if idle:
-            self._take_from_the_busiest(len(idle), 0.0)
+        self._take_from_the_busiest(0.0)
 
     def _occupy(self, worker: WorkerState) -> None:
         """Give a worker what is ready for each of its threads for which all that it has must wait for inputs."""
@@ -179,8 +190,8 @@ class Placement(Transitions):
                 best = other
         return None if best is None else self.tasks[heappop(best.own) & MASK]
 
-    def _take_from_the_busiest(self, idle: int, worth: float) -> None:
-        """Have the worker with most to do give back what it has not begun, all but its share."""
+    def _take_from_the_busiest(self, worth: float) -> None:
+        """Have the worker with most to do give back what it has not begun, all but its share, if others are idle."""
         best: WorkerState | None = None
         most = 0
         for worker in self.workers.values():
@@ -190,6 +201,9 @@ class Placement(Transitions):
             if queued > 0 and worker.outstanding and (best is None or worker.load > best.load):
                 best, most = worker, queued
         if best is None:
+            return
+        idle = sum([not worker.given() and worker.is_open() for worker in self.workers.values()])
+        if not idle:
             return
         count = max(1, most * idle // (idle + 1))
         tail = [task for task in list(best.outstanding.values())[-count:] if task.options.workers is None]

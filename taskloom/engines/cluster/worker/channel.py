@@ -65,6 +65,7 @@ class LinkChannel:
         self._work = work
         self._data = data
         self._waker = Waker()
+        self._waking = self._waker.fileno()
         self._sending = threading.Lock()
         self._readable = select.poll()
         self._readable.register(work.fileno(), select.POLLIN)
@@ -74,7 +75,7 @@ class LinkChannel:
 
     def wait_for_work(self) -> None:
         for file, _ in self._readable.poll():
-            if file == self._waker.fileno():
+            if file == self._waking:
                 self._waker.clear()
 
     def take_work(self) -> Message | None:

@@ -68,10 +68,12 @@ class TaskStream(io.TextIOWrapper):
         self._name = name
         self._send: Send | None = send
         self._begun: dict[int, str] = {}  # lines without their ends, by the ids of tasks
+        self.is_flushed = True
 
     def write(self, text: str, /) -> int:
         id = speaker()
         if id == NOBODY or self._send is None or not isinstance(text, str):
+            self.is_flushed = False
             return super().write(text)
         whole = self._begun.pop(id, "") + text
         if "\n" in text or "\r" in text:
@@ -83,6 +85,7 @@ class TaskStream(io.TextIOWrapper):
     def flush(self) -> None:
         if self._begun:
             self._end_line(speaker())
+        self.is_flushed = True
         super().flush()
 
     def end_lines(self) -> None:
@@ -126,10 +129,12 @@ class Printing:
 
     def flush(self) -> None:
         """Have what has been printed on its way."""
-        for stream in self._streams:
-            if stream._begun:
-                stream.end_lines()
-        flush_streams()
+        out, err = self._streams
+        if out._begun or err._begun:
+            out.end_lines()
+            err.end_lines()
+        if not (out.is_flushed and err.is_flushed and sys.stdout is out and sys.stderr is err):
+            flush_streams()
 
     def let_go(self) -> None:
         """Print on the pipes from now on, in a fork."""

@@ -217,8 +217,10 @@ class Worker(Reports):
         dropped_codes: list[int],
         parcels: Sequence[Package],
     ) -> None:
-        self.drop(dropped, dropped_codes)
-        self.store.learn(functions, values, packed, parcels)
+        if dropped or dropped_codes:
+            self.drop(dropped, dropped_codes)
+        if functions or values or packed:
+            self.store.learn(functions, values, packed, parcels)
         if packed and self.room.is_short():
             self.start_thread("taskloom-spill", self.room.make_aside)
         self.queue.extend(ids, zip(ids, codes, args, plains, strict=True))
