@@ -10,6 +10,8 @@ from time import perf_counter
 from benchmarks import (
     cluster,
     cluster_hand_over,
+    dask_jobs,
+    dask_overhead,
     futures,
     hand_over,
     imports,
@@ -44,6 +46,8 @@ BENCHMARKS = {
     "cluster_hand_over": cluster_hand_over,
     "memory_limit": memory_limit,
     "rsds": rsds,
+    "dask_overhead": dask_overhead,
+    "dask_jobs": dask_jobs,
     "recording": recording,
     "views": views,
     "imports": imports,
