@@ -10,6 +10,8 @@ from time import perf_counter
 from benchmarks import (
     cluster,
     cluster_hand_over,
+    dask_jobs,
+    dask_overhead,
     futures,
     hand_over,
     imports,
@@ -46,6 +48,8 @@ BENCHMARKS = {
     "memory_limit": memory_limit,
     "rsds": rsds,
     "real_clusters": real_clusters,
+    "dask_overhead": dask_overhead,
+    "dask_jobs": dask_jobs,
     "recording": recording,
     "views": views,
     "imports": imports,
