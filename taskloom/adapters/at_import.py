@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 
 
@@ -22,9 +21,14 @@ class AtImport(MetaPathFinder):
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self._name = name
         self._action = action
+        self._wanted = False
+        self._underway = False  # whether the module is being imported
 
     def arm(self) -> None:
-        """Wait for the import; where the module is there already, do it now."""
+        """Wait for the import, or for its end; where the module is there already, do it now."""
+        self._wanted = True
+        if self._underway:
+            return
         if self._name in sys.modules:
             self._action()
         elif self not in sys.meta_path:
@@ -32,23 +36,32 @@ class AtImport(MetaPathFinder):
 
     def disarm(self) -> None:
         """Wait no more."""
+        self._wanted = False
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Where the module is, as the others know it. Many ask who do not import it."""
         if fullname != self._name:
             return None
-        self.disarm()
-        spec = find_spec(fullname)  # by those behind this one
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_act(module: ModuleType) -> None:
-            execute(module)
-            self._action()
+            self._underway = True
+            try:
+                execute(module)
+            finally:
+                self._underway = False
+            if self._wanted:
+                self.disarm()
+                self._action()
 
         spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
         return spec

@@ -11,6 +11,7 @@ __all__ = ["disable_dask", "enable_dask", "enable_dask_when_imported"]
 
 def enable_dask_when_imported() -> None:
     """What `enable_dask` does, as soon as somebody imports Dask: nobody else waits until it is loaded."""
+    _clusters.arm()  # first: it may be what imports Dask
     _dask.arm()
 
 

@@ -54,6 +54,22 @@ dask.delayed(abs)(1).compute()
 assert engine() == "threads"
 """
 
+DISTRIBUTED_FIRST = """
+shell.run_line_magic("load_ext", "taskloom")
+import importlib.util
+for name in ("dask", "distributed"):
+    assert importlib.util.find_spec(name)  # as xarray does, to see what is installed
+result = shell.run_cell("import distributed")  # which imports Dask before it has a client to follow
+assert result.error_in_exec is None, result.error_in_exec
+import dask, distributed
+dask.delayed(abs)(1).compute()
+assert engine() == "threads"
+init = distributed.Client.__init__
+assert init.__module__ != "distributed.client" or init.__wrapped__
+shell.run_line_magic("unload_ext", "taskloom")
+assert not hasattr(distributed.Client.__init__, "__wrapped__")
+"""
+
 FAILURE = """
 shell.run_line_magic("load_ext", "taskloom")
 shell.run_cell('''
@@ -102,10 +118,18 @@ shell.run_line_magic("unload_ext", "taskloom")
 """
 
 
-@pytest.mark.parametrize(
-    "program", [LOADED, SWITCHED_OFF, UNLOADED_BEFORE, IMPORTED_BEFORE, FAILURE, WITHOUT_DASK],
-    ids=["loaded", "switched off", "unloaded before", "imported before", "failure", "without dask"],
-)  # fmt: skip
+PROGRAMS = {
+    "loaded": LOADED,
+    "switched off": SWITCHED_OFF,
+    "unloaded before": UNLOADED_BEFORE,
+    "imported before": IMPORTED_BEFORE,
+    "distributed first": DISTRIBUTED_FIRST,
+    "failure": FAILURE,
+    "without dask": WITHOUT_DASK,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_extension(program: str) -> None:
-    done = subprocess.run([sys.executable, "-c", PROLOGUE + program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", PROLOGUE + PROGRAMS[program]], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
