@@ -131,5 +131,6 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_extension(program: str) -> None:
-    done = subprocess.run([sys.executable, "-c", PROLOGUE + PROGRAMS[program]], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", PROLOGUE + PROGRAMS[program]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
