@@ -24,6 +24,7 @@ from taskloom.adapters.distributed.events import TaskEvents
 from taskloom.adapters.distributed.listener import Listener
 from taskloom.adapters.distributed.polling import Polling
 from taskloom.bus.event_bus import bus
+from taskloom.engines.cluster.client.future import abroad
 
 PATIENCE = 5.0  # seconds that a submission may wait for the scheduler's consent
 LATE = 1.0  # seconds that a call may wait for the last of its events: mostly they come first
@@ -88,7 +89,8 @@ class Following:
         submission = Submission(keys, cache(partial(connection.graph_of, expression)))
         self._listener.expect(submission, _call.get())
         try:
-            futures = plain(client, *args, **options)
+            with _set(abroad, "a cluster of Dask's"):
+                futures = plain(client, *args, **options)
         except BaseException:
             self._listener.withdraw(submission)
             raise
@@ -104,7 +106,7 @@ class Following:
             return plain(client, *args, **options)
         book = self._listener.records.begin_call()
         try:
-            with _calling(book):
+            with _set(_call, book):
                 answer = plain(client, *args, **options)
             _wait_until(lambda: book.is_complete)
         except BaseException as error:
@@ -183,12 +185,12 @@ def _called_as_method(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _calling(book: SubmittedBook) -> Iterator[None]:
-    token = _call.set(book)
+def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _call.reset(token)
+        variable.reset(token)
 
 
 def _is_stop(book: SubmittedBook, error: BaseException) -> bool:

@@ -57,6 +57,17 @@ def test_dask_enabled_means_followed(shared: RealCluster, ends: list[Run]) -> No
     assert [run.engine for run in ends] == ["dask.distributed"]
 
 
+def test_futures_of_our_own_clusters_stay_here(shared: RealCluster, following: None) -> None:
+    with Client(n_workers=1, processes=False) as ours:
+        future = ours.submit(add, 1, 2)
+        with distributed.Client(shared.address) as theirs:
+            with pytest.raises(TypeError) as refused:
+                theirs.get({"x": (add, future, 1)}, "x")
+            assert "through its own client" in str(refused.value.__cause__ or refused.value.__context__)
+            assert theirs.submit(add, 2, 3).result(timeout=10) == 5
+        assert future.result() == 3
+
+
 def test_it_can_be_said_twice_and_leaves_nothing(shared: RealCluster) -> None:
     plain = distributed.Client.__init__
     follow()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Where futures are noted that are pickled; None where nobody wants to know.
 pickled: ContextVar[list[Future] | None] = ContextVar("pickled", default=None)
 
+#: Where what is pickled goes, if that is not a cluster of ours: there, nobody could make anything of a future.
+abroad: ContextVar[str] = ContextVar("abroad", default="")
+
 
 @compared(FUTURE)
 class Future:
@@ -228,6 +231,11 @@ class Future:
 
     def __reduce__(self) -> Any:
         self._check_held()
+        if where := abroad.get():
+            raise SerializationError(
+                f"The future of {short_key(self.key)} belongs to a cluster of taskloom's, and cannot go to {where}. "
+                "Compute what takes it through its own client, scheduler=client, or bring its result here before."
+            )
         found = pickled.get()
         if found is not None:
             found.append(self)
