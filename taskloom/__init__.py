@@ -16,7 +16,7 @@ from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs
 from taskloom.engines import ENGINES
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, annotate, foreign
+from taskloom.graph import Graph, annotate, foreign, foreign_graphs
 
 if TYPE_CHECKING:
     from taskloom import diagnostics
@@ -78,7 +78,14 @@ def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:
     return list(adopt(collections, optimize_graph))
 
 
+def _graph_of_dask(dsk: Graph) -> Graph:
+    from taskloom.adapters.dask.graphs import DaskGraph
+
+    return DaskGraph(dsk)
+
+
 foreign |= {"dask": _adopt, "xarray": _adopt}
+foreign_graphs["dask._task_spec"] = _graph_of_dask
 
 # Names that take longer to import, and where they are.
 _LATER = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from taskloom import scheduling
@@ -70,32 +70,10 @@ class DefaultScheduler:
         engine = find_engine(self.engine_name)
         dsk = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
         known = {name: value for name, value in options.items() if name in engine.options}
-        return engine.get({key: _as_tuple(value) for key, value in dsk.items()}, keys, **known)
+        return engine.get(dsk, keys, **known)
 
     def __repr__(self) -> str:
         return f"<the {self.engine_name} engine>"
 
 
 threads = DefaultScheduler("threads")
-
-
-def _as_tuple(value: Any) -> Any:
-    """A task object of Dask as a tuple; anything else is one already."""
-    if type(value).__module__ != "dask._task_spec":
-        return value
-    inputs = tuple(value.dependencies)
-    return (_TaskObject(value, inputs), *inputs)
-
-
-class _TaskObject:
-    """Calls a task object of Dask, which takes its inputs by key."""
-
-    __slots__ = ("_inputs", "_task", "func")
-
-    def __init__(self, task: Any, inputs: Sequence[Any]):
-        self._task = task
-        self._inputs = inputs
-        self.func = getattr(task, "func", task)  # what views call the task by
-
-    def __call__(self, *values: Any) -> Any:
-        return self._task(dict(zip(self._inputs, values, strict=True)))

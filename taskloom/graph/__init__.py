@@ -9,7 +9,7 @@ from taskloom.graph.annotations import (
     check_annotation,
     is_annotation,
 )
-from taskloom.graph.foreign import adopted, adopter_of, foreign
+from taskloom.graph.foreign import adopted, adopter_of, foreign, foreign_graphs
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.reading import Reader
@@ -50,6 +50,7 @@ __all__ = [
     "dependencies",
     "evaluate",
     "foreign",
+    "foreign_graphs",
     "function_name",
     "fuse",
     "identity",

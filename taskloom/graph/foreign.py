@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from taskloom.graph.task import Graph
+
 #: ``adopt(collections, optimize_graph)`` gives, for each of the collections, one that follows the same protocol with a
 #: graph that engines can run.
 Adopt = Callable[[Sequence[Any], bool], list[Any]]
 
 #: The library that defines a collection's class, or a base of it, and who adopts such.
 foreign: dict[str, Adopt] = {}
+
+#: The module that defines what the values of a graph are, and what makes of such a graph one that engines can run.
+foreign_graphs: dict[str, Callable[[Graph], Graph]] = {}
 
 
 def adopter_of(value: Any) -> Adopt | None:

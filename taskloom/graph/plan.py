@@ -11,6 +11,7 @@ from typing import Any
 
 from taskloom.errors import GraphError, UnknownKeyError
 from taskloom.graph.annotations import Annotated, Annotations, annotated_graph, annotations_of
+from taskloom.graph.foreign import foreign_graphs
 from taskloom.graph.ordering import dependents_of, run_order
 from taskloom.graph.reading import Reader, TupleReader
 from taskloom.graph.recipe import Recipe
@@ -115,6 +116,8 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     reader = reader_of(dsk)
     wanted = _find_requested(keys, reader.index)
     reader.read_all()
+    if reader_of is TupleReader and None in reader.functions and (made := _maker_of(reader)) is not None:
+        return compile_plan(made(dsk), keys)
     links = reader.links
     if reader.joins and reader.in_order:
         order: Sequence[int] = range(len(links))
@@ -125,6 +128,13 @@ def compile_plan(dsk: Graph, keys: Any) -> Plan:
     plan = Plan(keys)
     _number(plan, order, reader, wanted)
     return plan
+
+
+def _maker_of(reader: Reader) -> Callable[[Graph], Graph] | None:
+    """What makes a graph of one whose values are another library's tasks; None where they are data."""
+    data = [value for value, function in zip(reader.dsk.values(), reader.functions, strict=True) if function is None]
+    makers = [foreign_graphs.get(kind.__module__) for kind in set(map(type, data))]
+    return next((maker for maker in makers if maker is not None), None)
 
 
 def checked_graph(dsk: Any) -> Graph:

@@ -216,7 +216,12 @@ def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
         return "The tasks follow one another: there was nothing to run side by side."
     if widest is best and any(row.seconds > best.seconds * CLEAR for row in others):
         return "The tasks wait much of the time, and others ran meanwhile."
-    return f"On {widest.engine} the tasks took turns at the interpreter's lock: one core was busy at a time."
+    if widest.engine == "threads":
+        return "On threads the tasks took turns at the interpreter's lock: one core was busy at a time."
+    return (
+        f"On {widest.engine} tasks ran side by side, but one core was busy at a time: they wait for something, or the "
+        "machine is busy with something else."
+    )
 
 
 TOO_SHORT = "n/a"

@@ -68,9 +68,9 @@ def disable_dask() -> None:
 
 
 def _follow() -> None:
-    from taskloom.adapters import distributed  # imports dask.distributed, which has just been done
+    from taskloom.adapters.distributed.following import follow  # needs the library, which has just been imported
 
-    distributed.follow()
+    follow()
 
 
 _dask = AtImport("dask", enable_dask)

@@ -56,7 +56,8 @@ def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: A
     if optimize_graph:
         dsk, _ = fuse(dsk, keys, dependencies)
     if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
-        options.setdefault("initializer", _nothing)  # in new workers, which see this process as it is now
+        configured = dask.config.get("multiprocessing.initializer", None)
+        options.setdefault("initializer", configured or _nothing)  # new workers, which see this process as it is now
     return _run(find_engine("processes"), dsk, keys, options)
 
 

@@ -70,6 +70,20 @@ shell.run_line_magic("unload_ext", "taskloom")
 assert not hasattr(distributed.Client.__init__, "__wrapped__")
 """
 
+CLIENT_ELSEWHERE = """
+import taskloom
+taskloom.enable_dask()
+from taskloom.distributed import Client
+try:
+    Client("tcp://127.0.0.1:1", timeout=0.1)  # which imports the library
+except OSError:
+    pass
+else:
+    raise AssertionError("connected")
+import distributed
+assert distributed.Client.__init__.__wrapped__
+"""
+
 FAILURE = """
 shell.run_line_magic("load_ext", "taskloom")
 shell.run_cell('''
@@ -124,6 +138,7 @@ PROGRAMS = {
     "unloaded before": UNLOADED_BEFORE,
     "imported before": IMPORTED_BEFORE,
     "distributed first": DISTRIBUTED_FIRST,
+    "client elsewhere": CLIENT_ELSEWHERE,
     "failure": FAILURE,
     "without dask": WITHOUT_DASK,
 }

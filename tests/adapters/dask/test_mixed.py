@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from dask._task_spec import Alias, Task, TaskRef
 
 import taskloom
 from taskloom import delayed
@@ -118,3 +119,11 @@ print(taskloom.compute(da.ones(4, chunks=2).sum(), taskloom.delayed(abs)(-1)), t
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.split() == ["(np.float64(4.0),", "1)", "threads"]
+
+
+@pytest.mark.parametrize("get", [taskloom.get, taskloom.threaded.get, taskloom.multiprocessing.get])
+def test_graphs_of_task_objects_are_what_dask_takes_them_for(get: Any) -> None:
+    graph = {"x": Task("x", max, 1, 2), "y": Task("y", pow, TaskRef("x"), 10), "z": Alias("z", "y"), "data": 5}
+    assert get(graph, ["z", ["x", "data"]]) == [1024, [2, 5]]
+    total = da.ones((6, 6), chunks=(2, 2)).sum()
+    assert get(total.dask, total.__dask_keys__()) == [36.0]
