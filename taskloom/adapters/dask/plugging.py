@@ -22,6 +22,7 @@ import taskloom
 from taskloom import config
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
+from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
 from taskloom.adapters.dask.releases import persist, persist_is_delegated
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
@@ -45,6 +46,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     dask.threaded.get: get_threads,
     dask.multiprocessing.get: get_processes,
     _shuffle_method: shuffle_method,
+    plain_lock: scheduler_lock,
 }
 
 #: Where those stand: modules and classes, where they are loaded, and the names in them.
@@ -62,6 +64,9 @@ _PLACES = (
     ("dask.dataframe.core", "", "DEFAULT_GET"),
     ("dask.dataframe.dask_expr._collection", "FrameBase", "__dask_scheduler__"),
     ("dask.utils", "", "get_default_shuffle_method"),
+    ("dask.utils", "", "get_scheduler_lock"),
+    ("dask.array.core", "", "get_scheduler_lock"),
+    ("dask.dataframe.io.hdf", "", "get_scheduler_lock"),
     ("dask.bag.core", "", "get_default_shuffle_method"),
     ("dask.dataframe.dask_expr._collection", "", "get_default_shuffle_method"),
     ("dask.dataframe.dask_expr._merge", "", "get_default_shuffle_method"),
@@ -106,6 +111,7 @@ def enable() -> None:
     _undo.append(_share_callbacks())
     _hide_frames()
     _undo.append(_show_frames)
+    _undo.append(tell_xarray())
     start_drawing()
     _undo.append(stop_drawing)
 
