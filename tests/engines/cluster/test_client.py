@@ -21,7 +21,7 @@ import pytest
 
 import taskloom
 from taskloom import config
-from taskloom.bus import begin_burst
+from taskloom.bus import begin_burst, presenters
 from taskloom.distributed import (
     Client,
     Future,
@@ -678,6 +678,18 @@ def test_progress_waits_in_a_script(client: Client, capsys: pytest.CaptureFixtur
     progress(futures)
     assert all(future.done() for future in futures)
     assert capsys.readouterr().out == ""
+
+
+def test_progress_in_a_notebook_holds_what_nobody_else_has(
+    client: Client, gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setitem(presenters, "progress", shown.append)
+    progress(client.map(wait_for, [str(gate)] * 8, range(8)), notebook=True)
+    gate.touch()
+    (run,) = shown
+    until(lambda: run.status != "running")
+    assert (run.status, run.n_done) == ("finished", 8)
 
 
 # -- clusters ----------------------------------------------------------------------------------------------------------

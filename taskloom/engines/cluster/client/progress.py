@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 from taskloom.bus.run import presenters
@@ -19,7 +20,7 @@ def progress(*futures: Any, notebook: bool | None = None) -> None:
     """Show how far futures are, and wait for them. Where the output is no terminal, such as in a file, it only waits.
 
     In a notebook with ``%load_ext taskloom`` it returns at once, and the cell has a bar of all that was submitted with
-    them, until that is done.
+    them, until that is done. So long, they are held: ``progress(client.map(...))`` watches what nobody else has.
 
     Parameters
     ----------
@@ -33,9 +34,15 @@ def progress(*futures: Any, notebook: bool | None = None) -> None:
         if found:
             _watch(found)
     elif "progress" in presenters:
+        for future in found:
+            future._state.when_done(partial(_is_done, future))
         runs = [run for future in found for run in future.client._session.records.runs_of([future._state.id])]
         for run in dict.fromkeys(runs):
             presenters["progress"](run)
+
+
+def _is_done(future: Future, _: Any) -> None:
+    """A future need not be held any more."""
 
 
 def _is_notebook() -> bool:
