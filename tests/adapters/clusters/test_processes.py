@@ -6,7 +6,7 @@ import pytest
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from tests.adapters.clusters.processes import DaskProcesses, wait_for
+from tests.adapters.clusters.processes import PATIENCE, DaskProcesses, wait_for
 from tests.adapters.clusters.tasks import exit_now, imports_taskloom
 
 
@@ -57,8 +57,8 @@ def test_a_nanny_starts_its_worker_again() -> None:
         Client(cluster.address) as client,
     ):
         with pytest.raises(KilledWorker):
-            client.submit(exit_now, pure=False).result(timeout=30)
-        assert client.submit(int, "7").result(timeout=30) == 7
+            client.submit(exit_now, pure=False).result(timeout=PATIENCE)
+        assert client.submit(int, "7").result(timeout=PATIENCE) == 7
 
 
 def _workers(client: Client) -> list[dict[str, str]]:
