@@ -178,6 +178,8 @@ class Delayed(CollectionMethods, Operators):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name == "expr":  # by which Dask, before 2026.8, knows collections that are made of its expressions
+            raise AttributeError(f"Dask asks for .expr: for that of {self!r} say delayed(getattr)(value, 'expr').")
         return DelayedAttr(self, name)
 
     def __iter__(self) -> Iterator[Delayed]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from operator import add
+from types import SimpleNamespace
 
 import dask
 import pytest
@@ -53,6 +54,18 @@ def test_dask_persists_and_optimizes_ours():
     assert kept.compute() == 3
     (optimized,) = dask.optimize(value)
     assert optimized.compute(scheduler="sync") == 3
+
+
+@pytest.mark.parametrize("value", [delayed(inc)(1), delayed(inc), delayed(inc)(1).real])
+def test_no_release_of_dask_takes_them_for_expressions(value):
+    assert not hasattr(value, "expr")
+
+
+def test_an_attribute_of_that_name_is_still_in_reach():
+    value = delayed(SimpleNamespace)(expr=5)
+    with pytest.raises(AttributeError, match="delayed\\(getattr\\)"):
+        value.expr  # noqa: B018
+    assert delayed(getattr)(value, "expr").compute(scheduler="sync") == 5
 
 
 @pytest.mark.parametrize("value", ["x", ("x",), 1, [1, "x"], (len, "x")])

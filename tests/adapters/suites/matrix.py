@@ -16,7 +16,7 @@ from tests.adapters.suites.sources import CACHE
 from tests.adapters.suites.suites import REPOSITORY
 
 MONTHS = 4
-TESTS = ("tests/adapters/dask", "tests/adapters/suites")
+TESTS = ("tests/collections/test_dask_protocol.py", "tests/adapters/dask", "tests/adapters/suites")
 
 
 def main() -> int:
