@@ -27,6 +27,10 @@ class Recipe:
         __tracebackhide__ = True  # a debugger shows the functions inside
         return self._fold(leaves, operator.call)
 
+    def __taskloom_calls__(self) -> list[Callable[..., Any]]:
+        """The functions that it calls."""
+        return [self.func, *[step[0] for step in self.program if step is not None and step[0] not in (None, apply)]]
+
     def nest(self, leaves: Iterable[Any]) -> Any:
         """The nested task or list that the recipe was made from, with these leaves."""
         return self._fold(leaves, lambda *task: task)

@@ -15,6 +15,7 @@ from taskloom import bus
 from taskloom.bus import Failure, Run
 from taskloom.engines.base import where_failed
 from taskloom.errors import TaskloomError
+from taskloom.notebook.library_frames import hide_library_frames
 from taskloom.notebook.replayed_task import ReplayedTask, task_of, without_own_frames
 from taskloom.views.labels import error_label, key_label
 
@@ -77,6 +78,7 @@ class TaskDebugger(_Pdb):  # type: ignore[misc]
         """The frames, and the number of the one to open in: the newest that is not hidden."""
         stack, newest = super().get_stack(f, t)
         if t is not None:
+            hide_library_frames([frame for frame, _ in stack])
             shown = [number for number, hidden in enumerate(self.hidden_frames(stack)) if not hidden]
             newest = max(shown, default=newest)
         return stack, newest

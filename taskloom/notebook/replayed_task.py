@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from traceback import walk_tb
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from taskloom.bus import Run, current_run
-from taskloom.graph import Key, Plan, Recipe, apply
+from taskloom.graph import Key, Plan, apply
+from taskloom.notebook.library_frames import hide_library_frames, is_of_library
 from taskloom.views.labels import duration, key_label
 
 WORTH_A_WORD = 1.0  # seconds: what takes longer is said before it is done again
@@ -55,7 +56,9 @@ class ReplayedTask:
 
     def codes(self) -> frozenset[CodeType]:
         """The code of the user's functions in the task; none where they are not written in Python."""
-        return frozenset(_codes(self.function, self.inputs))
+        functions = [*_functions(self.function, self.inputs)]
+        users = [function for function in functions if not is_of_library(getattr(function, "__module__", None))]
+        return frozenset([code for function in users or functions if (code := getattr(function, "__code__", None))])
 
 
 def without_own_frames(error: BaseException) -> BaseException:
@@ -68,28 +71,38 @@ def without_own_frames(error: BaseException) -> BaseException:
         found = found.tb_next
     if found is not None:
         error.with_traceback(found.tb_next or found)
+        hide_library_frames([frame for frame, _ in walk_tb(error.__traceback__)])
     return error
 
 
-def _codes(function: Any, inputs: Iterable[Any] = ()) -> Iterator[CodeType]:
+def _functions(function: Any, inputs: Iterable[Any] = ()) -> Iterator[Any]:
+    """The functions that a task calls, or has called by one of a library: those get it as an argument."""
     if function is apply:  # apply(function, args, kwargs)
         function = next(iter(inputs), None)
-    if isinstance(function, Recipe):
-        for inner in [function.func, *(step[0] for step in function.program if step is not None)]:
-            if inner is not apply:
-                yield from _codes(inner)
-        return
+    for inner in getattr(type(function), "__taskloom_calls__", _itself)(function):
+        plain = _unwrapped(inner)
+        yield plain
+        if is_of_library(getattr(plain, "__module__", None)):
+            for value in inputs:
+                yield from [_unwrapped(item) for item in (value if type(value) is tuple else [value]) if callable(item)]
+
+
+def _itself(function: Any) -> list[Any]:
+    return [function]
+
+
+def _unwrapped(function: Any) -> Any:
+    """The function or method behind whatever is called."""
     for _ in range(100):  # a mock has a `func` that has a `func`, without end
         inner = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
         if inner is None or not callable(inner):
             break
         function = inner
     if isinstance(function, type):
-        function = vars(function).get("__init__")
-    elif not isinstance(function, FunctionType | MethodType | partial):
-        function = getattr(type(function), "__call__", None)  # noqa: B004
-    with suppress(AttributeError):
-        yield function.__code__
+        return vars(function).get("__init__")
+    if not isinstance(function, FunctionType | MethodType | partial):
+        return getattr(type(function), "__call__", None)  # noqa: B004
+    return function
 
 
 def task_of(run: Run, plan: Plan, number: int, fresh: bool = False) -> ReplayedTask:

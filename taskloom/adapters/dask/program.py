@@ -57,6 +57,10 @@ class Program:
                 values[place] = None
         return values[-1]
 
+    def __taskloom_calls__(self) -> list[Callable[..., Any]]:
+        """The functions that it calls."""
+        return [function for function, *_ in self.steps]
+
     def __repr__(self) -> str:
         return f"<Program of {len(self.steps)} calls>"
 
@@ -223,4 +227,5 @@ class _Node:
         self.inputs = inputs
 
     def __call__(self, *values: Any) -> Any:
+        __tracebackhide__ = True
         return self.node(dict(zip(self.inputs, values, strict=True)))

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from distributed import Client
 
 from taskloom import config
+from taskloom.adapters.dask import layers
 from taskloom.adapters.distributed import connection
 from taskloom.adapters.distributed.book import Submission, SubmittedBook
 from taskloom.adapters.distributed.events import TaskEvents
@@ -83,6 +84,7 @@ class Following:
     def _submit(self, client: Client, *args: Any, **options: Any) -> Any:
         plain = type(client)._graph_to_futures
         expression, keys = connection.submitted(args, options)
+        layers.note(expression)
         if not keys or (isinstance(expression, dict) and not expression):  # nothing new
             return plain(client, *args, **options)
         self._ensure(client)

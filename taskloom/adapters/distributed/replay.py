@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from taskloom.adapters.dask.program import Assembly
 from taskloom.adapters.distributed.book import SubmittedBook
 from taskloom.adapters.distributed.connection import values_of
 from taskloom.graph import Plan
@@ -51,9 +52,14 @@ def plan_of(client: Any, book: SubmittedBook, row: int, fresh: bool) -> Plan:
         else:
             slots[key] = rows[key]
     for number in [slot for slot in slots.values() if slot >= 0]:
-        node = NodeCall(tasks[keys[number]])
-        plan.functions[number] = node
-        plan.args[number] = tuple([slots[key] for key in node.keys])
+        task = Assembly({})
+        task.add(tasks[keys[number]])
+        args = [slots[key] for key in task.inputs]
+        if task.literals:
+            plan.constants.append(tuple(task.literals))
+            args.append(-len(plan.constants))
+        plan.functions[number] = task.program()
+        plan.args[number] = tuple(args)
         if max(plan.args[number], default=-1) >= number:
             raise ValueError(_NOT_AT_HAND)
     return plan
@@ -74,32 +80,6 @@ def _needed(key: Any, tasks: Mapping[Any, Any], known: Iterable[Any] = ()) -> di
 
 def _cannot_run(*_: Any) -> Any:
     raise ValueError(_NOT_AT_HAND)
-
-
-class NodeCall:
-    """A node of dask's graphs as a function of its inputs, which come in the order of `keys`."""
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
-        self.keys = tuple(node.dependencies)
-
-    @property
-    def func(self) -> Callable[..., Any]:
-        """The user's function, for those who step into it."""
-        inner = [part for part in _parts(self.node) if callable(getattr(part, "func", None))]
-        return inner[-1].func if inner else self.node.__call__  # type: ignore[no-any-return]
-
-    def __call__(self, *inputs: Any) -> Any:
-        __tracebackhide__ = True
-        return self.node(dict(zip(self.keys, inputs, strict=True)))
-
-
-def _parts(node: Any) -> Iterator[Any]:
-    """A node, and those that were fused into it."""
-    yield node
-    for arg in getattr(node, "args", ()):
-        if isinstance(arg, Mapping):
-            yield from arg.values()
 
 
 class Recall:

@@ -99,7 +99,7 @@ OPTIONS_ELSEWHERE = {
     "nanny": "Workers that die are replaced.",
     **names("ncores nthreads", "Say threads_per_worker=."),
     "preload_nanny": "Call a function on all workers by Client.run.",
-    "scheduler_file": "Give the client the cluster's scheduler_address.",
+    "scheduler_file": "Clients of dask schedulers take it; here give the client the cluster's scheduler_address.",
     **names(
         "blocked_handlers scheduler_kwargs scheduler_sync_interval",
         "The coordinator has nothing to set, and runs no code of users.",
@@ -118,8 +118,9 @@ CLIENT = Comparison(
     "scatter submit subscribe_topic unpublish_dataset unregister_scheduler_plugin unregister_worker_plugin "
     "unsubscribe_topic upload_file wait_for_workers",
     {
-        "Client()": "no loop=, scheduler_file=, security=, heartbeat_interval=, serializers=, deserializers=, "
-        "extensions=, direct_to_workers= and connection_limit=: who gives one is told what to do instead.",
+        "Client()": "no loop=, security=, heartbeat_interval=, serializers=, deserializers=, "
+        "extensions=, direct_to_workers= and connection_limit=: who gives one is told what to do instead; "
+        "scheduler_file= is for dask's schedulers.",
         **names(
             "call_stack get_worker_logs has_what ncores nthreads processing scheduler_info who_has",
             'workers go by names, such as "worker-0".',

@@ -50,14 +50,18 @@ class DaskProcesses:
         nanny: bool = False,
         has_taskloom: bool = False,
         config: dict[str, str] | None = None,
+        preload: str = "",
         host: Host | None = None,
     ):
-        """``config``: settings by their environment names, as ``DASK_DISTRIBUTED__SCHEDULER__BLOCKED_HANDLERS``."""
+        """``config``: settings by their environment names, as ``DASK_DISTRIBUTED__SCHEDULER__BLOCKED_HANDLERS``;
+        ``preload``: the text of a module with a ``dask_setup(scheduler)``.
+        """
         self.host = host or Host()
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.address = ""
         self._n_workers = workers
+        self._preload = preload
         self._worker_options = ["--nthreads", str(nthreads), "--memory-limit", memory_limit]
         self._worker_options += ["--nanny" if nanny else "--no-nanny"]
         self._environment = os.environ | (config or {})
@@ -81,10 +85,14 @@ class DaskProcesses:
 
     def start_scheduler(self, port: int = 0) -> None:
         """Start the scheduler, at a free port or at one that an earlier one had, and wait until it can be reached."""
-        contact = self.folder / "scheduler.json"
+        contact = self.scheduler_file = self.folder / "scheduler.json"
         contact.unlink(missing_ok=True)
         options = ["--host", self.host.address, "--port", str(port), "--no-dashboard", "--scheduler-file", str(contact)]
-        process = self._start("scheduler", self.host, "scheduler", *options, "--idle-timeout", "5 minutes")
+        options += ["--idle-timeout", "5 minutes"]
+        if self._preload:
+            (self.folder / "preload.py").write_text(self._preload)
+            options += ["--preload", str(self.folder / "preload.py")]
+        process = self._start("scheduler", self.host, "scheduler", *options)
         self.scheduler = process
         wait_for(lambda: _address_in(contact) or process.poll() is not None, self._what_was_said("scheduler"))
         self.address = _address_in(contact)

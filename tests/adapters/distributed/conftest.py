@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from taskloom import bus
+from tests.adapters.clusters.processes import DaskProcesses
 
-from .cluster import DEADLINE, RealCluster
-
-pytest.importorskip("distributed")
+DEADLINE = 30.0
 
 
 class Ends:
@@ -55,23 +54,22 @@ def resource_tracker_runs() -> None:
 
 
 @pytest.fixture(scope="package")
-def shared() -> Iterator[RealCluster]:
+def shared() -> Iterator[DaskProcesses]:
     """A cluster for tests that leave it as it was."""
-    with RealCluster() as cluster:
+    with DaskProcesses() as cluster:
         yield cluster
 
 
 @pytest.fixture
-def own() -> Iterator[RealCluster]:
+def own() -> Iterator[DaskProcesses]:
     """A cluster to break."""
-    with RealCluster() as cluster:
+    with DaskProcesses() as cluster:
         yield cluster
 
 
 @pytest.fixture
-def client(shared: RealCluster) -> Iterator[Any]:
+def client(shared: DaskProcesses) -> Iterator[Any]:
     from taskloom.distributed import Client
 
     with Client(shared.address) as client:
-        client.wait_for_workers(2)
         yield client

@@ -15,8 +15,8 @@ import taskloom
 from taskloom.adapters.distributed import events, follow, unfollow
 from taskloom.bus import Run
 from taskloom.distributed import Client
+from tests.adapters.clusters.processes import DaskProcesses
 
-from .cluster import RealCluster
 from .test_runs import Soon
 
 
@@ -27,13 +27,13 @@ def following() -> Iterator[None]:
     unfollow()
 
 
-def test_clients_are_followed_from_then_on(shared: RealCluster, ends: list[Run], following: None) -> None:
+def test_clients_are_followed_from_then_on(shared: DaskProcesses, ends: list[Run], following: None) -> None:
     with distributed.Client(shared.address):
         assert dask.delayed(add)(1, 2).compute() == 3
     assert [run.n_done for run in ends] == [1]
 
 
-def test_clients_that_are_open_are_followed_too(shared: RealCluster, ends: list[Run]) -> None:
+def test_clients_that_are_open_are_followed_too(shared: DaskProcesses, ends: list[Run]) -> None:
     with distributed.Client(shared.address) as client:
         assert client.get({"before": (add, 1, 2)}, "before") == 3
         follow()
@@ -45,7 +45,7 @@ def test_clients_that_are_open_are_followed_too(shared: RealCluster, ends: list[
     assert [run.graph.keys for run in ends] == [["meanwhile"]]
 
 
-def test_dask_enabled_means_followed(shared: RealCluster, ends: list[Run]) -> None:
+def test_dask_enabled_means_followed(shared: DaskProcesses, ends: list[Run]) -> None:
     taskloom.enable_dask()
     try:
         with distributed.Client(shared.address):
@@ -57,7 +57,7 @@ def test_dask_enabled_means_followed(shared: RealCluster, ends: list[Run]) -> No
     assert [run.engine for run in ends] == ["dask.distributed"]
 
 
-def test_futures_of_our_own_clusters_stay_here(shared: RealCluster, following: None) -> None:
+def test_futures_of_our_own_clusters_stay_here(shared: DaskProcesses, following: None) -> None:
     with Client(n_workers=1, processes=False) as ours:
         future = ours.submit(add, 1, 2)
         with distributed.Client(shared.address) as theirs:
@@ -68,7 +68,7 @@ def test_futures_of_our_own_clusters_stay_here(shared: RealCluster, following: N
         assert future.result() == 3
 
 
-def test_it_can_be_said_twice_and_leaves_nothing(shared: RealCluster) -> None:
+def test_it_can_be_said_twice_and_leaves_nothing(shared: DaskProcesses) -> None:
     plain = distributed.Client.__init__
     follow()
     follow()
@@ -79,7 +79,7 @@ def test_it_can_be_said_twice_and_leaves_nothing(shared: RealCluster) -> None:
         assert not {"get", "_graph_to_futures", "_close"} & set(vars(client))
 
 
-def test_chosen_clients_stay(shared: RealCluster, ends: list[Run]) -> None:
+def test_chosen_clients_stay(shared: DaskProcesses, ends: list[Run]) -> None:
     with Client(shared.address) as client:
         follow()
         unfollow()
@@ -87,7 +87,7 @@ def test_chosen_clients_stay(shared: RealCluster, ends: list[Run]) -> None:
     assert len(ends) == 1
 
 
-def test_asynchronous_client(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+def test_asynchronous_client(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
     async def main() -> None:
         async with Client(shared.address, asynchronous=True) as client:
             assert await client.compute(dask.delayed(add)(1, 2)) == 3
@@ -100,7 +100,7 @@ def test_asynchronous_client(shared: RealCluster, ends: list[Run], soon: Soon) -
     assert [(run.status, run.n_tasks, run.n_done) for run in ends] == [("failed", 3, 2)]
 
 
-def test_dask_still_knows_the_method_of_the_client(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+def test_dask_still_knows_the_method_of_the_client(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
     with Client(shared.address) as client:
         assert dask.base.get_scheduler() == client.get
         (x,) = dask.persist(dask.delayed(add)(1, 2))
@@ -115,15 +115,14 @@ def dask_setup(scheduler):
         raise ValueError("no plugins here")
     scheduler.handlers["register_scheduler_plugin"] = refuse
 """
-    with RealCluster(preload=refuse) as cluster:
+    with DaskProcesses(preload=refuse) as cluster:
         with pytest.warns(RuntimeWarning, match=r"takes no plugin of taskloom's .*no plugins here.* asked four times"):
             client = _connected(cluster)
         with client:
-            client.wait_for_workers(2)
             _check_polling(client, ends, soon)
 
 
-def _connected(cluster: RealCluster) -> Any:
+def _connected(cluster: DaskProcesses) -> Any:
     client: Any = Client(cluster.address)
     client.submit(add, 1, 1).result()  # by then the scheduler has answered
     return client
@@ -162,7 +161,7 @@ def test_no_scheduler_there() -> None:
         Client("127.0.0.1:9", timeout=0.3)
 
 
-def test_client_that_is_forgotten_goes(shared: RealCluster, soon: Soon) -> None:
+def test_client_that_is_forgotten_goes(shared: DaskProcesses, soon: Soon) -> None:
     import gc
     from weakref import ref
 

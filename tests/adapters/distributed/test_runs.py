@@ -13,8 +13,7 @@ import pytest
 import taskloom
 from taskloom.bus import Run
 from taskloom.distributed import Client
-
-from .cluster import RealCluster
+from tests.adapters.clusters.processes import DaskProcesses
 
 Soon = Callable[[Callable[[], Any]], Any]
 
@@ -24,9 +23,29 @@ def test_client_of_an_address_is_dasks_own(client: Any) -> None:
     assert client.get({"x": (add, 1, 2)}, "x") == 3
 
 
-def test_address_needs_no_scheme(shared: RealCluster) -> None:
+def test_address_needs_no_scheme(shared: DaskProcesses) -> None:
     with Client(shared.address.removeprefix("tcp://")) as client:
         assert client.submit(add, 1, 2).result() == 3
+
+
+def test_file_of_a_scheduler_leads_to_it(shared: DaskProcesses) -> None:
+    with Client(scheduler_file=str(shared.scheduler_file)) as client:
+        assert isinstance(client, distributed.Client)
+        assert client.submit(add, 1, 2).result() == 3
+
+
+@pytest.mark.skipif(
+    not hasattr(dask.base, "collections_to_expr"), reason="this release of Dask hands its schedulers no layers"
+)
+def test_layers_are_known(client: Any, ends: list[Run]) -> None:
+    taskloom.enable_dask()
+    try:
+        (da.ones((8, 8), chunks=4) + 1).T.sum(axis=0).compute()
+        layers = ends[0].graph.layers
+        lines = [line for key in ends[0].graph.keys if (layer := layers.of(key)) for line in layer.lines]
+    finally:
+        taskloom.disable_dask()
+    assert any("2 × 2 chunks" in line for line in lines)
 
 
 def test_call_is_one_run_and_over_when_it_returns(client: Any, ends: list[Run]) -> None:
@@ -166,7 +185,7 @@ def test_released_futures_end_their_run(client: Any, ends: list[Run], soon: Soon
     assert run.n_done < 20
 
 
-def test_each_client_sees_its_own(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+def test_each_client_sees_its_own(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
     with Client(shared.address) as one, Client(shared.address, set_as_default=False) as other:
         futures = [one.submit(add, 1, i) for i in range(5)]
         assert other.get({"z": (add, 1, 1)}, "z") == 2
@@ -174,7 +193,7 @@ def test_each_client_sees_its_own(shared: RealCluster, ends: list[Run], soon: So
     soon(lambda: sorted(run.n_tasks for run in ends) == [1, 5])
 
 
-def test_two_clients_share_a_key(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+def test_two_clients_share_a_key(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
     with Client(shared.address) as one, Client(shared.address, set_as_default=False) as other:
         futures = [client.submit(time.sleep, 0.3, key="shared") for client in (one, other)]
         for future in futures:
@@ -183,7 +202,7 @@ def test_two_clients_share_a_key(shared: RealCluster, ends: list[Run], soon: Soo
     assert [(run.status, run.n_done) for run in ends] == [("finished", 1)] * 2
 
 
-def test_client_closed_in_mid_run(shared: RealCluster, ends: list[Run], soon: Soon) -> None:
+def test_client_closed_in_mid_run(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
     client = Client(shared.address)
     future = client.submit(time.sleep, 0.5, pure=False)
     run = soon(taskloom.last_run)
@@ -195,7 +214,7 @@ def test_client_closed_in_mid_run(shared: RealCluster, ends: list[Run], soon: So
     assert future.cancelled()
 
 
-def test_closed_client_is_no_scheduler_any_more(shared: RealCluster) -> None:
+def test_closed_client_is_no_scheduler_any_more(shared: DaskProcesses) -> None:
     with Client(shared.address):
         pass
     assert taskloom.config.get("scheduler") is None
@@ -207,7 +226,7 @@ def test_dask_default_is_the_client(client: Any, ends: list[Run]) -> None:
     assert ends[0].engine == "dask.distributed"
 
 
-def test_scheduler_is_left_as_it_was(shared: RealCluster, soon: Soon) -> None:
+def test_scheduler_is_left_as_it_was(shared: DaskProcesses, soon: Soon) -> None:
     with distributed.Client(shared.address) as watcher:
 
         def plugins() -> set[str]:

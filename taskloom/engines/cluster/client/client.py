@@ -51,7 +51,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
     Parameters
     ----------
     address : a `LocalCluster`, or the address of one; by default the client makes its own. Of a dask scheduler, such as
-        ``"host:8786"``, or a cluster of dask's: this gives a `dask.distributed.Client`, the runs of which are shown.
+        ``"host:8786"``, a cluster of dask's, or ``scheduler_file=``: a `dask.distributed.Client` whose runs are shown.
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or

@@ -11,10 +11,10 @@ _ELSEWHERE = re.compile(r"(tcp|tls|ws|wss|ucx|ucxx)://.+|(\w[\w.-]*|\[[0-9a-fA-F
 
 
 class MaybeElsewhere:
-    """Makes another library's client where an address or a cluster is that library's."""
+    """Makes another library's client where an address, a cluster or a scheduler's file is that library's."""
 
     def __new__(cls, address: Any = None, *args: Any, **options: Any) -> Any:
-        if is_elsewhere(address):
+        if is_elsewhere(address) or (address is None and options.get("scheduler_file")):
             return higher["client_elsewhere"](address, *args, **options)
         return super().__new__(cls)
 
