@@ -19,7 +19,7 @@ from taskloom.errors import ConfigError, GraphError, SerializationError, SpillEr
 from taskloom.graph import Graph, annotate, foreign, foreign_graphs
 
 if TYPE_CHECKING:
-    from taskloom import diagnostics
+    from taskloom import diagnostics, distributed
     from taskloom.adapters.dask import disable_dask, enable_dask
     from taskloom.collections.delayed import delayed
     from taskloom.scheduling import compute, optimize, persist, visualize
@@ -42,6 +42,7 @@ __all__ = [
     "delayed",
     "diagnostics",
     "disable_dask",
+    "distributed",
     "enable_dask",
     "get",
     "last_run",
@@ -93,6 +94,7 @@ _LATER = {
     "delayed": "taskloom.collections.delayed",
     "diagnostics": "",
     "disable_dask": "taskloom.adapters.dask",
+    "distributed": "",
     "enable_dask": "taskloom.adapters.dask",
     "optimize": "taskloom.scheduling",
     "persist": "taskloom.scheduling",

@@ -146,7 +146,7 @@ class EventBus:
             jobs = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
             jobs.append(told.release)
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
-            if run.parent is None and not run.foreign:
+            if run.parent is None and not run.foreign and not _was_over_before(run, self._newest):
                 old, self._newest = self._newest, run
             else:  # nobody reaches the record of one inside a task, and that task's run may be the one to replay
                 old = run
@@ -372,6 +372,11 @@ class RunHistory(Sequence[Run]):
 
 
 runs = RunHistory()
+
+
+def _was_over_before(run: Run, other: Run | None) -> bool:
+    """Whether the last task of a run was done before another one ended: a record of futures waits for more."""
+    return other is not None and run.zero + run.duration < other.zero + other.duration
 
 
 def last_run() -> Run | None:

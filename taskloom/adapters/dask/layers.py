@@ -159,13 +159,13 @@ def _origins(names: Iterable[str], known: Mapping[str, _Known]) -> dict[str, str
         by_token.setdefault(_token(name), []).append(name)
     found: dict[str, str | None] = {}
     for name in names:
-        ends = [other for other in by_token.get(_token(name), ()) if name.endswith(f"-{other}")]
+        ends = [other for other in by_token.get(_token(name), ()) if str(name).endswith(f"-{other}")]
         found[name] = name if name in known else max(ends, key=len, default=None)
     return found
 
 
-def _token(name: str) -> str:
-    return name.rpartition("-")[2]
+def _token(name: object) -> str:
+    return str(name).rpartition("-")[2]  # a layer may be named by a tuple
 
 
 def _fused_into(name: str, known: Mapping[str, _Known], survivors: set[str]) -> str:

@@ -226,7 +226,7 @@ def _share_callbacks() -> Callable[[], None]:
     dask.callbacks.Callback.active = Callback.active
 
     def part() -> None:
-        theirs = {hooks for hooks in Callback.active if hooks in before or any(map(_is_dasks, hooks))}
+        theirs = {hooks for hooks in Callback.active if hooks in before or not any(map(_is_ours, hooks))}
         for hooks in theirs:
             Callback.active.discard(hooks)
         dask.callbacks.Callback.active = theirs
@@ -234,9 +234,9 @@ def _share_callbacks() -> Callable[[], None]:
     return part
 
 
-def _is_dasks(hook: Any) -> bool:
-    """Whether a hook is a method of a callback that was written for Dask."""
-    return isinstance(getattr(hook, "__self__", None), dask.callbacks.Callback)
+def _is_ours(hook: Any) -> bool:
+    """Whether a hook is a method of a callback of taskloom's; one of plain functions was written for Dask, mostly."""
+    return isinstance(getattr(hook, "__self__", None), Callback)
 
 
 def _hide_frames() -> None:

@@ -28,6 +28,6 @@ def optimized(collections: Sequence[Any], optimize_graph: bool) -> tuple[Any, Ma
         dsk = dask.base.collections_to_dsk(collections, optimize_graph)
         return dsk, dsk, [collection.__dask_keys__() for collection in collections]
     expression = dask.base.collections_to_expr(collections, optimize_graph)
-    if optimize_graph:
-        expression = expression.optimize()
+    # Without this there is no graph of a dataframe: its expressions are what they are made into.
+    expression = expression.optimize(fuse=optimize_graph)
     return expression, expression.__dask_graph__(), expression.__dask_keys__()

@@ -256,3 +256,12 @@ def test_what_was_registered_before_and_after() -> None:
     before.unregister()
     assert told == ["before", "before"]
     assert not taskloom.Callback.active
+
+
+def test_one_of_plain_functions_that_is_active_when_dask_is_disabled_can_be_unregistered() -> None:
+    callback = Callback(pretask=lambda key, dsk, state: None)
+    callback.register()
+    taskloom.disable_dask()
+    callback.unregister()
+    assert not Callback.active
+    assert not taskloom.Callback.active

@@ -155,6 +155,11 @@ def test_bags_delayed_values_and_several_collections_at_once() -> None:
     assert {"sum", "abs", "ones_like"} <= set(tips(both))
 
 
+def test_layers_may_be_named_by_tuples() -> None:
+    for value in (dask.delayed(len)(frame()), dask.delayed(abs)(frame().a.sum())):
+        assert tips(graphs_of(value)["After optimisation"])
+
+
 def test_of_a_huge_graph_the_layers_are_drawn_and_no_task_is_made() -> None:
     graphs = graphs_of(da.ones((100_000, 100_000), chunks=(100, 100)) + 1)
     (graph,) = graphs.values()

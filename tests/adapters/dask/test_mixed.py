@@ -127,3 +127,12 @@ def test_graphs_of_task_objects_are_what_dask_takes_them_for(get: Any) -> None:
     assert get(graph, ["z", ["x", "data"]]) == [1024, [2, 5]]
     total = da.ones((6, 6), chunks=(2, 2)).sum()
     assert get(total.dask, total.__dask_keys__()) == [36.0]
+
+
+@pytest.mark.parametrize("optimize_graph", [True, False])
+def test_dataframes_that_dask_has_to_lower(optimize_graph: bool) -> None:
+    frame = dd.from_pandas(FRAME, npartitions=2)
+    distinct, merged = frame.b.drop_duplicates(), frame.merge(frame, on="a").a.sum()
+    found, total = taskloom.compute(distinct, merged, optimize_graph=optimize_graph, scheduler="sync")
+    assert (sorted(found), total) == ([0, 1, 2], FRAME.a.sum())
+    assert "tasks" in repr(taskloom.visualize(merged))

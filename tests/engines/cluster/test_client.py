@@ -680,6 +680,20 @@ def test_progress_waits_in_a_script(client: Client, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == ""
 
 
+def test_a_failure_can_be_replayed_when_an_older_record_of_futures_settles(client: Client) -> None:
+    client.submit(inc, 1).result()
+    older = taskloom.last_run()
+    assert older is not None
+    with pytest.raises(ValueError, match="3"):
+        client.get({"x": (fail, 3)}, "x")
+    until(lambda: older.status != "running")
+    failed = taskloom.last_run()
+    assert failed is not None
+    assert failed.failure is not None
+    with pytest.raises(ValueError, match="3"):
+        failed.failure.replay()
+
+
 def test_progress_in_a_notebook_holds_what_nobody_else_has(
     client: Client, gate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,8 +285,11 @@ class FuturesBook(Book):
         """Note that tasks are forgotten, those of them that were not done."""
         run = self.run
         with self._counting:
-            run.unfinished.update([row for row in rows if not run.stop[row]])
-            self.again.difference_update(rows)
+            given_up = {row for row in rows if row in self.again or not run.stop[row]} - run.unfinished
+            if not given_up:
+                return
+            run.unfinished.update([row for row in given_up if not run.stop[row]])
+            self.again -= given_up
         self._touch()
 
     def give_up_inner(self) -> None:
