@@ -201,7 +201,7 @@ class EventBus:
             return
         if event == "run_finished":
             subscription.known.discard(run.id)
-        begun = self._clock.now()
+        begun, starved = self._clock.now(), self._clock.starved()
         self._call = (subscription, begun)
         try:
             method = getattr(subscription.listener, event, None)
@@ -210,7 +210,9 @@ class EventBus:
         except BaseException:  # SystemExit, too, would end the ticker's thread
             self._drop_with_warning(subscription, f"{event} raised:\n{traceback.format_exc()}")
         else:
-            if self._clock.now() - begun > PATIENCE and subscription in self.subscriptions:
+            took = self._clock.now() - begun
+            hungry = took > PATIENCE and took - self._clock.starved() + starved <= PATIENCE
+            if took > PATIENCE and not hungry and subscription in self.subscriptions:
                 self._drop_with_warning(subscription, f"{event} took over {PATIENCE:g} s.")
         finally:
             if self._ticker.is_current():

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
+
+resource: Any
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
+else:
+    if not hasattr(resource, "RUSAGE_THREAD"):  # on macOS
+        resource = None
 
 INTERVAL = 0.1  # seconds
 QUIET_TICKS = 20  # ticks with nothing to watch, after which the thread sleeps until it is needed
@@ -22,6 +33,14 @@ class Clock:
 
     def now(self) -> float:
         return monotonic()
+
+    def starved(self) -> float:
+        """About how many seconds the calling thread has ever waited for the interpreter's lock, or for anything else
+        that it waited for at many points: who waits for the lock asks for it anew after each switch interval."""
+        if resource is None:
+            return 0.0
+        switches: int = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return switches * sys.getswitchinterval()
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """Wait, with `condition` held, until it is notified or `timeout` seconds are over."""

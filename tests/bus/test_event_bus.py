@@ -21,6 +21,7 @@ import taskloom
 from taskloom import Run, threaded
 from taskloom.bus import EventBus, RunGraph
 from taskloom.bus.ticker import INTERVAL, Clock
+from tests.engines.cases import check_child
 
 PATIENCE = 20.0  # seconds until a test gives up
 
@@ -685,3 +686,29 @@ def test_a_process_is_read_once_a_tick_however_many_runs_and_workers_it_has() ->
     ticks._sample([first, second])
     assert [(sample.worker, sample.held) for sample in first.samples] == [(0, 7)]
     assert [(sample.cpu, sample.rss) for sample in first.samples] == [(s.cpu, s.rss) for s in second.samples]
+
+
+def test_a_listener_is_not_blamed_for_a_task_that_holds_the_interpreters_lock() -> None:
+    program = """
+import ctypes, threading, time, taskloom
+class Listener:
+    updates = 0
+    def run_updated(self, run):
+        self.updates += 1
+        sum(range(10_000))
+        while self.updates == 1 and not holding.is_set():  # until the task has the lock
+            holding.wait(0.01)
+holding = threading.Event()
+sleep = ctypes.PyDLL(None).usleep  # which keeps the lock
+def hold():
+    time.sleep(0.3)
+    holding.set()
+    for _ in range(2):
+        sleep(900_000)
+listener = Listener()
+with taskloom.subscribe(listener) as subscription:
+    taskloom.threaded.get({"a": (hold,), "b": (time.sleep, 3)}, ["a", "b"], num_workers=2)
+    from taskloom.bus.event_bus import bus
+    print(subscription in bus.subscriptions, listener.updates > 2)
+"""
+    assert check_child(program) == "True True\n"
