@@ -20,7 +20,6 @@ IN_SHORT = {suite.name: suite for suite in REPRESENTATIVE}
         ("collections-in-short", "processes"),
         ("collections-in-short", "distributed"),
         ("xarray-in-short", "defaults"),
-        ("xarray-in-short", "distributed"),
     ],
 )
 def test_representative_part(name: str, engine: str) -> None:
