@@ -67,9 +67,9 @@ def disable_dask() -> None:
 
 
 def _follow() -> None:
-    from taskloom.adapters import distributed  # imports dask.distributed, which has just been done
+    from taskloom.adapters.distributed.following import follow  # the package may be in the midst of its own import
 
-    distributed.follow()
+    follow()
 
 
 _dask = AtImport("dask", enable_dask)
