@@ -42,7 +42,7 @@ def page(request: pytest.FixtureRequest, address: str, lab: Lab, notebook: Noteb
 
 
 def test_views_of_a_dask_cluster(page: Any, address: str) -> None:
-    page.run(SETUP.format(address, 0.1))
+    page.run(SETUP.format(address, 0.25))
     board = page.run("%dashboard")
     cell = page.start("float((x + 1).sum().compute())")
     cell.locator(".taskloom-progress-live").wait_for()
@@ -57,16 +57,15 @@ def test_views_of_a_dask_cluster(page: Any, address: str) -> None:
     photograph(cell, f"cluster-bar-done-{page.name}")
     photograph(board, f"cluster-dashboard-done-{page.name}")
 
-    cell = page.start("%%graph\nfloat((x + 2).sum().compute())")
-    layer = cell.locator(".taskloom-graph-live .taskloom-node[role=button]").first
+    cell = page.start("%%graph --layers\nfloat((x + 2).sum().compute())")
+    layer = cell.locator(".taskloom-graph-live .taskloom-node").first
     until(lambda: "/64" in layer.text_content(), "the layer's count")
-    assert page.is_busy(cell)
     layer.hover()
     tip = cell.locator(".taskloom-graph-tip")
     until(lambda: "8 × 8 chunks" in tip.inner_text(), "what is told of the layer")
+    until(lambda: "running" in states(cell), "a live state")
+    assert page.is_busy(cell)
     photograph(cell, f"cluster-graph-{page.name}")
-    layer.click()
-    until(lambda: "running" in states(cell) and "finished" in states(cell), "live states")
     page.wait(cell)
     until(lambda: set(states(cell)) == {"finished"}, "all to be drawn as finished")
     photograph(cell, f"cluster-graph-done-{page.name}")
