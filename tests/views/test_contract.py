@@ -118,6 +118,25 @@ def futures_of(name: str, worker: str, error: str) -> Run:
     return run
 
 
+def dask_cluster(_: Path) -> Run:
+    """A run that fails on a real scheduler, with names that are hostile and can be sent there."""
+    pytest.importorskip("distributed")
+    from taskloom.distributed import Client
+    from tests.adapters.clusters.processes import DaskProcesses
+
+    def refuse(_: object) -> None:  # it travels by value
+        raise ValueError(HOSTILE[0])
+
+    graph: dict[Any, Any] = {(key, i): (abs, -i) for key in HOSTILE[:2] for i in range(3)}
+    graph |= {"sum": (sum, list(graph)), "none": (refuse, "sum")}
+    with DaskProcesses(workers=1) as cluster, Client(cluster.address) as client:
+        with pytest.raises(ValueError, match="alert"):
+            client.get(graph, "none")
+        run = taskloom.last_run()
+    assert run is not None
+    return run
+
+
 def loaded(folder: Path) -> Run:
     threads(folder).save(folder / "run.jsonl")
     return Run.load(folder / "run.jsonl")
@@ -125,7 +144,19 @@ def loaded(folder: Path) -> Run:
 
 Make = Callable[[Path], Run]
 
-RUNS: list[Make] = [empty, one_task, threads, failed, cancelled, large, hostile, futures, hostile_futures, loaded]
+RUNS: list[Make] = [
+    empty,
+    one_task,
+    threads,
+    failed,
+    cancelled,
+    large,
+    hostile,
+    futures,
+    hostile_futures,
+    dask_cluster,
+    loaded,
+]
 
 
 def as_json(root: Any) -> str:

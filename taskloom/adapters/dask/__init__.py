@@ -68,7 +68,7 @@ def disable_dask() -> None:
 
 
 def _follow() -> None:
-    from taskloom.adapters.distributed.following import follow  # needs the library, which has just been imported
+    from taskloom.adapters.distributed.following import follow  # the package may be in the midst of its own import
 
     follow()
 

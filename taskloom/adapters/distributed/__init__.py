@@ -1,6 +1,6 @@
 """Dask's own clusters on taskloom's bus: their schedulers tell of the tasks that clients of this process submit."""
 
-import distributed  # noqa: F401 - first: who waits for this import wants what stands below
+import distributed  # noqa: F401 - first: who waits for its import may call `follow` at once
 
 from taskloom.adapters.distributed.following import connect, follow, unfollow
 

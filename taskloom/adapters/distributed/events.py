@@ -152,7 +152,7 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
         later: list[Any] = []
         for ts in states:
             number = numbers[ts.key]
-            name = names.setdefault(_name_of(ts), len(names))
+            name = names.setdefault(name_of(ts.run_spec, ts.prefix.name), len(names))
             inputs = [numbers[dep.key] for dep in ts.dependencies if dep.key in numbers]
             rows.append((number, ts.key, name, inputs, ts.state == "memory"))
             if ts.state == "memory":
@@ -292,8 +292,15 @@ def times_of(startstops: Iterable[Any]) -> tuple[float, float, list[tuple[str, f
     return start, stop, moves
 
 
-def _name_of(ts: Any) -> str:
-    """The name of a task's function."""
-    function = getattr(ts.run_spec, "func", None)
+def name_of(node: Any, otherwise: str) -> str:
+    """The name of a task's function: of fused tasks that of the last, of composed functions likewise."""
+    function = getattr(node, "func", None)
+    while getattr(function, "__name__", "") == "_execute_subgraph":
+        tasks, end = node.args[:2]
+        node = tasks[end]
+        function = getattr(node, "func", None)
+    composed = getattr(function, "funcs", None)
+    if isinstance(composed, tuple) and composed:
+        function = composed[-1]
     name = getattr(function, "__name__", None) or getattr(getattr(function, "func", None), "__name__", None)
-    return str(name or ts.prefix.name)[:200]
+    return str(name or otherwise)[:200]

@@ -14,7 +14,7 @@ from distributed import Client
 from taskloom.adapters.distributed import connection, events
 from taskloom.adapters.distributed.book import Submission
 from taskloom.adapters.distributed.listener import Listener
-from taskloom.graph import function_name
+from taskloom.graph import task_name
 
 _log = logging.getLogger("taskloom")
 
@@ -57,7 +57,7 @@ class Polling:
                 self._next += 1
             self._open.add(self._numbers[key])
         for key, node in needed.items():
-            name = names.setdefault(function_name(getattr(node, "func", None) or type(node)), len(names))
+            name = names.setdefault(events.name_of(node, task_name(key)), len(names))
             inputs = [self._numbers[dep] for dep in node.dependencies if dep in needed]
             rows.append((self._numbers[key], key, name, inputs, False))
         token = next(iter(submission.keys))

@@ -1,6 +1,8 @@
 """Clients that the user makes are followed while somebody wants that."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from operator import add
@@ -66,6 +68,20 @@ def test_futures_of_our_own_clusters_stay_here(shared: DaskProcesses, following:
             assert "through its own client" in str(refused.value.__cause__ or refused.value.__context__)
             assert theirs.submit(add, 2, 3).result(timeout=10) == 5
         assert future.result() == 3
+
+
+def test_the_first_client_may_be_the_first_to_import_distributed(shared: DaskProcesses) -> None:
+    program = f"""
+import sys
+import dask, taskloom
+taskloom.enable_dask()
+assert "distributed" not in sys.modules
+with taskloom.distributed.Client({shared.address!r}):
+    assert dask.delayed(sum)([1, 2]).compute() == 3
+assert taskloom.last_run().engine == "dask.distributed"
+taskloom.disable_dask()
+"""
+    subprocess.run([sys.executable, "-c", "import taskloom.distributed" + program], check=True, timeout=60)
 
 
 def test_it_can_be_said_twice_and_leaves_nothing(shared: DaskProcesses) -> None:

@@ -48,6 +48,14 @@ def test_layers_are_known(client: Any, ends: list[Run]) -> None:
     assert any("2 × 2 chunks" in line for line in lines)
 
 
+def test_fused_tasks_are_called_by_the_last_function(client: Any, ends: list[Run]) -> None:
+    def outer(block: Any) -> Any:
+        return block
+
+    da.ones(8, chunks=4).map_blocks(lambda block: block, dtype=float).map_blocks(outer, dtype=float).sum().compute()
+    assert not {"_execute_subgraph", "Compose"} & set(ends[0].graph.functions)
+
+
 def test_call_is_one_run_and_over_when_it_returns(client: Any, ends: list[Run]) -> None:
     before = time.time()
     value = (da.ones((8, 8), chunks=4) + 1).sum().compute()
