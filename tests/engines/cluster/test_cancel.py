@@ -24,6 +24,16 @@ def deaf(name, seconds=60):
         once(name)
     finally:  # whoever cancels it may be quick
         hashlib.pbkdf2_hmac("sha256", b"x", b"y", min(rounds, 2**31 - 1))  # without the lock, deaf to signals
+def stubborn(name, seconds):
+    once(name)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            if time.monotonic() > end:
+                raise
 def holding(name):
     import collections, itertools
     try:
@@ -201,6 +211,23 @@ assert "does not answer" in str(caught[0].message) and "force" in str(caught[0].
 assert future.status == "cancelled"
 assert client.gather(data) == [[1], [2], [3]] and pids() == before
 assert queued.result() == 7 and pids() == before
+""",
+    ),
+    "stubborn-beside-scattered-data": (
+        ONE_THREAD,
+        """
+import warnings
+data = client.scatter([[1], [2], [3]])
+worker = next(iter(client.who_has([data[0]]).values()))[0]
+future = client.submit(stubborn, "a", 3, workers=worker)
+until(lambda: written("a"))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    future.cancel()
+    until(lambda: caught)
+assert "does not answer" in str(caught[0].message), caught[0]
+assert client.submit(abs, -7, workers=worker).result(timeout=15) == 7  # it is asked to leave until it does
+assert client.gather(data) == [[1], [2], [3]]
 """,
     ),
     "forced-beside-scattered-data": (

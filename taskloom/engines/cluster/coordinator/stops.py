@@ -5,6 +5,7 @@ It is stopped, or its worker is replaced, or the user is told that it goes on.
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 
 from taskloom.engines.cluster.coordinator.crew import Crew
@@ -53,10 +54,10 @@ class Stops:
             if id not in state.strays:
                 del self._cancelled[number, id]
             elif id in [running for _, running, _ in process.running()]:
-                if now < deadline:
-                    process.interrupt(id)
-                else:
+                process.interrupt(id)
+                if now >= deadline:
                     self._is_deaf(number, id)
+                    self._cancelled[number, id] = inf  # it may heed yet, such as when the machine has time for it
             elif now >= deadline and id == process.packing():  # what it has raised, or the size of its result
                 self._is_deaf(number, id)
         for (number, id), deadline in list(self._sent_for.items()):
