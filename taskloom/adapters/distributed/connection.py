@@ -112,10 +112,15 @@ async def register(client: Client, plugin: Any) -> None:
     await client.scheduler.register_scheduler_plugin(plugin=dumps(plugin), name=plugin.name, idempotent=False)
 
 
-async def unregister(client: Client, name: str) -> None:
-    """Have the scheduler let go of a plugin."""
-    with suppress(Exception):  # it has none, or is gone
-        await client.scheduler.unregister_scheduler_plugin(name=name)
+async def unregister(client: Client, topic: str) -> None:
+    """Have the scheduler let go of the plugin that tells a client of this topic."""
+    client._event_handlers[topic] = _pass_over  # what is on its way, or waits for the next batch
+    with suppress(Exception):  # it is gone
+        await client.scheduler.unregister_scheduler_plugin(name=topic)
+
+
+def _pass_over(_: Any) -> None:
+    pass
 
 
 def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
