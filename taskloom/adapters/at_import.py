@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from threading import Lock
 from types import ModuleType
+
+_listing = Lock()  # while finders come and go
 
 
 class AtImport(MetaPathFinder):
@@ -31,14 +34,17 @@ class AtImport(MetaPathFinder):
             return
         if self._name in sys.modules:
             self._action()
-        elif self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
+        else:
+            with _listing:
+                if self not in sys.meta_path:
+                    sys.meta_path.insert(0, self)
 
     def disarm(self) -> None:
         """Wait no more."""
         self._wanted = False
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        with _listing:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

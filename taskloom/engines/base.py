@@ -164,19 +164,34 @@ class Engine(ABC):
                 raise
 
 
-def bring_results(plan: Plan) -> None:
+def bring_results(plan: Plan, known: type | None = None) -> None:
     """Put results in the place of the futures among the constants of a plan, such as those of a persisted collection.
+
+    Parameters
+    ----------
+    known : a kind of futures that stay.
 
     Raises
     ------
+    TypeError
+        One belongs to an asynchronous client, for which nobody can wait here.
     Exception
         What the task of one raised, or why its result is out of reach.
     """
     __tracebackhide__ = True
-    if any(hasattr(kind, "__taskloom_input__") for kind in set(map(type, plan.constants))):
-        plan.constants = [
-            value.result() if hasattr(type(value), "__taskloom_input__") else value for value in plan.constants
-        ]
+    kinds = {kind for kind in set(map(type, plan.constants)) if hasattr(kind, "__taskloom_input__")} - {known}
+    if kinds:
+        plan.constants = [_result_of(value) if type(value) in kinds else value for value in plan.constants]
+
+
+def _result_of(future: Any) -> Any:
+    __tracebackhide__ = True
+    if future.client.asynchronous:
+        raise TypeError(
+            f"The future of {short_key(future.key)} belongs to an asynchronous client, and this engine cannot wait for "
+            "it. Give its result, which to await gives, or compute what takes it through its own client."
+        )
+    return future.result()
 
 
 def workers_wanted(num_workers: Any) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 import dask.multiprocessing
 
 from taskloom.adapters.dask.gets import annotations_of, get_processes
-from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.adapters.dask.graphs import DaskGraph, future_of
 from taskloom.adapters.dask.releases import optimized
 from taskloom.collections.base import DefaultScheduler, threads
+from taskloom.containers import flat
 
 processes = DefaultScheduler("processes")
 
@@ -62,4 +63,6 @@ def adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Adopted]:
         dsk.update(part)
         dsk.annotations.update(annotations_of(source))
         keys.update(zip(places, found, strict=True))
+    lost = [key for key in flat(list(keys.values())) if key not in dsk]  # Dask leaves of futures only who wants them
+    dsk.update({key: future for key in lost if (future := future_of(key)) is not None})
     return [Adopted(collection, dsk, keys[place]) for place, collection in enumerate(collections)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -59,7 +60,7 @@ class DaskReader(Reader):
             function: Any = None
             link: Any = ()
             if not isinstance(value, GraphNode):
-                value = convert_legacy_task(key, value, index)
+                value = self._converted(key)
             cls = value.__class__
             try:
                 if cls is Task and not value.kwargs and value.func not in _TAKEN_APART:
@@ -79,8 +80,9 @@ class DaskReader(Reader):
                     function, link = identity, index[value.target]
                 elif isinstance(value, GraphNode) and cls is not DataNode:
                     function, link = self._program(value)
-            except KeyError as error:
-                raise self._missing(key, value, error) from None
+            except KeyError:
+                self._take_in_futures(key, value)
+                function, link = self._program(value)
             if link.__class__ is tuple and len(link) == 1:
                 link = link[0]
             add_function(function)
@@ -114,19 +116,27 @@ class DaskReader(Reader):
             links.append(-len(self.constants))
         return program, tuple(links)
 
-    def _missing(self, key: Key, node: GraphNode, error: KeyError) -> Exception:
-        missing = [other for other in node.dependencies if other not in self.index]
-        if not missing:
-            return error
-        near = nearest_keys(missing[0], self.index)
-        hint = f" The nearest is {near[0]!r}." if near else ""
-        return MissingDependencyError(f"Missing dependency: the task {key!r} needs {missing[0]!r}, {_NOWHERE}{hint}")
+    def _take_in_futures(self, key: Key, node: GraphNode) -> None:
+        """Have a node find what is not in the graph: Dask leaves of futures of its clients no more than their keys."""
+        for missing in [other for other in node.dependencies if other not in self.index]:
+            future = future_of(missing)
+            if future is None:
+                near = nearest_keys(missing, self.index)
+                hint = f" The nearest is {near[0]!r}." if near else ""
+                raise MissingDependencyError(
+                    f"Missing dependency: the task {key!r} needs {missing!r}, {_NOWHERE}{hint}"
+                ) from None
+            self.constants.append(future)
+            self.index[missing] = -len(self.constants)
 
     def data(self, key: Key) -> Any:
-        value = self.dsk[key]
-        if not isinstance(value, GraphNode):
-            value = convert_legacy_task(key, value, self.index)
+        value = self._converted(key)
         return value.value if value.__class__ is DataNode else value
+
+    def _converted(self, key: Key) -> Any:
+        """The value of a key, as a node if it is a task; a future stays what it is."""
+        value = self.dsk[key]
+        return value if hasattr(type(value), "__taskloom_input__") else convert_legacy_task(key, value, self.index)
 
     def outline(self) -> Graph:
         return {key: (identity, *node.dependencies) for key, node in convert_legacy_graph(self.dsk).items()}
@@ -145,6 +155,15 @@ class Filled:
         __tracebackhide__ = True
         left = iter(inputs)
         return self.func(*[next(left) if arg is None else arg[0] for arg in self.args])
+
+
+def future_of(key: Key) -> Any:
+    """A future of this key, if one of Dask's clients has any."""
+    if "distributed" not in sys.modules:
+        return None
+    from taskloom.adapters.distributed import connection
+
+    return connection.future_of(key)
 
 
 _TAKEN_APART = (_execute_subgraph, apply)  # functions of Dask's that call others
@@ -176,20 +195,28 @@ class DaskGraph(dict[Key, Any]):
         """The same graph in tuples, for those who put graphs together."""
         reader = DaskReader(self)
         reader.read_all()
-        names = list(self)
+        names = dict(enumerate(self))  # of what tasks take from others, by its link
         graph: dict[Key, Any] = {}
-        for key, function, link in zip(names, reader.functions, reader.links, strict=True):
-            links = (link,) if link.__class__ is int else link
-            inputs = [names[node] for node in links if node >= 0]
+        for number, value in enumerate(reader.constants, 1):
+            if hasattr(type(value), "__taskloom_input__"):
+                graph[value.key] = value
+                names[-number] = value.key
+        for key, function, link in zip(self, reader.functions, reader.links, strict=True):
             if function is None:
                 value = reader.data(key)
                 graph[key] = value if hasattr(type(value), "__taskloom_input__") else (partial(identity, value),)
                 continue
+            links = (link,) if link.__class__ is int else link
+            inputs = [names[node] for node in links if node in names]
             if len(inputs) < len(links):
-                function = Filled(function, [None if node >= 0 else (reader.constants[-node - 1],) for node in links])
+                given = [None if node in names else (reader.constants[-node - 1],) for node in links]
+                function = Filled(function, given)
             annotations = self.annotations.get(key, NONE)
             graph[key] = annotated(key, (function, *inputs), annotations) if annotations else (function, *inputs)
         return graph
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)  # where it goes there may be no taskloom
 
     def __or__(self, other: Mapping[Key, Any]) -> DaskGraph:  # type: ignore[override]
         return DaskGraph({**self, **other}, self.annotations, self.shows_aliases)

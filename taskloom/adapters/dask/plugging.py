@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import dask
@@ -94,12 +95,24 @@ _get_scheduler = dask.base.get_scheduler  # Dask's own
 _HIDDEN = re.escape(str(Path(__file__).parents[2])) + r"[\\\/]"  # files whose frames tracebacks do without
 
 _undo: list[Callable[[], Any]] = []  # not empty while Dask runs on taskloom
+_switching = RLock()
 
 
 def enable() -> None:
     """Have Dask run on taskloom; does nothing where it does."""
-    if _undo:
-        return
+    with _switching:
+        if not _undo:
+            _plug_in()
+
+
+def disable() -> None:
+    """Have Dask run on its own schedulers again."""
+    with _switching:
+        while _undo:
+            _undo.pop()()
+
+
+def _plug_in() -> None:
     _swap(_REPLACED)
     _undo.append(partial(_swap, {ours: theirs for theirs, ours in _REPLACED.items()}))
     dask.base.get_scheduler = get_scheduler
@@ -114,12 +127,6 @@ def enable() -> None:
     _undo.append(tell_xarray())
     start_drawing()
     _undo.append(stop_drawing)
-
-
-def disable() -> None:
-    """Have Dask run on its own schedulers again."""
-    while _undo:
-        _undo.pop()()
 
 
 # -- which engine ------------------------------------------------------------------------------------------------------

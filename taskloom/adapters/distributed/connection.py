@@ -21,6 +21,8 @@ from taskloom.adapters.distributed.clock import Clock
 PATIENCE = 10.0  # seconds for a question that somebody waits for
 QUESTIONS = 3  # about the scheduler's clock, of which the quickest counts
 
+Future.__taskloom_input__ = True  # as our own: collections take futures for inputs, and engines put results in
+
 
 def is_open(client: Any) -> bool:
     """Whether a client is connected."""
@@ -43,6 +45,12 @@ def is_in_task(client: Client) -> bool:
 def all_clients() -> list[Client]:
     """Those of this process."""
     return list(Client._instances)
+
+
+def future_of(key: Any) -> Future | None:
+    """A future of this key, if any client of this process has one."""
+    client = next((client for client in all_clients() if key in client.futures), None)
+    return None if client is None else Future(key, client)
 
 
 def on_close(client: Client, action: Callable[[], None]) -> None:
@@ -104,10 +112,15 @@ async def register(client: Client, plugin: Any) -> None:
     await client.scheduler.register_scheduler_plugin(plugin=dumps(plugin), name=plugin.name, idempotent=False)
 
 
-async def unregister(client: Client, name: str) -> None:
-    """Have the scheduler let go of a plugin."""
-    with suppress(Exception):  # it has none, or is gone
-        await client.scheduler.unregister_scheduler_plugin(name=name)
+async def unregister(client: Client, topic: str) -> None:
+    """Have the scheduler let go of the plugin that tells a client of this topic."""
+    client._event_handlers[topic] = _pass_over  # what is on its way, or waits for the next batch
+    with suppress(Exception):  # it is gone
+        await client.scheduler.unregister_scheduler_plugin(name=topic)
+
+
+def _pass_over(_: Any) -> None:
+    pass
 
 
 def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:

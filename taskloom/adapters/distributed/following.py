@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache, partial, wraps
-from threading import Lock
+from itertools import count
+from threading import Lock, RLock
 from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -35,6 +36,8 @@ _followed: WeakKeyDictionary[Client, Following] = WeakKeyDictionary()
 _chosen: WeakSet[Client] = WeakSet()  # that are followed whether or not all are
 _everybody: _Everybody | None = None
 _changing = Lock()
+_switching = RLock()
+_numbers = count()  # of those that were ever followed: a client may be left alone, and followed again
 _call: ContextVar[SubmittedBook | None] = ContextVar("_call", default=None)  # the record of the call that submits
 
 
@@ -59,7 +62,7 @@ class Following:
     def __init__(self, client: Client) -> None:
         self._client = ref(client)
         self._listener = Listener(client)
-        self._topic = f"taskloom-{client.id}"
+        self._topic = f"taskloom-{client.id}-{next(_numbers)}"
         self._comm: Any = None  # the connection over which the scheduler was asked to tell
         self._consent: concurrent.futures.Future[None] | None = None
         self._polling: Polling | None = None
@@ -76,7 +79,7 @@ class Following:
                 client.__dict__.pop(name, None)
             connection.on_error(client, None)
             if connection.is_open(client):
-                client.loop.add_callback(connection.unregister, client, self._topic)
+                client.loop.add_callback(self._stop, client)
         self._listener.records.gone()
 
     # -- what the client is asked to do -------------------------------------------------------------------------------
@@ -167,6 +170,14 @@ class Following:
         finally:
             self._consent = None
 
+    async def _stop(self, client: Client) -> None:
+        """Have it tell no more, which it may just have been asked to do."""
+        if self._consent is not None:
+            with suppress(Exception):
+                await asyncio.wrap_future(self._consent)
+        if self._comm is not None and self._polling is None:
+            await connection.unregister(client, self._topic)
+
 
 def _refused(client: Client, error: Exception) -> str:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -237,16 +248,18 @@ class _Everybody:
 def follow() -> None:
     """Record what any of dask's clients submits in this process, also those that are made from now on."""
     global _everybody
-    if _everybody is None:
-        _everybody = _Everybody()
+    with _switching:
+        if _everybody is None:
+            _everybody = _Everybody()
 
 
 def unfollow() -> None:
     """Leave clients alone again, but for those that `connect` has made."""
     global _everybody
-    if _everybody is not None:
-        _everybody.stop()
-        _everybody = None
+    with _switching:
+        if _everybody is not None:
+            _everybody.stop()
+            _everybody = None
 
 
 def connect(address: Any = None, **options: Any) -> Client:

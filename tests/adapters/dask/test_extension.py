@@ -149,3 +149,36 @@ def test_extension(program: str) -> None:
     command = [sys.executable, "-c", PROLOGUE + PROGRAMS[program]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+_AT_ONCE = """
+import sys, threading
+import dask, distributed, taskloom
+from taskloom.views.graph_sources import graph_sources
+
+def state():
+    return dask.base.get_scheduler, distributed.Client.__init__, list(graph_sources), list(sys.meta_path)
+
+def switch():
+    start.wait()
+    for _ in range(1000):
+        taskloom.enable_dask()
+        taskloom.disable_dask()
+
+taskloom.enable_dask()  # which loads what it needs
+taskloom.disable_dask()
+before = state()
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(4)
+threads = [threading.Thread(target=switch) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert state() == before
+"""
+
+
+def test_threads_may_enable_and_disable_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", _AT_ONCE], capture_output=True, text=True, check=True, timeout=120)
+    assert not ended.stderr

@@ -95,6 +95,27 @@ def test_it_can_be_said_twice_and_leaves_nothing(shared: DaskProcesses) -> None:
         assert not {"get", "_graph_to_futures", "_close"} & set(vars(client))
 
 
+def test_following_again_at_once(own: DaskProcesses, ends: list[Run], soon: Soon) -> None:
+    def told(client: Any) -> list[str]:
+        names = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
+        return [name for name in names if name.startswith("taskloom")]
+
+    with distributed.Client(own.address) as client:
+        for number in range(20):
+            follow()
+            if number % 2:  # else it is left before the scheduler has answered
+                assert client.get({("x", number): (add, 1, 2)}, ("x", number)) == 3
+            unfollow()
+        follow()
+        soon(lambda: len(told(client)) == 1)
+        assert client.get({"last": (add, 1, 2)}, "last") == 3
+        unfollow()
+        soon(lambda: not told(client))
+    assert [run.n_done for run in ends] == [1] * 11
+    said = own.log("scheduler")
+    assert not [line for line in said.splitlines() if "ERROR" in line or "overwriting" in line]
+
+
 def test_chosen_clients_stay(shared: DaskProcesses, ends: list[Run]) -> None:
     with Client(shared.address) as client:
         follow()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taskloom.containers import flat
+from taskloom.engines.base import bring_results
 from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
@@ -27,6 +28,7 @@ def hold(client: Client, dsk: Graph, keys: Any, asked: Asked) -> Any:
         held = _shared(client, plan) if session.names else []
         if held:
             plan = compile_plan(dsk | {future.key: future for future in held}, keys)
+        bring_results(plan, known=Future)
         slots = {slot for slot in plan.requested if slot >= 0}
         futures: Any = []
         if slots:

@@ -9,6 +9,7 @@ from typing import Any
 
 from taskloom.bus.run import Run, current_run
 from taskloom.containers import extract, fill
+from taskloom.engines.base import bring_results
 from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.compile import PlanDraft
 from taskloom.engines.cluster.client.future import Future
@@ -28,6 +29,7 @@ class PlanRun:
     """One run, as far as the connection's thread has heard of it."""
 
     def __init__(self, session: Session, plan: Plan, run: Run) -> None:
+        bring_results(plan, known=Future)
         self.session = session
         self.plan = plan
         self.run = run
