@@ -285,11 +285,12 @@ class FuturesBook(Book):
         """Note that tasks are forgotten, those of them that were not done."""
         run = self.run
         with self._counting:
-            given_up = {row for row in rows if row in self.again or not run.stop[row]} - run.unfinished
-            if not given_up:
+            undone = {row for row in rows if not run.stop[row]} - run.unfinished
+            repeated = self.again.intersection(rows)
+            if not undone and not repeated:
                 return
-            run.unfinished.update([row for row in given_up if not run.stop[row]])
-            self.again -= given_up
+            run.unfinished |= undone
+            self.again -= repeated
         self._touch()
 
     def give_up_inner(self) -> None:
