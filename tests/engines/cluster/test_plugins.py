@@ -54,6 +54,15 @@ class FailsLater(Noting):
             raise ValueError("so it is")
 
 
+class KilledOnce(Noting):
+    """The worker in which it is set up as the third one is killed by somebody else at that moment."""
+
+    def setup(self, worker: Any) -> None:
+        super().setup(worker)
+        if len(lines(Path(self.path))) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Ends(Noting):
     def setup(self, worker: Any) -> None:
         super().setup(worker)
@@ -173,6 +182,13 @@ def test_a_new_worker_that_cannot_set_up_a_plugin(client: Client, tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore:worker-. could not set up")
+def test_a_worker_that_is_killed_while_it_sets_up_a_plugin_is_replaced(own: Client, tmp_path: Path) -> None:
+    own.register_plugin(KilledOnce(tmp_path / "notes"), name="killed-once")
+    own.cluster.scale(3)
+    own.wait_for_workers(3, timeout=15)
+    assert len(lines(tmp_path / "notes")) == 4
+
+
 def test_no_worker_can_set_up_a_plugin(client: Client, tmp_path: Path) -> None:
     """Tasks fail with the reason, whenever they were submitted, and run once the plugin is gone."""
     client.register_plugin(FailsLater(tmp_path / "notes"), name="fails-later")

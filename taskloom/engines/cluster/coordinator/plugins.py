@@ -116,8 +116,10 @@ class Plugins:
         worker = coordinator.crew.workers.get(number)
         if isinstance(value, tuple):
             self.failure = f"could not set up the plugin {describe(value[0])} ({_said(value[1])})"
-        else:
+        elif coordinator.crew.has_died_idle():  # again and again: it is no accident
             self.failure = "ended while it set up its plugins"
+        else:
+            return
         coordinator.crew.held = True
         text = (
             f"{worker.name if worker else 'A worker'} {self.failure}. It is not used, and no other is started in its "
