@@ -4,10 +4,9 @@ import dask.array
 import numpy
 import pytest
 from distributed import Client
-from distributed.scheduler import KilledWorker
 
-from tests.adapters.clusters.processes import PATIENCE, DaskProcesses, wait_for
-from tests.adapters.clusters.tasks import exit_now, imports_taskloom
+from tests.adapters.clusters.processes import DaskProcesses, wait_for
+from tests.adapters.clusters.tasks import imports_taskloom
 
 
 def no_more() -> str:
@@ -49,16 +48,6 @@ def test_settings_reach_the_processes() -> None:
         pytest.raises(ValueError, match="run_function"),
     ):
         client.run_on_scheduler(imports_taskloom)
-
-
-def test_a_nanny_starts_its_worker_again() -> None:
-    with (
-        DaskProcesses(workers=1, nanny=True, config={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}) as cluster,
-        Client(cluster.address) as client,
-    ):
-        with pytest.raises(KilledWorker):
-            client.submit(exit_now, pure=False).result(timeout=PATIENCE)
-        assert client.submit(int, "7").result(timeout=PATIENCE) == 7
 
 
 def _workers(client: Client) -> list[dict[str, str]]:
