@@ -71,7 +71,7 @@ def _measure(name: str, collection: Any, effort: Effort) -> tuple[list[str], tup
 def _promises(name: str, scheduling: float, compute: float) -> list[Promise]:
     return [
         at_least(f"scheduling of {name} beside dask's threads", scheduling, ASKED),
-        at_least(f"compute of {name}, optimisation and NumPy included, beside dask's threads", compute, 1),
+        at_least(f"compute of {name}, optimisation and NumPy included, beside dask's threads", compute, ASKED),
     ]
 
 

@@ -210,9 +210,8 @@ class EventBus:
         except BaseException:  # SystemExit, too, would end the ticker's thread
             self._drop_with_warning(subscription, f"{event} raised:\n{traceback.format_exc()}")
         else:
-            took = self._clock.now() - begun
-            hungry = took > PATIENCE and took - self._clock.starved() + starved <= PATIENCE
-            if took > PATIENCE and not hungry and subscription in self.subscriptions:
+            took = self._clock.now() - begun - (self._clock.starved() - starved)
+            if took > PATIENCE and subscription in self.subscriptions:
                 self._drop_with_warning(subscription, f"{event} took over {PATIENCE:g} s.")
         finally:
             if self._ticker.is_current():

@@ -46,7 +46,20 @@ class Reader(ABC):
 
     @abstractmethod
     def read_all(self) -> None:
-        """Fill `functions` and `links`, and say whether they join and are in order."""
+        """Fill `functions` and `links`, and `look_at_links`."""
+
+    def look_at_links(self) -> None:
+        """Say whether they join and are in order."""
+        joins, in_order = False, True
+        for node, link in enumerate(self.links):
+            if link.__class__ is int:
+                if link >= node:
+                    in_order = False
+            elif link:
+                joins = True
+                if in_order and max(link) >= node:
+                    in_order = False
+        self.joins, self.in_order = joins, in_order
 
     @abstractmethod
     def data(self, key: Key) -> Any:
@@ -73,8 +86,7 @@ class TupleReader(Reader):
     def read_all(self) -> None:
         find, constants = self.index.get, self.constants
         add_function, add_link = self.functions.append, self.links.append
-        joins, in_order = False, True
-        for node, value in enumerate(self.dsk.values()):
+        for value in self.dsk.values():
             link: Any = None
             cls = value.__class__
             if (cls is tuple or cls is Task) and value and callable(value[0]):
@@ -95,14 +107,7 @@ class TupleReader(Reader):
                 function, link = self.read(value)
             add_function(function)
             add_link(link)
-            if link.__class__ is int:
-                if link >= node:
-                    in_order = False
-            elif link:
-                joins = True
-                if in_order and max(link) >= node:
-                    in_order = False
-        self.joins, self.in_order = joins, in_order
+        self.look_at_links()
 
     def read(self, value: Any) -> tuple[Callable[..., Any] | None, Link]:
         """The function and links of a value; no function for plain data."""

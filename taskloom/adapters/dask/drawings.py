@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dask
-from dask._task_spec import Alias, convert_legacy_graph
+from dask._task_spec import convert_legacy_graph
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
 from taskloom.adapters.dask import releases
 from taskloom.adapters.dask.expressions import Refused, is_expression, refusing, tree, walk
-from taskloom.adapters.dask.graphs import DaskGraph
+from taskloom.adapters.dask.graphs import DaskGraph, ends_of_aliases
 from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
 from taskloom.bus import Layers, RunGraph, layer_readers
-from taskloom.graph import Key, compile_plan
+from taskloom.graph import compile_plan
 from taskloom.scheduling import merged_graph
 from taskloom.views.graph_sources import graph_sources
 
@@ -118,14 +118,7 @@ def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
 def _as_run(dsk: Mapping[Any, Any]) -> dict[Any, Any]:
     """A graph without the keys that stand for others, of which engines make no tasks."""
     nodes = convert_legacy_graph(ensure_dict(dsk))
-    meant: dict[Key, Key] = {}
-    for key in nodes:
-        end, passed = key, {key}
-        while isinstance(node := nodes[end], Alias) and node.target in nodes and node.target not in passed:
-            end = node.target
-            passed.add(end)
-        if not isinstance(node, Alias) and end != key:
-            meant[key] = end
+    meant = ends_of_aliases(nodes)
     return {key: node.substitute(meant) for key, node in nodes.items() if key not in meant}
 
 

@@ -42,21 +42,14 @@ class DaskReader(Reader):
 
     def _follow_aliases(self) -> None:
         """Have keys that stand for other keys mean those: they need no task."""
-        index, dsk = self.index, self.dsk
-        for key, value in dsk.items():
-            if value.__class__ is Alias and value.target != key:
-                end, passed = value.target, {key}
-                while end not in passed and dsk.get(end).__class__ is Alias:
-                    passed.add(end)
-                    end = dsk[end].target
-                if end in index and end not in passed:
-                    index[key] = index[end]
+        index = self.index
+        for key, end in ends_of_aliases(self.dsk).items():
+            index[key] = index[end]
 
     def read_all(self) -> None:
         index, constants = self.index, self.constants
         add_function, add_link = self.functions.append, self.links.append
-        joins, in_order = False, True
-        for node, (key, value) in enumerate(self.dsk.items()):
+        for key, value in self.dsk.items():
             function: Any = None
             link: Any = ()
             if not isinstance(value, GraphNode):
@@ -87,14 +80,7 @@ class DaskReader(Reader):
                 link = link[0]
             add_function(function)
             add_link(link)
-            if link.__class__ is int:
-                if link >= node:
-                    in_order = False
-            elif link:
-                joins = True
-                if in_order and max(link) >= node:
-                    in_order = False
-        self.joins, self.in_order = joins, in_order
+        self.look_at_links()
 
     def _program(self, node: GraphNode) -> tuple[Program, tuple[int, ...]]:
         """A node as a program, and the links of its inputs."""
@@ -140,6 +126,20 @@ class DaskReader(Reader):
 
     def outline(self) -> Graph:
         return {key: (identity, *node.dependencies) for key, node in convert_legacy_graph(self.dsk).items()}
+
+
+def ends_of_aliases(dsk: Mapping[Key, Any]) -> dict[Key, Key]:
+    """The keys that only stand for others, and what they mean in the end, where the graph has that."""
+    found: dict[Key, Key] = {}
+    for key, value in dsk.items():
+        if value.__class__ is Alias and value.target != key:
+            end, passed = value.target, {key}
+            while end not in passed and dsk.get(end).__class__ is Alias:
+                passed.add(end)
+                end = dsk[end].target
+            if end in dsk and end not in passed:
+                found[key] = end
+    return found
 
 
 class Filled:

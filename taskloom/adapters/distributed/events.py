@@ -21,10 +21,9 @@ AT_ONCE = 0.002  # seconds since the last batch, after which one leaves at once 
 GRAPH = 0  # a key that is wanted, how many are (None, 0: all that the client wants), names of functions, tasks: their
 # numbers, keys, numbers of names, inputs, and whether the result was there before
 HAVE = 1  # task: its result was there before
-DONE = (
-    2  # task, worker, start, stop, bytes, sources of inputs that the worker fetched, and when; and by the scheduler's
-)
-# own clock when the worker was given the task, and when its end was known
+# Task, worker, start, stop, bytes, sources of inputs that the worker fetched, and when; and by the scheduler's own
+# clock when the worker was given the task, and when its end was known.
+DONE = 2
 FAILED = 3  # task, the task that raised, worker, start, stop, attempts, text
 GONE = 4  # task: forgotten
 JOINED = 5  # worker, address, name, process id, threads

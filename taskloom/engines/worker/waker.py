@@ -23,9 +23,7 @@ class Waker:
             sock.setblocking(False)
         #: Wakes by a single call of C, which no interrupt cuts in two; raises OSError when it is full of wakes.
         self.ring = partial(self._outer.send, b"\0")
-
-    def fileno(self) -> int:
-        return self._inner.fileno()
+        self.fileno = self._inner.fileno
 
     def wake(self) -> None:
         with suppress(OSError):  # it is full of wakes

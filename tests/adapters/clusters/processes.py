@@ -47,7 +47,6 @@ class DaskProcesses:
         *,
         nthreads: int = 1,
         memory_limit: str = "1GiB",
-        nanny: bool = False,
         has_taskloom: bool = False,
         config: dict[str, str] | None = None,
         preload: str = "",
@@ -62,8 +61,7 @@ class DaskProcesses:
         self.address = ""
         self._n_workers = workers
         self._preload = preload
-        self._worker_options = ["--nthreads", str(nthreads), "--memory-limit", memory_limit]
-        self._worker_options += ["--nanny" if nanny else "--no-nanny"]
+        self._worker_options = ["--nthreads", str(nthreads), "--memory-limit", memory_limit, "--no-nanny"]
         self._environment = os.environ | (config or {})
         self._environment["PYTHONPATH"] = str(REPOSITORY) if has_taskloom else ONLY_DASK
 
@@ -150,7 +148,7 @@ def start(host: Host, command: Sequence[str], log: Path, environment: Mapping[st
             stdout=said,
             stderr=said,
             cwd=REPOSITORY,
-            start_new_session=True,  # so that the worker of a nanny ends with it
+            start_new_session=True,  # so that what it starts ends with it
         )
 
 

@@ -30,7 +30,3 @@ def imports_taskloom() -> bool:
     except ModuleNotFoundError:
         return False
     return True
-
-
-def exit_now() -> None:
-    os._exit(3)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import add
 from typing import Any
 
+import cachey
 import dask
 import dask.array as da
 import pytest
@@ -118,7 +119,6 @@ def test_21_the_graph_can_be_called_and_changed(get: Get) -> None:
 
 
 def test_21_a_cache_of_dasks(get: Get) -> None:
-    cachey = pytest.importorskip("cachey")
     cache = Cache(cachey.Cache(1e9, limit=0))
     with cache:
         assert get(GRAPH, "c") == 6

@@ -40,6 +40,13 @@ def holding(name):
         once(name)
     finally:
         collections.deque(itertools.repeat(0), maxlen=0)  # with it
+def cancel_and_hear(future):
+    import warnings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        future.cancel()
+        until(lambda: caught)
+    return str(caught[0].message)
 def stops_within(seconds, future, **options):
     begin = time.monotonic()
     future.cancel(**options)
@@ -196,18 +203,14 @@ until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
     "deaf-beside-scattered-data": (
         ONE_THREAD,
         """
-import warnings
 data = client.scatter([[1], [2], [3]], broadcast=False)
 worker = next(iter(client.who_has([data[0]]).values()))[0]
 future = client.submit(deaf, "a", 4, workers=worker)
 until(lambda: written("a"))
 queued = client.submit(abs, -7, workers=worker)
 before = pids()
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    future.cancel()
-    until(lambda: caught)
-assert "does not answer" in str(caught[0].message) and "force" in str(caught[0].message), caught[0]
+told = cancel_and_hear(future)
+assert "does not answer" in told and "force" in told, told
 assert future.status == "cancelled"
 assert client.gather(data) == [[1], [2], [3]] and pids() == before
 assert queued.result() == 7 and pids() == before
@@ -216,16 +219,12 @@ assert queued.result() == 7 and pids() == before
     "stubborn-beside-scattered-data": (
         ONE_THREAD,
         """
-import warnings
 data = client.scatter([[1], [2], [3]])
 worker = next(iter(client.who_has([data[0]]).values()))[0]
 future = client.submit(stubborn, "a", 3, workers=worker)
 until(lambda: written("a"))
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    future.cancel()
-    until(lambda: caught)
-assert "does not answer" in str(caught[0].message), caught[0]
+told = cancel_and_hear(future)
+assert "does not answer" in told, told
 assert client.submit(abs, -7, workers=worker).result(timeout=15) == 7  # it is asked to leave until it does
 assert client.gather(data) == [[1], [2], [3]]
 """,
@@ -248,17 +247,13 @@ raised(taskloom.TaskloomError, lost[0].result, "scatter")
     "deaf-beside-a-running-task": (
         TWO_THREADS,
         """
-import warnings
 client.cluster.scale(1)
 until(lambda: len(client.cluster.workers) == 1)
 future, other = client.submit(deaf, "a", 4), client.submit(begun, "b")
 until(lambda: written("a") and written("b"))
 before = pids()
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    future.cancel()
-    until(lambda: caught)
-assert "does not answer" in str(caught[0].message), caught[0]
+told = cancel_and_hear(future)
+assert "does not answer" in told, told
 once("b-end")
 assert other.result() == "b" and pids() == before
 """,
@@ -266,17 +261,13 @@ assert other.result() == "b" and pids() == before
     "threads": (
         IN_PROCESS,
         """
-import warnings
 future = client.submit(spin, "a")
 until(lambda: written("a"))
 stops_within(1.0, future)
 future = client.submit(deaf, "b", 3)
 until(lambda: written("b"))
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    future.cancel()
-    until(lambda: caught)
-assert "threads" in str(caught[0].message), caught[0]
+told = cancel_and_hear(future)
+assert "threads" in told, told
 assert client.submit(abs, -3).result(timeout=5) == 3
 """,
     ),

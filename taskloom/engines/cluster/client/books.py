@@ -105,9 +105,7 @@ class Book(ABC):
         """Note tasks that are done."""
         run = self.run
         n = len(rows)
-        member = self._members.get(worker)
-        if member is None:
-            member = self.member(worker)
+        member = self.member(worker)
         if n == 1 and not sizes and times[1] - times[0] <= LONG:  # somebody may wait for this very one
             (row,) = rows
             run.start[row], run.stop[row] = times

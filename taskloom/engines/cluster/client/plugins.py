@@ -20,10 +20,8 @@ from taskloom.errors import SerializationError
 
 def _warn_of_unheard(plugin: SchedulerPlugin) -> None:
     for method, instead in SCHEDULER_PLUGIN.missing.items():
-        own = getattr(plugin, method, None)  # dask's defaults do nothing
-        if own is not None and not str(getattr(own, "__module__", "")).startswith(
-            "distributed."
-        ):  # else it is a default
+        own = getattr(plugin, method, None)
+        if own is not None and not str(getattr(own, "__module__", "")).startswith("distributed."):  # a default there
             warnings.warn(
                 f"{type(plugin).__name__}.{method} is never called, unlike in dask.distributed. {instead}",
                 UserWarning,

@@ -93,7 +93,6 @@ class Coordinator(Staffing):
         self.closed = False
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # what other threads want done here
         self._waker = Waker()
-        self._waking = self._waker.fileno()
         self._asleep = False
         self._poll.register(self._waker, select.POLLIN)
         self._timers: list[tuple[float, int]] = []  # a heap of deadlines, with the ids of tasks
@@ -252,7 +251,7 @@ class Coordinator(Staffing):
         if len(found) > 1:
             found.sort(key=lambda event: self.crew.urgency(event[0]))
         for file, event in found:
-            if file == self._waking:
+            if file == self._waker.fileno():
                 self._waker.clear()
                 continue
             watched = self.crew.watched(file)

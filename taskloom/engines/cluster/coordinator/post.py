@@ -107,7 +107,7 @@ def tell(
 ) -> None:
     """Send a message to a client, with copies of the parcels. Whatever goes wrong there is no concern of others."""
     try:
-        own = tuple([copy_of(parcel) for parcel in parcels]) if parcels else ()
+        own = tuple([copy_of(parcel) for parcel in parcels])
         if isinstance(client, RemoteClient):
             client.send(kind, *fields, parcels=own)
         else:

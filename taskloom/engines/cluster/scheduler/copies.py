@@ -139,9 +139,8 @@ class Copies(WorkerEvents):
     def assign(self) -> None:
         """Give work to those who can take it, and have copies made."""
         super().assign()
-        if self.errands:
-            for errand in self.errands[:]:
-                self._go_on(errand)
+        for errand in self.errands[:]:
+            self._go_on(errand)
 
     def _go_on(self, errand: Errand) -> None:
         moves = errand.moves

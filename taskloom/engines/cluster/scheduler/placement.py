@@ -57,9 +57,7 @@ class Placement(Transitions):
     def _hand_out(self) -> None:
         workers = [worker for worker in self.workers.values() if worker.is_open()]
         for few in (True, False):
-            if len(workers) > 1:
-                workers.sort(key=WorkerState.given)
-            for worker in workers:
+            for worker in sorted(workers, key=WorkerState.given):
                 while self._has_room(worker, few) and (task := self._take(worker)) is not None:
                     self.dispatch(task, worker)
                 if not self._anything_waits():

@@ -67,7 +67,6 @@ class Scheduler(Copies):
         its end, unless it was `expected`.
         """
         worker = self.workers.pop(number, None)
-        self.leaving.pop(number, None)
         if worker is None:
             return
         for client in self.clients:
@@ -122,7 +121,6 @@ class Scheduler(Copies):
         """A worker is to end: it gets nothing more, gives back what it has not begun, and its data go elsewhere."""
         worker = self.workers[number]
         worker.leaving = True
-        self.leaving[number] = worker
         for task in list(worker.transit.values()):
             self.put_back(task)
         if worker.outstanding:
@@ -134,8 +132,9 @@ class Scheduler(Copies):
     def assign(self) -> None:
         """Give work to those who can take it, and let those go who are to leave."""
         super().assign()
-        for worker in self.leaving.values():
-            self._see_off(worker)
+        for worker in self.workers.values():
+            if worker.leaving:
+                self._see_off(worker)
 
     def _see_off(self, worker: WorkerState) -> None:
         """End a worker that is leaving, once nothing is lost with it."""

@@ -41,7 +41,6 @@ class Transitions:
     tasks : all tasks that are not done, and those whose results somebody needs, by id. A task that several clients have
         submitted under one name has an id for each.
     names : tasks by the keys that all clients share.
-    leaving : the workers that are to end, by number.
     special : the ranks of ready tasks that not every worker may run, by what they require.
     functions : parcels by code.
     users : by code, how many tasks may have to be run (again) with this function; one more as long as the client that
@@ -59,7 +58,6 @@ class Transitions:
         self.tasks: dict[int, Task] = {}
         self.names: dict[Key, Task] = {}
         self.workers: dict[int, WorkerState] = {}
-        self.leaving: dict[int, WorkerState] = {}
         self.clients: dict[int, ClientState] = {}
         self.special: dict[Requirement, Heap] = {}
         self.functions: dict[int, Any] = {}

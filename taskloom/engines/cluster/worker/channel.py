@@ -65,7 +65,6 @@ class LinkChannel:
         self._work = work
         self._data = data
         self._waker = Waker()
-        self._waking = self._waker.fileno()
         self._sending = threading.Lock()
         self._readable = select.poll()
         self._readable.register(work.fileno(), select.POLLIN)
@@ -75,7 +74,7 @@ class LinkChannel:
 
     def wait_for_work(self) -> None:
         for file, _ in self._readable.poll():
-            if file == self._waking:
+            if file == self._waker.fileno():
                 self._waker.clear()
 
     def take_work(self) -> Message | None:

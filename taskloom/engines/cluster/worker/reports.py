@@ -76,7 +76,7 @@ class Reports:
             times = [0.0] * (n // 2)
             times[::2], times[1::2] = batch[1::4], batch[2::4]
             values = dict(zip(ids, batch[3::4], strict=True))
-            sizes: dict[int, float] = {}
+            sizes = {}
             if self._sizes:
                 for id in ids:
                     if id in self._sizes:
