@@ -205,7 +205,9 @@ class ThreadsRun:
         try:
             done = run_in_order(self.plan, self.run, self.results, self.halt)
         except BaseException as error:
-            self._fail(len(self.run.done), error)
+            with self.lock:  # until stock has been taken: helpers add to what is done
+                task = self.owned if self.shared else len(self.run.done)
+            self._fail(task, error)
             self._finish()
             return
         with self.lock:  # until stock has been taken

@@ -213,6 +213,23 @@ def test_a_ready_task_does_not_wait_while_a_place_is_free() -> None:
     assert get(dsk, [("link", 49), *[("side", i) for i in range(49)]], num_workers=2)[0] == 49
 
 
+def test_the_first_workers_task_is_the_one_that_failed_whatever_others_have_done_meanwhile() -> None:
+    others_are_done = threading.Event()
+
+    def fail() -> None:
+        wait_for(others_are_done)
+        raise ValueError("on purpose")
+
+    dsk: dict[Any, Any] = {("fail", 0): (fail,)} | {("inc", i): (inc, i) for i in range(5)}
+    dsk["tell"] = (lambda *_: others_are_done.set(), [("inc", i) for i in range(5)])
+    with pytest.raises(ValueError, match="on purpose"):
+        get(dsk, list(dsk), num_workers=2)
+    failure = taskloom.runs[-1].failure
+    assert failure is not None
+    assert failure.key == ("fail", 0)
+    assert failure.inputs == ()
+
+
 # -- warm threads ----------------------------------------------------------------------------------------------------
 
 

@@ -1,15 +1,20 @@
 """A program: a client makes a few calls many times, with a Ctrl-C at one moment after the other.
 
-Whatever moment it is, the same calls give their answers afterwards.
+Whatever moment it is, the same calls give their answers afterwards, and the records of all of them end.
 """
 
+import gc
+import itertools
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from taskloom.bus.event_bus import bus
 from taskloom.distributed import Client
+from tests.engines.cases import PATIENCE
 from tests.engines.strike_anywhere import Strike
 
 
@@ -29,14 +34,22 @@ def double(x: Any) -> Any:
     return [x, x]
 
 
+def held_last(client: Client, number: int) -> Any:
+    """The result of a graph's last task, under a name that nobody has had: the others are done for it only."""
+    first, last = ("first", number), ("last", number)
+    return client.get({first: (double, 1), last: (len, [first])}, last, sync=False).result()
+
+
 def calls(client: Client) -> dict[str, Callable[[], Any]]:
-    """What is done, and what it gives, as a text."""
+    """What is done, by name."""
+    numbers = itertools.count()
     return {
         "submit": lambda: client.submit(double, client.submit(double, [1])).result(),
         "map": lambda: client.gather(client.map(double, range(3))),
         "scatter": lambda: client.gather(client.scatter([[1], [2]])),
         "get": lambda: client.get({"a": (double, 1), "b": (len, ["a", "a"])}, ["a", "b"]),
         "hold": lambda: [f.result() for f in client.get({"h": (double, 1), "i": (len, ["h"])}, ["h", "i"], sync=False)],
+        "hold the last": lambda: held_last(client, next(numbers)),
         "lambda": lambda: client.submit(lambda x: x + 1, 4).result(),
     }
 
@@ -62,6 +75,12 @@ def main(name: str) -> None:
         answer = call()
         assert answer == expected, (strike.where, answer)
         moment += 1
+    kept.clear()
+    deadline = time.monotonic() + PATIENCE
+    while bus.active:
+        assert time.monotonic() < deadline, bus.active
+        gc.collect()
+        time.sleep(0.05)
     client.close()
     assert moment > 50, moment
     print("fine")

@@ -289,7 +289,7 @@ check()
     check_program(program, start)
 
 
-@pytest.mark.parametrize("call", ["submit", "map", "scatter", "get", "hold", "lambda"])
+@pytest.mark.parametrize("call", ["submit", "map", "scatter", "get", "hold", "hold the last", "lambda"])
 def test_calls_of_a_client_give_their_answers_after_an_interrupt_at_any_moment(place: Path, call: str) -> None:
     program = "import sys; from tests.engines.cluster.strike_client import main; main(sys.argv[1])"
     assert in_child(program, call, limit=60).stdout == "fine\n"

@@ -220,9 +220,9 @@ class FuturesBook(Book):
             tuple(dict.fromkeys([rows[number] for number in numbers if number in rows])) if numbers else ()
             for numbers in dependencies
         ]
-        self.run.extend(keys, functions, inputs)
-        if wanted is not None:
+        if wanted is not None:  # noted before they count: an interrupt that comes next leaves nobody who wants them
             self._inner.update(set(range(row, row + len(keys))).difference([rows[number] for number in wanted]))
+        self.run.extend(keys, functions, inputs)
         self.touched = perf_counter()
 
     @property
@@ -243,7 +243,7 @@ class FuturesBook(Book):
         """Take away what an interrupt in the middle of adding tasks has left."""
         rows, n = self._rows, self.run.n_tasks
         while rows and next(reversed(rows.values())) >= n:
-            rows.popitem()
+            self._inner.discard(rows.popitem()[1])
 
     def _quiet_since(self) -> float | None:
         return None if self.outstanding else self.touched

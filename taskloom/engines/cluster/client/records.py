@@ -111,8 +111,9 @@ class Records:
             run.on_cancel(partial(self._cancel, book))
             run.on_recall(partial(self._recalled, book))
             book.add(first, keys, functions, dependencies, wanted)
-            self._books, self._newest = (book, *self._books), book
+            self._books = (book, *self._books)
             bus.started(run)
+            self._newest = book  # last: what an interrupt has kept from being seen gets no more
 
     def submitted_call(self, number: int, key: Key, function: str) -> None:
         """Note a future that takes no others, as `submitted` would."""
