@@ -1,6 +1,7 @@
 """A program: a client makes a few calls many times, with a Ctrl-C at one moment after the other.
 
-Whatever moment it is, the same calls give their answers afterwards, and the records of all of them end.
+Whatever moment it is, the same calls give their answers afterwards, what they have submitted is forgotten, and the
+records of all of them end.
 """
 
 import gc
@@ -54,6 +55,14 @@ def calls(client: Client) -> dict[str, Callable[[], Any]]:
     }
 
 
+def wait_for(met: Callable[[], bool], where: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < deadline, where
+        gc.collect()
+        time.sleep(0.02)
+
+
 def main(name: str) -> None:
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     client = Client(n_workers=1, threads_per_worker=1)
@@ -72,15 +81,14 @@ def main(name: str) -> None:
             sys.setprofile(None)
         if strike.where is None:
             break
+        if strike.where[0].endswith("session.py"):  # what was to be given up there is, by nobody's help
+            kept.clear()
+            wait_for(lambda: not client.cluster._coordinator.scheduler.tasks, strike.where)
         answer = call()
         assert answer == expected, (strike.where, answer)
         moment += 1
     kept.clear()
-    deadline = time.monotonic() + PATIENCE
-    while bus.active:
-        assert time.monotonic() < deadline, bus.active
-        gc.collect()
-        time.sleep(0.05)
+    wait_for(lambda: not bus.active, bus.active)
     client.close()
     assert moment > 50, moment
     print("fine")

@@ -111,6 +111,34 @@ for i in range(3):
 assert pids() == before
 """,
     ),
+    "input-of-what-is-lost": (
+        ONE_THREAD,
+        """
+from taskloom.bus.event_bus import bus
+def slow_the_second_time():
+    if not once("first"):
+        begun("second")
+    return 1
+def large(x):
+    return [b"x" * 100_000, x]
+home, _ = client.scheduler_info()["workers"]
+where = dict(workers=[home], allow_other_workers=True)
+cancelled = client.submit(slow_the_second_time, **where)
+built = client.submit(large, cancelled, **where)
+wait([built])
+assert cancelled.result() == 1
+cancelled.cancel()
+until(cancelled.cancelled)
+[pid] = [worker.pid for worker in client.cluster.workers.values() if worker.name == home]
+os.kill(pid, signal.SIGKILL)
+until(lambda: written("second"))  # for what builds on it, which was lost
+assert cancelled.cancelled()
+del built
+until(lambda: not bus.active)  # what was to be done again, and is not, keeps no record open
+assert cancelled.cancelled()
+once("second-end")
+""",
+    ),
     "busy-loops-on-two-threads": (
         TWO_THREADS,
         """

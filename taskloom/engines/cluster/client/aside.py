@@ -61,6 +61,11 @@ class Sweeper:
             return deque()
         return self.found
 
+    def go_on(self) -> None:
+        """Have the thread do what is left to do."""
+        with suppress(IndexError):
+            self.left.put(self.found.pop())
+
     def close(self) -> None:
         """End the thread: there is nobody any more to give them up to."""
         self._closed = True

@@ -95,14 +95,14 @@ class Functions:
         self._traces: set[_Trace] = set()
         self._gone: list[Any] = []  # a list takes them without any code of Python's, which an interrupt could end
 
-    def take_forgotten(self) -> list[int]:
-        """Codes that will not be used again, each told once."""
-        codes = []
-        while self._gone:
-            trace = self._gone.pop()
-            self._traces.discard(trace)
-            codes.append(trace.code)
-        return codes
+    def forgotten(self) -> list[int]:
+        """Codes that will not be used again, until they are `told`."""
+        return [trace.code for trace in self._gone]
+
+    def told(self, n: int) -> None:
+        """The first `n` of those that are forgotten have been told."""
+        self._traces.difference_update(self._gone[:n])
+        del self._gone[:n]
 
     def find(self, function: Any) -> Function:
         """The code of a function; raises what pickling it raises.

@@ -179,10 +179,10 @@ class Hearing:
 
     def _on_again(self, _: Any, ids: Sequence[int]) -> None:
         self.records.again(ids)
-        released = []  # while this was on its way
+        released = []  # while this was on its way, or before: others need them
         for id in ids:
             state = self.states.get(id)
-            if state is None:
+            if state is None or not state.is_usable:
                 released.append(id)
             elif state.value is ELSEWHERE:
                 state.status = "pending"

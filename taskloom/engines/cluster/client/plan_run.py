@@ -100,8 +100,8 @@ class PlanRun:
         __tracebackhide__ = True
         run, records = self.run, self.session.records
         complete = False
-        records.begin_run(run, self.first, len(self.plan))
         try:
+            records.begin_run(run, self.first, len(self.plan))
             run.on_cancel(self.over.resolve)
             self.begin(asked)
             with waiting():
@@ -114,8 +114,13 @@ class PlanRun:
             complete = True
             return results
         finally:
-            self.end(complete)
-            records.end_run(run)
+            try:
+                self.end(complete)
+                records.end_run(run)
+            except KeyboardInterrupt:  # just now: nothing is left all the same
+                self.end(complete)
+                records.end_run(run)
+                raise
 
     def begin(self, asked: Asked) -> None:
         """Submit it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
@@ -56,8 +57,6 @@ class Session(Asking):
         self.printing = Printing()
         self._holds: dict[int, Hold] = {}  # of all futures, by identity
         self._keeps = False  # whether there may be states that are kept
-        self._hidden: list[int] = []
-        self._released: list[int] = []
         self._sweeper = Sweeper(self._sweep)
         self._callbacks: Callbacks | None = None
         self.connection = connect(self.hear)
@@ -270,10 +269,19 @@ class Session(Asking):
             self._flush()
 
     def _flush(self) -> None:
-        """Release what nobody has a future of any more. What an interrupt breaks off here is done the next time."""
-        ids, hidden, holds, given_up = self._released, self._hidden, self._holds, self._sweeper.take()
-        while given_up:
-            hold = given_up[0]
+        """Release what nobody has a future of any more."""
+        try:
+            self._give_up_all(self._sweeper.take())
+        except KeyboardInterrupt:  # what is broken off here is done by the sweeper
+            self._sweeper.go_on()
+            raise
+
+    def _give_up_all(self, given_up: deque[Hold]) -> None:
+        """The same, of those that are in this queue. They stay there to the end: it can all be done once more."""
+        holds = self._holds
+        released, hidden = [], []
+        gone = list(given_up)
+        for hold in gone:
             number, state = id(hold), hold.state
             if number in holds:
                 del holds[number]  # no interrupt comes between this and the next lines
@@ -288,17 +296,17 @@ class Session(Asking):
                 else:
                     self.states.pop(state.id, None)
                     if state.status not in ("cancelled", "lost"):
-                        ids.append(state.id)
-            given_up.popleft()
-        self.records.released(ids)
-        ids += self.functions.take_forgotten()
-        if ids and not self.gone:
-            self.connection.send("release", ids)
-        self._released = []
+                        released.append(state.id)
+        self.records.released(released)
         self._sizable = False
+        codes = self.functions.forgotten()
+        if (released or codes) and not self.gone:
+            self.connection.send("release", [*released, *codes])
+        self.functions.told(len(codes))
         if hidden and not self.gone:  # last: what it needs has no futures any more by now
             self.connection.send("hide", hidden)
-        self._hidden = []
+        for _ in gone:
+            given_up.popleft()
 
     # -- other messages ----------------------------------------------------------------------------------------------
 
