@@ -36,6 +36,14 @@ def describe(*args: Any, **kwargs: Any) -> str:
     return f"{args} {kwargs}"
 
 
+def first(value: bytes) -> int:
+    return value[0]
+
+
+def add_firsts(*values: bytes) -> int:
+    return sum(map(first, values))
+
+
 def nothing() -> None:
     return None
 
@@ -92,6 +100,23 @@ def test_a_shared_task_runs_once_and_what_nobody_asked_for_does_not(local: Engin
     }
     assert local.get(dsk, ["end", "end", "root"]) == ["end", "end", "root"]
     assert sorted(calls) == ["end", "root", *users]
+
+
+@pytest.mark.parametrize("whose", ["one-task", "tasks-of-their-own"])
+def test_hundreds_of_large_values(engine: Engine, whose: str) -> None:
+    """More than a message to another process can bring open files."""
+    values = [bytes([i % 100]) * 300_000 for i in range(300)]
+    dsk: dict[Any, Any] = {("x", i): (first, value) for i, value in enumerate(values)}
+    if whose == "one-task":
+        dsk = {"a": (add_firsts, *values), "b": (add_firsts, *values)}
+        assert engine.get(dsk, ["a", "b"]) == [3 * sum(range(100))] * 2
+    else:
+        assert engine.get(dsk, list(dsk)) == [i % 100 for i in range(300)]
+
+
+def test_a_value_so_large_that_two_threads_copy_it(engine: Engine) -> None:
+    content = b"".join([bytes([i]) * (1 << 18) for i in range(100)])
+    assert engine.get({"a": (bytes, content), "b": (bytes, "a"), "c": (len, "b")}, ["b", "c"]) == [content, 100 << 18]
 
 
 @pytest.mark.parametrize("shape", ["chain", "flat", "tree", "fan"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from taskloom.engines.worker.anonymous import empty_file
 from taskloom.engines.worker.link import Link, StreamLink, link_pair
 
 from .cases import PATIENCE, in_thread
@@ -61,6 +62,94 @@ def test_each_message_has_its_own_files(link: tuple[Link, Link]) -> None:
     for pipe in pipes:
         for file in pipe:
             os.close(file)
+
+
+@pytest.mark.parametrize("count", [250, 251, 700])
+def test_a_message_brings_any_number_of_files(link: tuple[Link, Link], count: int) -> None:
+    ours, theirs = link
+    files = [empty_file() for _ in range(count)]
+    for number, file in enumerate(files):
+        os.write(file, b"%d" % number)
+
+    def send() -> None:
+        for message in (b"a", b"", b"b" * 60_001):
+            ours.send(message, files)
+        ours.send(b"c")
+
+    sent = in_thread(send)
+    for message in (b"a", b"", b"b" * 60_001):
+        received = theirs.receive()
+        assert received is not None
+        assert received[0] == message
+        assert [int(os.pread(file, 9, 0)) for file in received[1]] == [*range(count)]
+        for file in received[1]:
+            os.close(file)
+    assert theirs.receive() == (b"c", [])
+    sent()
+    for file in files:
+        os.close(file)
+
+
+def test_files_go_on_where_the_other_end_was_slow(link: tuple[Link, Link]) -> None:
+    ours, theirs = link
+    for end in link:
+        end.sock.setblocking(False)
+    file = empty_file()
+    numbers: list[int] = []
+
+    def receive() -> None:
+        received = theirs.receive()
+        assert received is not None
+        message, files = received
+        assert len(files) == 300
+        numbers.append(int(message[:3]))
+        for each in files:
+            os.close(each)
+
+    refused = 0
+    for number in range(200):
+        message = b"%03d" % number + bytes(50_000)
+        while True:
+            try:
+                ours.send(message, [file] * 300)
+                break
+            except BlockingIOError:
+                refused += 1
+                with suppress(BlockingIOError):
+                    receive()
+    while len(numbers) < 200:
+        receive()
+    assert refused
+    assert numbers == [*range(200)]
+    os.close(file)
+
+
+def test_files_of_a_message_that_was_given_up_stay_with_nobody() -> None:
+    ours, theirs = link_pair()
+    if isinstance(ours, StreamLink):
+        pytest.skip("this one finishes what was begun")
+    ours.sock.setblocking(False)
+    here, there = os.pipe()
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(1), [there] * 300)
+    ours.sock.setblocking(True)
+    theirs.sock.settimeout(PATIENCE)
+    sent = in_thread(ours.send, b"another", [there] * 260)
+    while (received := theirs.receive()) is not None and received[0] != b"another":
+        assert len(received[1]) == 300
+        for file in received[1]:
+            os.close(file)
+    assert received is not None
+    assert len(received[1]) == 260
+    sent()
+    for file in received[1]:
+        os.close(file)
+    ours.close()
+    theirs.close()
+    os.close(there)
+    assert os.read(here, 1) == b""  # nobody has the other end any more
+    os.close(here)
 
 
 def test_a_message_that_is_not_taken_as_a_whole_is_sent_again(link: tuple[Link, Link]) -> None:

@@ -363,6 +363,31 @@ shell.run_cell({SCRIPT!r})
     assert "dynamic-code" not in shown
 
 
+def test_a_warm_worker_keeps_no_files_of_runs_that_are_over() -> None:
+    program = """
+import numpy, psutil, taskloom
+def adder(array):
+    return lambda x: x + int(array[0])
+def fail():
+    raise ValueError
+def compute(i):
+    array = numpy.full(100_000, i)
+    assert taskloom.multiprocessing.get({"a": (adder(array), 1)}, "a", num_workers=1) == i + 1
+    dsk = {"fails": (fail,), "never": (lambda *_: None, "fails", array)}
+    try:
+        taskloom.multiprocessing.get(dsk, "never", num_workers=1)
+    except ValueError:
+        pass
+    return [process.num_fds() for process in (psutil.Process(), *psutil.Process().children())]
+before = compute(0)
+for i in range(20):
+    after = compute(i)
+assert after == before, (before, after)
+print("fine")
+"""
+    assert check_child(program) == "fine\n"
+
+
 def test_nothing_grows_with_runs_from_many_threads() -> None:
     program = """
 import threading, psutil, taskloom

@@ -5,6 +5,8 @@ Whenever an interrupt comes, the next message that is sent or received is a whol
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import socket
 import struct
@@ -17,21 +19,28 @@ from typing import Any
 from taskloom.engines.worker.anonymous import sealed_file
 
 PACKET = 60_000  # bytes: longer messages go into a file
-MOST_FILES = 250  # per message: the kernel takes 253
+MOST_FILES = 250  # per packet: the kernel takes 253
 BUFFER = 4 << 20  # bytes that a socket holds, if the system lets it
 _SPACE = 64 + 4 * (MOST_FILES + 2)  # for a message's files, with more room than any system takes
-_PLAIN, _IN_FILE = b"\0", b"\1"
+_PLAIN, _IN_FILE, _AHEAD, _BEHIND = b"\0", b"\1", b"\2", b"\3"
+_TOKEN = 8  # bytes that say which files go ahead of which message
+_LATER = {errno.ETOOMANYREFS, errno.ENOBUFS}  # the system has too much on its way already
+_NONE = (None, b"", list[int]())
 _LENGTH = struct.Struct("!Q")
 
 
 class Link:
     """One end of a link, on a socket that keeps message boundaries: a message is either sent or not.
 
-    One that is too long for a packet travels in a file of anonymous memory.
+    One that is too long for a packet travels in a file of anonymous memory. Where it has more files than a packet may
+    bring, most of them go ahead in packets of their own.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self._going: tuple[bytes | None, bytes, list[int]] = _NONE  # a message, and what has gone ahead of it
+        self._tokens = itertools.count()
+        self._ahead: dict[bytes, list[int]] = {}  # files that came ahead of their messages, by token
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -42,8 +51,8 @@ class Link:
         Raises
         ------
         BlockingIOError
-            The other end is slow to take messages, and the socket is one that does not wait. Call again with the same
-            message, before any other.
+            The other end is slow to take messages, and the socket is one that does not wait, or the system has too many
+            files on their way. Call again with the same message, before any other.
         OSError
             The other end is gone.
         """
@@ -53,22 +62,61 @@ class Link:
         own = -1
         try:
             kind = _PLAIN
+            if len(files) > MOST_FILES:
+                kind, files = self._send_ahead(message, files)
             if len(message) > PACKET:
                 own = sealed_file((message,))
-                kind, message, files = _IN_FILE, b"", (*files, own)
+                kind, message, files = kind[:-1] + _IN_FILE, b"", (*files, own)
             self.sock.sendmsg((kind, message), _with(files))
+            self._going = _NONE
+        except OSError as error:
+            if error.errno in _LATER:
+                raise BlockingIOError(error.errno, error.strerror) from None
+            raise
         finally:
             if own >= 0:
                 os.close(own)
 
+    def _send_ahead(self, message: bytes, files: Sequence[int]) -> tuple[bytes, Sequence[int]]:
+        """Send as many files as do not fit into the packet of the message; how that begins, and its own files.
+
+        What has gone is noted by code in C, where Python takes no interrupt; see `StreamLink`.
+        """
+        if self._going[0] is not message:
+            self._going = (message, next(self._tokens).to_bytes(_TOKEN, "big"), [])
+        _, token, sent = self._going
+        while (first := len(sent) * MOST_FILES) < len(files) - MOST_FILES:
+            sent.extend(map(self.sock.sendmsg, ((_AHEAD, token),), (_with(files[first : first + MOST_FILES]),)))
+        return _BEHIND + token + _PLAIN, files[first:]
+
     def receive(self) -> tuple[bytes, list[int]] | None:
-        """The next message and its open files, or None when the other end is gone."""
-        packet, ancillary, _, _ = self.sock.recvmsg(PACKET + 1, _SPACE, socket.MSG_CMSG_CLOEXEC)
-        if not packet:
-            return None
-        files = _files(ancillary)
-        if packet[:1] == _PLAIN:
-            return packet[1:], files
+        """The next message and its open files, or None when the other end is gone.
+
+        Raises
+        ------
+        OSError
+            This process has no room for its files, among other reasons.
+        """
+        while True:
+            packet, ancillary, flags, _ = self.sock.recvmsg(PACKET + 2 + _TOKEN, _SPACE, socket.MSG_CMSG_CLOEXEC)
+            if not packet:
+                return None
+            files = _files(ancillary)
+            if flags & socket.MSG_CTRUNC:
+                for file in files:
+                    os.close(file)
+                raise OSError(errno.EMFILE, f"{os.strerror(errno.EMFILE)}: values that came with a message are lost")
+            kind = packet[:1]
+            if kind == _PLAIN:
+                return packet[1:], files
+            if kind != _AHEAD:
+                break
+            self._ahead.setdefault(packet[1:], []).extend(files)
+        if kind == _BEHIND:
+            files = self._ahead.pop(packet[1 : 1 + _TOKEN], []) + files
+            packet = packet[1 + _TOKEN :]
+            if packet[:1] == _PLAIN:
+                return packet[1:], files
         own = files.pop()
         try:
             size = os.fstat(own).st_size
@@ -83,6 +131,9 @@ class Link:
 
     def close(self) -> None:
         self.sock.close()
+        while self._ahead:
+            for file in self._ahead.popitem()[1]:
+                os.close(file)
 
 
 class StreamLink(Link):
@@ -107,7 +158,12 @@ class StreamLink(Link):
                 out.go_on(self.sock)
             if not out.begun():
                 out = self._out = _Outgoing(message, files)
-            out.go_on(self.sock)
+            try:
+                out.go_on(self.sock)
+            except OSError as error:
+                if error.errno in _LATER:
+                    raise BlockingIOError(error.errno, error.strerror) from None
+                raise
 
     def receive(self) -> tuple[bytes, list[int]] | None:
         arrived = self._arrived
@@ -136,7 +192,7 @@ class _Outgoing:
     def __init__(self, message: bytes, files: Sequence[int]) -> None:
         self.message = message
         self._packet = memoryview(_LENGTH.pack(len(message)) + message)
-        self._ancillary = _with(files) if files else []
+        self._files = [files[first : first + MOST_FILES] for first in range(0, len(files), MOST_FILES)]
         self._sent: list[int] = []
 
     def begun(self) -> bool:
@@ -144,10 +200,11 @@ class _Outgoing:
         return 0 < sum(self._sent) < len(self._packet)
 
     def go_on(self, sock: socket.socket) -> None:
-        """Send what has not gone yet. The files travel with the first bytes."""
+        """Send what has not gone yet. The files travel with the first bytes, and with one byte as many as may."""
         while (sent := sum(self._sent)) < len(self._packet):
-            ancillary = [] if sent else self._ancillary
-            self._sent.extend(map(sock.sendmsg, ((self._packet[sent:],),), (ancillary,)))
+            ancillary = _with(self._files[sent]) if sent < len(self._files) else []
+            end = sent + 1 if sent < len(self._files) - 1 else len(self._packet)
+            self._sent.extend(map(sock.sendmsg, ((self._packet[sent:end],),), (ancillary,)))
 
 
 def _missing(arrived: Sequence[tuple[bytes, Any, Any, Any]]) -> int:

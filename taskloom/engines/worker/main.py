@@ -116,6 +116,7 @@ class Worker:
     def _end(self, run: int, parcels: list[Parcel]) -> None:
         """Forget everything of a run."""
         if self.slots.run <= run:
+            self.slots.close()
             self.slots = Slots(NOTHING, 0, 0)
             self.times = []
             sys.last_value = None
@@ -187,6 +188,7 @@ class Worker:
         """
         slots = self.slots
         if slots.run != run:
+            self.slots.close()
             slots = self.slots = Slots(run, size, constants)
         for chunk in chunks:
             slots.learn(chunk, parcels)

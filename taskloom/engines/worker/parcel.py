@@ -1,23 +1,22 @@
 """Values on their way between processes.
 
-A parcel holds a pickled value. Its large buffers (pickle protocol 5) are written once into a sealed file of anonymous
+A parcel holds a pickled value. Its large buffers (pickle protocol 5) are written once into sealed files of anonymous
 memory, which every receiver maps for itself: what it writes there nobody else sees.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from taskloom.engines.worker.anonymous import sealed_file
+from taskloom.engines.worker.anonymous import private_mapping, sealed_files
 
 SMALL = 32_768  # bytes: buffers up to this travel within the message
-MAPPED = 262_144  # bytes: shorter files are read, which costs no open file
+MAPPED = 262_144  # bytes: shorter files are read, which is quicker
 _ALIGN = 64
 
 #: Values of these types say what they are without being pickled one by one.
@@ -37,12 +36,12 @@ def is_plain(value: Any) -> bool:
 
 @dataclass(slots=True)
 class Parcel:
-    """A pickled value. `file` is a descriptor that the parcel owns, or -1; `close` gives it up."""
+    """A pickled value. `files` are descriptors, of files that follow each other: the parcel's own, until `close`."""
 
     payload: bytes
     spans: Sequence[Span] = ()
     small: Sequence[bytes | bytearray] = ()
-    file: int = -1
+    files: Sequence[int] = ()
     nbytes: int = 0
 
     @classmethod
@@ -67,7 +66,7 @@ class Parcel:
             padding = -view.nbytes % _ALIGN
             parts += (view, bytes(padding)) if padding else (view,)
             offset += view.nbytes + padding
-        return cls(payload, spans, file=sealed_file(parts), nbytes=len(payload) + offset)
+        return cls(payload, spans, files=sealed_files(parts, offset), nbytes=len(payload) + offset)
 
     def value(self) -> Any:
         """Unpack the value; raises whatever unpickling it raises."""
@@ -75,24 +74,30 @@ class Parcel:
 
     def buffers(self) -> Sequence[Any]:
         """Those that were pickled apart, in memory of the caller's own."""
-        if self.file < 0:
+        if not self.files:
             return self.small
-        size = os.fstat(self.file).st_size
-        content: Any
-        if size >= MAPPED:
-            content = mmap.mmap(self.file, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
-        else:
-            content = bytearray(os.pread(self.file, size, 0))
-        view = memoryview(content)
+        size = os.fstat(self.files[0]).st_size
+        whole = private_mapping(self.files) if size >= MAPPED else bytearray(os.pread(self.files[0], size, 0))
+        view = memoryview(whole)
         return [
             view[offset : offset + length] if writable else view[offset : offset + length].toreadonly()
             for offset, length, writable in self.spans
         ]
 
+    def copy(self) -> Parcel:
+        """The same for somebody else, who closes it."""
+        files: list[int] = []
+        try:
+            files.extend(map(os.dup, self.files))
+        except BaseException:
+            for file in files:
+                os.close(file)
+            raise
+        return replace(self, files=files)
+
     def close(self) -> None:
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
+        files, self.files = self.files, ()
+        list(map(os.close, files))  # a single call of C: an interrupt comes behind all of it
 
 
 def parts_of(value: Any) -> tuple[bytes, list[memoryview]]:
@@ -175,9 +180,8 @@ def encode(kind: str, *fields: Any, parcels: Sequence[Parcel] = ()) -> tuple[byt
     files: list[int] = []
     packed = []
     for parcel in parcels:
-        packed.append((parcel.payload, parcel.spans, parcel.small, parcel.file >= 0, parcel.nbytes))
-        if parcel.file >= 0:
-            files.append(parcel.file)
+        packed.append((parcel.payload, parcel.spans, parcel.small, len(parcel.files), parcel.nbytes))
+        files += parcel.files
     return pickle.dumps((kind, fields, packed), 5), files
 
 
@@ -186,7 +190,7 @@ def decode(message: bytes, files: Sequence[int]) -> tuple[str, tuple[Any, ...], 
     kind, fields, packed = pickle.loads(message)
     left = iter(files)
     parcels = [
-        Parcel(payload, spans, small, next(left) if has_file else -1, nbytes)
-        for payload, spans, small, has_file, nbytes in packed
+        Parcel(payload, spans, small, [next(left) for _ in range(n)], nbytes)
+        for payload, spans, small, n, nbytes in packed
     ]
     return kind, fields, parcels

@@ -13,6 +13,7 @@ from functools import cached_property
 from math import inf
 from time import monotonic
 
+from taskloom.engines.worker.anonymous import allow_many_files
 from taskloom.engines.worker.environment import worker_environment
 from taskloom.engines.worker.keeper import keeper
 from taskloom.engines.worker.launch import LAUNCHERS, Launcher, Spawn
@@ -127,6 +128,7 @@ class WorkerPool:
 
     def _start(self, n: int) -> None:
         self._oom_kills = kills()
+        allow_many_files()
         while len(self.workers) < n:
             self._started += 1
             worker = WorkerProcess(f"process-{self._started}", self._launcher)

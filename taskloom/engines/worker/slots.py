@@ -63,7 +63,15 @@ class Slots:
     def drop(self, slots: Iterable[int]) -> None:
         for slot in slots:
             self.results.pop(slot, None)
-            self.packed.pop(slot, None)
+            parcel = self.packed.pop(slot, None)
+            if parcel is not None:
+                parcel.close()
+
+    def close(self) -> None:
+        """Give up what has come and was not looked at, and the functions."""
+        for parcels in (self.packed, self._function_parcels):
+            for parcel in parcels.values():
+                parcel.close()
 
     def missing(self, task: int) -> list[int]:
         """The inputs of a task that are not here."""

@@ -88,9 +88,9 @@ def test_a_message_brings_any_number_of_files(client: Client, count: int) -> Non
 def test_a_sender_gives_its_parcels_away(client: Client) -> None:
     for send in (client.connection.send, client.there.send):
         parcel = client.connection.pack(numpy.zeros(10_000))
-        assert parcel.file >= 0
+        assert parcel.files
         send("submit", parcels=[parcel])
-        assert parcel.file == -1
+        assert not parcel.files
     for message in (receive(client.there), client.next_message()):
         assert message is not None
         message[2][0].close()

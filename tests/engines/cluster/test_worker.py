@@ -20,9 +20,12 @@ import pytest
 
 from taskloom.engines.cluster.worker.in_process import ClusterThreads
 from taskloom.engines.cluster.worker.loose import Loose
+from taskloom.engines.cluster.worker.page import WORDS
 from taskloom.engines.cluster.worker.process import ClusterProcess
+from taskloom.engines.cluster.worker.store import Store
 from taskloom.engines.cluster.worker.worker import current_task, waiting
 from taskloom.engines.worker.launch import ForkServer
+from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.said import hear
 
 from .wire import Ref, Wire, wait_for
@@ -608,12 +611,26 @@ def test_fetching_a_large_array(begin: Begin) -> None:
     (id,) = wire.run((np.arange, 1_000_000))
     wire.results([id])
     parcel = wire.fetch(id)
-    assert (parcel.file >= 0) is not wire.in_process
+    assert bool(parcel.files) is not wire.in_process
     assert parcel.nbytes >= 8_000_000
     assert parcel.value().sum() == sum(range(1_000_000))
     parcel.close()
     wire.worker.ask("fetch", 12345)
     assert wire.said("gone") == (12345,)
+
+
+def test_a_value_that_is_unpacked_while_it_is_sent_on() -> None:
+    class Silence:
+        def send(self, kind: str, *fields: Any) -> None:
+            raise AssertionError(kind)
+
+    store = Store([0.0] * WORDS, Silence())
+    store.learn({}, {}, {7: 0}, [Parcel.of(np.arange(50_000))])
+    parcel = store.parcel(7, Parcel.of)
+    assert store.value(7).sum() == sum(range(50_000))  # which needs the file that came no longer
+    assert parcel.value().sum() == sum(range(50_000))
+    parcel.close()
+    store.drop([7])
 
 
 async def answer_later(value: int, *, more: int) -> tuple[int, bool]:
@@ -808,5 +825,5 @@ def test_loose_values_are_references() -> None:
     value = np.ones(10)
     loose = Loose.of(value)
     assert loose.value() is value
-    assert (loose.nbytes, loose.file) == (80, -1)
+    assert (loose.nbytes, loose.files) == (80, ())
     loose.close()

@@ -132,7 +132,7 @@ class Functions:
     def _learn(self, function: Any) -> Function:
         parcel = self._pack(runnable(function))
         known = self._fleeting.get(id(function))
-        if known is not None and known.payload is not None and known.payload == parcel.payload and parcel.file < 0:
+        if known is not None and known.payload is not None and known.payload == parcel.payload and not parcel.files:
             return known
         looks = looks_of(function, _pickled(function) if self._by_reference else parcel.payload)
         return self._remember(id(function), function, function, parcel, looks)

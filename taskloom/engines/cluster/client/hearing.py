@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 import warnings
+from _thread import interrupt_main, start_new_thread
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,10 @@ class Arrival:
         return self._parcel.value()
 
     def __del__(self) -> None:
-        self._parcel.close()
+        try:
+            self._parcel.close()
+        except KeyboardInterrupt:  # which goes nowhere from here
+            start_new_thread(interrupt_main, ())
 
 
 class Fetch(Reply):
@@ -144,7 +148,7 @@ class Hearing:
                     fetch._came(id)
 
     def _on_data(self, parcels: Sequence[Any], id: int) -> None:
-        arrival = parcels[0] if parcels[0].file < 0 else Arrival(parcels[0])
+        arrival = Arrival(parcels[0]) if parcels[0].files else parcels[0]
         for run in self.runs:
             run.take_parcel(id, arrival)
         for fetch in self._takers(id):

@@ -134,7 +134,7 @@ async def _bring(session: Session, id: int, fresh: bool) -> Recalled:
     from taskloom.engines.cluster.client.hearing import Arrival
 
     (id, told, data), parcels = await session.answer("calls", id, fresh)
-    objects = [(Arrival(parcel) if parcel.file >= 0 else parcel).value() for parcel in parcels]
+    objects = [(Arrival(parcel) if parcel.files else parcel).value() for parcel in parcels]
     calls = {id: Call(objects[number], args, plain) for id, (number, args, plain) in told.items()}
     values = {id: objects[number] for id, number in data.items()}
     args = {arg for call in calls.values() for arg in call.args if arg >= 0}

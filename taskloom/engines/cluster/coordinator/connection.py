@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from taskloom.engines.worker.parcel import Parcel
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.coordinator.coordinator import Coordinator
@@ -57,10 +53,3 @@ class LocalConnection:
         """Leave the cluster."""
         self.send("close")
         self._coordinator = None  # records of what was run keep this connection
-
-
-def copy_of(parcel: Any) -> Any:
-    """A parcel that is somebody else's to close."""
-    if isinstance(parcel, Parcel) and parcel.file >= 0:
-        return replace(parcel, file=os.dup(parcel.file))
-    return parcel

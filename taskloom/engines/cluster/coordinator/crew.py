@@ -16,6 +16,7 @@ from taskloom.engines.cluster.coordinator.allowance import Allowance
 from taskloom.engines.cluster.worker.in_process import ClusterThreads
 from taskloom.engines.cluster.worker.loose import Loose
 from taskloom.engines.cluster.worker.process import ClusterProcess
+from taskloom.engines.worker.anonymous import allow_many_files
 from taskloom.engines.worker.environment import worker_environment
 from taskloom.engines.worker.failure import pack_error, unpack_error
 from taskloom.engines.worker.keeper import keeper
@@ -25,7 +26,6 @@ from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.said import manner, pack_manner
 from taskloom.errors import ConfigError
 
-MANY_FILES = 65_536
 DIES_AT_ONCE = 5  # workers in a row, for each there should be, that end before they have done anything
 
 
@@ -75,7 +75,7 @@ class Crew:
         self._files: dict[int, tuple[int, str]] = {}
         self._oom_kills = kills()
         if processes:
-            _allow_many_files()
+            allow_many_files()
         self.allowance = Allowance(memory_limit)
         self._launcher = LAUNCHERS[config.get("multiprocessing.context")]() if processes else None
         self.pack: Any = Parcel.of if processes else Loose.of
@@ -224,17 +224,6 @@ class Crew:
         if self._launcher is not None:
             self._launcher.close()
         self.allowance.close()
-
-
-def _allow_many_files() -> None:
-    """Each large constant of a task that is not done is an open file: have room for as many as this user may have."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < MANY_FILES:
-        most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _same(error: BaseException) -> BaseException:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskloom.engines.cluster.coordinator.clients import StandIn
-from taskloom.engines.cluster.coordinator.connection import LocalConnection, copy_of
+from taskloom.engines.cluster.coordinator.connection import LocalConnection
 from taskloom.engines.cluster.coordinator.crew import Crew
 from taskloom.engines.cluster.coordinator.stops import Stops
 from taskloom.engines.cluster.door.remote import RemoteClient
@@ -107,7 +107,7 @@ def tell(
 ) -> None:
     """Send a message to a client, with copies of the parcels. Whatever goes wrong there is no concern of others."""
     try:
-        own = tuple([copy_of(parcel) for parcel in parcels])
+        own = tuple([parcel.copy() for parcel in parcels])
         if isinstance(client, RemoteClient):
             client.send(kind, *fields, parcels=own)
         else:

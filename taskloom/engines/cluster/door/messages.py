@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -10,12 +9,10 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
-from taskloom.engines.worker.link import MOST_FILES, Link
+from taskloom.engines.worker.link import Link
 from taskloom.engines.worker.parcel import Parcel, decode, encode
 
 Message = tuple[str, tuple[Any, ...], list[Parcel]]
-
-_LATER = {errno.ETOOMANYREFS, errno.ENOBUFS}  # the system has too much on its way already
 
 _open: WeakSet[Messages] = WeakSet()
 
@@ -31,7 +28,6 @@ class Messages:
         self.link = link
         self.gone = ""
         self.waiting: deque[tuple[bytes, list[int]]] = deque()  # what is not sent yet
-        self._files: list[int] = []  # that came ahead of the message that they belong to
         _open.add(self)
 
     def fileno(self) -> int:
@@ -42,12 +38,8 @@ class Messages:
         """Have a message sent by the next calls of `send_waiting`. Its parcels are given away."""
         message, files = encode(kind, *fields, parcels=parcels)
         for parcel in parcels:
-            parcel.file = -1
-        sent = []
-        while len(files) > MOST_FILES:  # these go ahead, with messages that say nothing
-            sent.append((b"", files[:MOST_FILES]))
-            files = files[MOST_FILES:]
-        self.waiting.extend([*sent, (message, files)])  # in one go: other threads do the same
+            parcel.files = ()
+        self.waiting.append((message, files))
 
     def send_waiting(self) -> None:
         """Send what the other end takes. One thread should do it."""
@@ -59,39 +51,31 @@ class Messages:
                 except BlockingIOError:
                     return
                 except OSError as error:
-                    if error.errno in _LATER:
-                        return
                     self.gone = f"the connection is lost ({error.strerror})"
             self.waiting.popleft()
             _close(files)
 
     def receive(self) -> Message | None:
         """The next message that is there, or None. Its parcels belong to the caller."""
-        while not self.gone:
-            try:
-                received = self.link.receive()
-            except BlockingIOError:
-                return None
-            except Exception as error:
-                self.gone = f"the connection is lost ({error!r})"
-                return None
-            if received is None:
-                self.gone = "the other end has closed the connection"
-                return None
-            message, files = received
-            self._files += files
-            if message:
-                return self._decoded(message)
-        return None
-
-    def _decoded(self, message: bytes) -> Message | None:
+        if self.gone:
+            return None
         try:
-            kind, fields, parcels = decode(message, self._files)
+            received = self.link.receive()
+        except BlockingIOError:
+            return None
+        except Exception as error:
+            self.gone = f"the connection is lost ({error!r})"
+            return None
+        if received is None:
+            self.gone = "the other end has closed the connection"
+            return None
+        message, files = received
+        try:
+            return decode(message, files)
         except BaseException as error:
             self.gone = f"the other end has sent what cannot be read ({error!r})"
+            _close(files)
             return None
-        self._files = []
-        return kind, fields, parcels
 
     def close(self) -> None:
         """Give it up. What is not sent yet is lost."""
@@ -101,8 +85,6 @@ class Messages:
         with suppress(IndexError):
             while True:
                 _close(self.waiting.popleft()[1])
-        _close(self._files)
-        self._files = []
 
 
 def _close(files: Sequence[int]) -> None:

@@ -89,15 +89,14 @@ class Answers:
             return
         worker.page[FETCHING] = id
         try:
-            parcel, lasting = worker.store.parcel(id, worker.channel.pack)
+            parcel = worker.store.parcel(id, worker.channel.pack)
         except NotHere:  # it is lost, or was dropped just now
             worker.channel.send("gone", id)
         except BaseException as error:
             worker.channel.send("no_data", id, packed_error(worker.channel, error))
         else:
             worker.channel.send("data", id, parcels=[parcel])
-            if not lasting:
-                parcel.close()
+            parcel.close()
         finally:
             worker.page[FETCHING] = NOTHING
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Sequence
+from errno import EMFILE
 from typing import Any, Protocol
 
 from taskloom.engines.cluster.worker.store import Package
@@ -116,6 +117,8 @@ def _received(link: Link) -> Message:
     except BlockingIOError:
         raise
     except OSError as error:
+        if error.errno == EMFILE:  # this worker ends, and says why
+            raise
         raise Gone from error
     if received is None:
         raise Gone

@@ -21,7 +21,7 @@ class Loose:
     _value: Any
     nbytes: int = 0
 
-    file = -1
+    files = ()
 
     @classmethod
     def of(cls, value: Any) -> Loose:
@@ -30,6 +30,9 @@ class Loose:
 
     def value(self) -> Any:
         return self._value
+
+    def copy(self) -> Loose:
+        return self
 
     def close(self) -> None:
         pass

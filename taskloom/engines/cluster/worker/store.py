@@ -145,12 +145,14 @@ class Store:
         self.files.discard(id)
         self._channel.send("lost", id, str(error))
 
-    def parcel(self, id: int, pack: Callable[[Any], Package]) -> tuple[Package, bool]:
-        """A value for somebody else, and whether the parcel stays ours; raises whatever packing the value raises, and
-        `NotHere` if there is none."""
-        packed = self._packed.get(id)
-        if packed is not None:
-            return packed, True
+    def parcel(self, id: int, pack: Callable[[Any], Package]) -> Package:
+        """A value for somebody else, who closes the parcel; raises whatever packing the value raises, and `NotHere` if
+        there is none."""
+        if id in self._packed:
+            with self._unpacking:  # who unpacks it closes its files, the numbers of which others may have then
+                packed = self._packed.get(id)
+                if packed is not None:
+                    return packed.copy()
         value = self.values.get(id, _ABSENT)
         if value is _ABSENT:
             try:
@@ -164,7 +166,7 @@ class Store:
                 raise NotHere(id) from error
             else:
                 value = pickle.loads(payload, buffers=views)
-        return pack(value), False
+        return pack(value)
 
     def drop(self, ids: Sequence[int], codes: Iterable[int] = ()) -> None:
         for id in ids:
