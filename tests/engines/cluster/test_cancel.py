@@ -150,7 +150,7 @@ for i in range(3):
     begin = time.monotonic()
     client.cancel(futures)
     until(lambda: not running())
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 3.0  # a second, where the cores are free
 assert pids() == before
 """,
     ),
@@ -291,7 +291,7 @@ assert other.result() == "b" and pids() == before
         """
 future = client.submit(spin, "a")
 until(lambda: written("a"))
-stops_within(1.0, future)
+stops_within(3.0, future)
 future = client.submit(deaf, "b", 3)
 until(lambda: written("b"))
 told = cancel_and_hear(future)
@@ -346,7 +346,7 @@ class Bad:
 before = pids()
 future = client.submit(id, Bad())
 until(lambda: written("entered"))
-stops_within(1.0, future)
+stops_within(3.0, future)
 assert pids() == before
 """,
     ),
