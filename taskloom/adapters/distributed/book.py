@@ -45,17 +45,25 @@ class Submission:
 
 
 class ClusterRun(GrowingRun):
-    """A record whose samples the cluster sends: its workers may be on other machines."""
+    """A record whose samples the cluster sends: its workers may be on other machines.
+
+    Attributes
+    ----------
+    submissions : what was sent, as long as the run keeps its inputs.
+    kept : futures of inputs that were computed again, for as long.
+    """
 
     sampled_here = False
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.submissions: list[Submission] = []
+        self.kept: list[Any] = []
 
     def let_go(self) -> None:
         super().let_go()
         self.submissions.clear()  # which may hold much, and futures
+        self.kept.clear()
 
 
 class SubmittedBook(FuturesBook):

@@ -86,6 +86,8 @@ class Following:
 
     def _submit(self, client: Client, *args: Any, **options: Any) -> Any:
         plain = type(client)._graph_to_futures
+        if connection.is_aside.get():
+            return plain(client, *args, **options)
         expression, keys = connection.submitted(args, options)
         layers.note(expression)
         if not keys or (isinstance(expression, dict) and not expression):  # nothing new
