@@ -10,6 +10,7 @@ from typing import Any
 
 from taskloom.bus import Failure, GrowingRun, Sample, Transfer
 from taskloom.engines.cluster.client.books import FuturesBook, Workers
+from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
 from taskloom.graph import Key
 
 SILENCE = 10.0  # seconds without any news from a scheduler that has not ended what is awaited by nobody
@@ -66,7 +67,27 @@ class ClusterRun(GrowingRun):
         self.kept.clear()
 
 
-class SubmittedBook(FuturesBook):
+class SampledBook(FuturesBook):
+    """An open record whose samples the cluster sends."""
+
+    def sample(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
+        """A worker has told what it uses."""
+        if worker in self._members:
+            self.hold(worker, held)
+            self.run.samples.append(Sample(max(0.0, time - self.run.zero), self._members[worker], cpu, rss, held))
+
+
+class OthersOnCluster(ForeignRun):
+    """The record of other clients' tasks, whose samples the cluster sends, too."""
+
+    sampled_here = False
+
+
+class SampledOthersBook(OthersBook, SampledBook):
+    """Writes it."""
+
+
+class SubmittedBook(SampledBook):
     """Writes what happens to submissions of one client.
 
     Parameters
@@ -155,11 +176,8 @@ class SubmittedBook(FuturesBook):
                     run.transfers.append(Transfer(time, dep, origin, target, int(self._sizes[dep])))
 
     def sample(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
-        """A worker has told what it uses."""
         self.heard = perf_counter()
-        if worker in self._members:
-            self.hold(worker, held)
-            self.run.samples.append(Sample(max(0.0, time - self.run.zero), self._members[worker], cpu, rss, held))
+        super().sample(worker, time, cpu, rss, held)
 
     def end(self) -> None:
         """Close the record."""

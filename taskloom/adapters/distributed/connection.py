@@ -76,6 +76,20 @@ def on_close(client: Client, action: Callable[[], None]) -> None:
     client.__dict__["_close"] = close
 
 
+def on_connect(client: Client, action: Callable[[], None] | None) -> None:
+    """Do something each time the client has connected; None: nothing more."""
+    if action is None:
+        client.__dict__.pop("_ensure_connected", None)
+        return
+
+    async def connect(*args: Any, **options: Any) -> None:
+        await type(client)._ensure_connected(client, *args, **options)
+        if is_open(client):
+            action()
+
+    client.__dict__["_ensure_connected"] = connect
+
+
 def graph_of(expression: Any) -> dict[Any, Any]:
     """The nodes of what was submitted, as the scheduler makes them of it."""
     graph = expression if isinstance(expression, Mapping) else expression.__dask_graph__()
