@@ -10,6 +10,7 @@ from typing import Any
 
 from taskloom.bus import Failure, GrowingRun, Sample, Transfer
 from taskloom.engines.cluster.client.books import FuturesBook, Workers
+from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
 from taskloom.graph import Key
 
 SILENCE = 10.0  # seconds without any news from a scheduler that has not ended what is awaited by nobody
@@ -45,20 +46,48 @@ class Submission:
 
 
 class ClusterRun(GrowingRun):
-    """A record whose samples the cluster sends: its workers may be on other machines."""
+    """A record whose samples the cluster sends: its workers may be on other machines.
+
+    Attributes
+    ----------
+    submissions : what was sent, as long as the run keeps its inputs.
+    kept : futures of inputs that were computed again, for as long.
+    """
 
     sampled_here = False
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.submissions: list[Submission] = []
+        self.kept: list[Any] = []
 
     def let_go(self) -> None:
         super().let_go()
         self.submissions.clear()  # which may hold much, and futures
+        self.kept.clear()
 
 
-class SubmittedBook(FuturesBook):
+class SampledBook(FuturesBook):
+    """An open record whose samples the cluster sends."""
+
+    def sample(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
+        """A worker has told what it uses."""
+        if worker in self._members:
+            self.hold(worker, held)
+            self.run.samples.append(Sample(max(0.0, time - self.run.zero), self._members[worker], cpu, rss, held))
+
+
+class OthersOnCluster(ForeignRun):
+    """The record of other clients' tasks, whose samples the cluster sends, too."""
+
+    sampled_here = False
+
+
+class SampledOthersBook(OthersBook, SampledBook):
+    """Writes it."""
+
+
+class SubmittedBook(SampledBook):
     """Writes what happens to submissions of one client.
 
     Parameters
@@ -147,11 +176,8 @@ class SubmittedBook(FuturesBook):
                     run.transfers.append(Transfer(time, dep, origin, target, int(self._sizes[dep])))
 
     def sample(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
-        """A worker has told what it uses."""
         self.heard = perf_counter()
-        if worker in self._members:
-            self.hold(worker, held)
-            self.run.samples.append(Sample(max(0.0, time - self.run.zero), self._members[worker], cpu, rss, held))
+        super().sample(worker, time, cpu, rss, held)
 
     def end(self) -> None:
         """Close the record."""

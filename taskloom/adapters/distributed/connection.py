@@ -6,8 +6,9 @@ Tested with 2025.1 to 2026.8.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
@@ -15,11 +16,14 @@ from dask._task_spec import convert_legacy_graph
 from dask.utils import ensure_dict
 from distributed import Client, Future
 from distributed.protocol.pickle import dumps
+from distributed.shuffle._core import id_from_key
 
 from taskloom.adapters.distributed.clock import Clock
 
 PATIENCE = 10.0  # seconds for a question that somebody waits for
 QUESTIONS = 3  # about the scheduler's clock, of which the quickest counts
+
+is_aside: ContextVar[bool] = ContextVar("is_aside", default=False)  # whether what is submitted is to have no record
 
 Future.__taskloom_input__ = True  # as our own: collections take futures for inputs, and engines put results in
 
@@ -35,6 +39,11 @@ def is_on_loop(client: Client) -> bool:
         return bool(asyncio.get_running_loop() is client.loop.asyncio_loop)
     except RuntimeError:
         return False
+
+
+def is_barrier(key: Any) -> bool:
+    """Whether it is of the task that waits until all of a shuffle between workers was sent."""
+    return id_from_key(key) is not None
 
 
 def is_in_task(client: Client) -> bool:
@@ -65,6 +74,20 @@ def on_close(client: Client, action: Callable[[], None]) -> None:
                 action()
 
     client.__dict__["_close"] = close
+
+
+def on_connect(client: Client, action: Callable[[], None] | None) -> None:
+    """Do something each time the client has connected; None: nothing more."""
+    if action is None:
+        client.__dict__.pop("_ensure_connected", None)
+        return
+
+    async def connect(*args: Any, **options: Any) -> None:
+        await type(client)._ensure_connected(client, *args, **options)
+        if is_open(client):
+            action()
+
+    client.__dict__["_ensure_connected"] = connect
 
 
 def graph_of(expression: Any) -> dict[Any, Any]:
@@ -123,17 +146,49 @@ def _pass_over(_: Any) -> None:
     pass
 
 
-def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
+def held_by(client: Any, keys: Iterable[Any]) -> set[Any]:
     """Those of these results that the cluster has in memory."""
     keys = list(keys)
-    if not keys or not is_open(client):
-        return {}
+    if not keys or not can_wait(client):
+        return set()
 
-    async def bring() -> dict[Any, Any]:
-        holders = await client.scheduler.who_has(keys=keys)
-        futures = {key: Future(key, client) for key, workers in holders.items() if workers}
-        return dict(await client._gather(futures, errors="skip")) if futures else {}
+    async def ask() -> Any:
+        return await client.scheduler.who_has(keys=keys)
 
-    if is_on_loop(client):
-        return {}  # its thread cannot wait for itself: all is computed here
-    return asyncio.run_coroutine_threadsafe(bring(), client.loop.asyncio_loop).result(PATIENCE)
+    return {key for key, workers in _wait_for(client, ask(), PATIENCE).items() if workers}
+
+
+def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
+    """Results that the cluster has in memory, but for those that it has lost meanwhile."""
+    futures = {key: Future(key, client) for key in keys}
+    return dict(_wait_for(client, client._gather(futures, errors="skip"))) if futures else {}
+
+
+def compute_aside(client: Any, graph: Mapping[Any, Any], keys: Collection[Any]) -> tuple[dict[Any, Any], list[Future]]:
+    """Have the cluster compute something without a record: the values, and futures of them."""
+    token = is_aside.set(True)
+    try:
+        futures = client.get(dict(graph), list(keys), sync=False)
+    finally:
+        is_aside.reset(token)
+    try:
+        values = _wait_for(client, client._gather(futures))
+    except BaseException:
+        for future in futures:
+            future.release()
+        raise
+    return dict(zip(keys, values, strict=True)), futures
+
+
+def can_wait(client: Any) -> bool:
+    """Whether the calling thread can wait for what a client does: it is connected, and works in another thread."""
+    return is_open(client) and not is_on_loop(client)
+
+
+def _wait_for(client: Client, answer: Coroutine[Any, Any, Any], patience: float | None = None) -> Any:
+    asked = asyncio.run_coroutine_threadsafe(answer, client.loop.asyncio_loop)
+    try:
+        return asked.result(patience)
+    except BaseException:
+        asked.cancel()
+        raise

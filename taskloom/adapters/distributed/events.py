@@ -31,6 +31,7 @@ LEFT = 6  # worker
 BEGUN = 7  # task, worker, time
 WAITS = 8  # task: it is not on a worker any more, without having ended there
 SAMPLE = 9  # worker, time, percent of CPU, bytes of memory, bytes of results
+OTHERS = 10  # worker, key, number of another client, whose task it is, start, stop, bytes
 
 _BUILD = "(exec(source, scope), scope['TaskEvents'](*arguments))[1]"  # `eval` gives what it ends with
 
@@ -44,12 +45,17 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
     Parameters
     ----------
     client : the client's id.
-    topic : as which the client awaits batches, each a list of events ``[kind, *fields]`` in their order.
+    topic : as which the client awaits batches, each a list of events ``[kind, *fields]`` in their order. Whether it
+        wants to be told of other clients' tasks, too, it logs as an event, see `switch_of`.
+    process : names the process of the client: what others of its clients do is told to those.
     """
 
-    def __init__(self, client: str, topic: str) -> None:
+    def __init__(self, client: str, topic: str, process: str = "") -> None:
         self.client = client
         self.topic = self.name = topic
+        self.taskloom_process = process
+        self._switch = switch_of(topic)
+        self.looks_on = False
         self._numbers: dict[Any, int] = {}  # of this client's tasks, by key
         self._next = 0
         self._open: set[int] = set()  # tasks that have not ended
@@ -60,13 +66,17 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
         self._begun: dict[int, tuple[str, float]] = {}  # since the last batch
         self._sent: dict[int, float] = {}
         self._events: list[Any] = []
+        self._clients: dict[str, int] = {}  # others, numbered
+        self._owners: dict[Any, str] = {}  # which of them has submitted a task, by key
+        self._done_by_others: list[tuple[str, Any, Any]] = []  # since the last batch
         self._timer: Any = None
         self._last = 0.0
 
     def __reduce__(self) -> Any:
         scope = {"__name__": "taskloom_events"}
         source = inspect.getsource(sys.modules[__name__])
-        return eval, (_BUILD, {"source": source, "scope": scope, "arguments": (self.client, self.topic)})
+        arguments = (self.client, self.topic, self.taskloom_process)
+        return eval, (_BUILD, {"source": source, "scope": scope, "arguments": arguments})
 
     # -- called by the scheduler --------------------------------------------------------------------------------------
 
@@ -87,12 +97,17 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
     def update_graph(
         self, scheduler: Any, *, client: str, keys: Collection[Any], tasks: Iterable[Any], **others: Any
     ) -> None:
-        if client == self.client and keys:
+        if client != self.client:
+            if self.looks_on:
+                self._note_owner(client, tasks)
+        elif keys:
             self._add_graph(next(iter(keys)), keys, tasks)
 
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **fields: Any) -> None:
         number = self._numbers.get(key)
         if number is None:
+            if self.looks_on:
+                self._look(key, finish, fields)
             return
         if finish == "processing":
             self._open.add(number)
@@ -130,11 +145,66 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
             self._events.append((LEFT, number))
             self._arm()
 
+    def log_event(self, topic: str, msg: Any) -> None:
+        if topic == self._switch:
+            self._look_on(bool(msg))
+
     def remove_client(self, scheduler: Any, client: str) -> None:
         if client == self.client:
             self._stop()
             if scheduler.plugins.get(self.name) is self:
                 scheduler.remove_plugin(name=self.name)
+
+    # -- what others do -----------------------------------------------------------------------------------------------
+
+    def _look_on(self, wanted: bool) -> None:
+        """Tell of other clients' tasks from now on, or no more."""
+        self.looks_on = wanted
+        self._owners.clear()
+        self._done_by_others.clear()
+        if wanted:
+            for client, state in self._scheduler.clients.items():
+                if client != self.client:
+                    self._note_owner(client, self._with_inputs([ts.key for ts in state.wants_what]))
+
+    def _note_owner(self, client: str, keys: Iterable[Any]) -> None:
+        for key in keys:
+            self._owners.setdefault(key, client)
+
+    def _look(self, key: Any, finish: str, fields: Any) -> None:
+        """See what becomes of a task that is none of this client's."""
+        if finish == "memory" and "startstops" in fields:
+            owner = self._owners.get(key)
+            if owner is not None:
+                self._done_by_others.append((owner, key, fields))
+                self._arm()
+        elif finish == "forgotten":
+            self._owners.pop(key, None)
+
+    def _others(self) -> list[Any]:
+        """Tasks of others that were done since the last time.
+
+        Not those of clients in the same process, which hear of them anyway; and only one client there is told.
+        """
+        if not self._done_by_others:
+            return []
+        done, self._done_by_others = self._done_by_others, []
+        kin = [
+            plugin
+            for plugin in self._scheduler.plugins.values()
+            if getattr(plugin, "taskloom_process", None) == self.taskloom_process
+        ]
+        if next((plugin for plugin in kin if plugin.looks_on), self) is not self:
+            return []
+        known = {plugin.client for plugin in kin}
+        told = []
+        for client, key, fields in done:
+            if client not in known:
+                number = self._clients.setdefault(client, len(self._clients) + 1)
+                start, stop, _ = times_of(fields["startstops"])
+                worker = self._workers.get(fields["worker"], -1)
+                told.append((OTHERS, worker, key, number, start, stop, fields["nbytes"]))
+        return told
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
@@ -233,7 +303,9 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
         batch = [self._told(event) for event in self._events]
         batch += [(BEGUN, task, workers.get(at, -1), since) for task, (at, since) in self._begun.items()]
         self._events, self._begun = [], {}
-        if self._open:
+        others = self._others()
+        batch += others
+        if self._open or others:
             batch += self._samples()
         if batch:
             message = {"op": "event", "topic": self.topic, "event": (now, batch)}
@@ -277,6 +349,11 @@ class TaskEvents(SchedulerPlugin):  # type: ignore[misc]
                 cpu, memory = float(metrics.get("cpu") or 0.0), int(metrics.get("memory") or 0)
                 samples.append((SAMPLE, number, ws.last_seen, cpu, memory, ws.nbytes))
         return samples
+
+
+def switch_of(topic: str) -> str:
+    """As which event the client that has this topic says whether it wants to be told of others."""
+    return f"{topic}-others"
 
 
 def times_of(startstops: Iterable[Any]) -> tuple[float, float, list[tuple[str, float]]]:

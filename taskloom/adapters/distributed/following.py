@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from itertools import count
 from threading import Lock, RLock
 from types import MethodType
 from typing import Any
+from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from distributed import Client
@@ -22,7 +24,7 @@ from taskloom import config
 from taskloom.adapters.dask import layers
 from taskloom.adapters.distributed import connection
 from taskloom.adapters.distributed.book import Submission, SubmittedBook
-from taskloom.adapters.distributed.events import TaskEvents
+from taskloom.adapters.distributed.events import TaskEvents, switch_of
 from taskloom.adapters.distributed.listener import Listener
 from taskloom.adapters.distributed.polling import Polling
 from taskloom.bus.event_bus import bus
@@ -31,6 +33,8 @@ from taskloom.engines.cluster.client.future import abroad
 PATIENCE = 5.0  # seconds that a submission may wait for the scheduler's consent
 LATE = 1.0  # seconds that a call may wait for the last of its events: mostly they come first
 STEP = 0.005
+
+_PROCESS = uuid4().hex  # names this process to schedulers, together with its id: it may fork
 
 _followed: WeakKeyDictionary[Client, Following] = WeakKeyDictionary()
 _chosen: WeakSet[Client] = WeakSet()  # that are followed whether or not all are
@@ -64,20 +68,34 @@ class Following:
         self._listener = Listener(client)
         self._topic = f"taskloom-{client.id}-{next(_numbers)}"
         self._comm: Any = None  # the connection over which the scheduler was asked to tell
+        self._asking = Lock()
         self._consent: concurrent.futures.Future[None] | None = None
         self._polling: Polling | None = None
+        self._looks_on = False  # whether somebody wants to see what other clients do
+        self._told: bool | None = None  # what the scheduler was told of that; None: it does not listen
+        self._telling = asyncio.Lock()
         for name, method in (("_graph_to_futures", self._submit), ("get", self._get)):
             client.__dict__[name] = MethodType(_called_as_method(method), client)
         connection.on_error(client, self._listener.erred)
-        if connection.is_open(client):
-            self._ask(client)
+        connection.on_connect(client, self._ask)
+        self._ask()
+        bus.onlookers.follow(self)
+
+    def look_on(self, wanted: bool) -> None:
+        """Have it shown what other clients of the scheduler do, or not any more."""
+        self._looks_on = wanted
+        client = self._client()
+        if client is not None and connection.is_open(client):
+            client.loop.add_callback(self._tell_later, client)
 
     def close(self) -> None:
+        bus.onlookers.leave(self)
         client = self._client()
         if client is not None:
             for name in ("_graph_to_futures", "get"):
                 client.__dict__.pop(name, None)
             connection.on_error(client, None)
+            connection.on_connect(client, None)
             if connection.is_open(client):
                 client.loop.add_callback(self._stop, client)
         self._listener.records.gone()
@@ -86,6 +104,8 @@ class Following:
 
     def _submit(self, client: Client, *args: Any, **options: Any) -> Any:
         plain = type(client)._graph_to_futures
+        if connection.is_aside.get():
+            return plain(client, *args, **options)
         expression, keys = connection.submitted(args, options)
         layers.note(expression)
         if not keys or (isinstance(expression, dict) and not expression):  # nothing new
@@ -139,24 +159,28 @@ class Following:
 
     def _ensure(self, client: Client) -> None:
         """See to it that the scheduler tells of what is about to be submitted."""
-        if self._comm is None or self._comm is not client.scheduler_comm:
-            self._ask(client)
+        self._ask()
         consent = self._consent
         if consent is not None and not connection.is_on_loop(client):
             with suppress(Exception):  # then it is told later, or not at all, and what is submitted will say why
                 consent.result(PATIENCE)
 
-    def _ask(self, client: Client) -> None:
-        if connection.is_open(client):
-            self._comm = client.scheduler_comm
-            self._consent = asyncio.run_coroutine_threadsafe(self._start(client), client.loop.asyncio_loop)
+    def _ask(self) -> None:
+        """Ask the scheduler to tell, once over each connection."""
+        client = self._client()
+        with self._asking:
+            if client is not None and connection.is_open(client) and self._comm is not client.scheduler_comm:
+                self._comm = client.scheduler_comm
+                self._consent = asyncio.run_coroutine_threadsafe(self._start(client), client.loop.asyncio_loop)
 
     async def _start(self, client: Client) -> None:
         try:
             client.subscribe_topic(self._topic, self._listener.hear)
             await connection.read_clock(client, self._listener.clock, f"{self._topic}-clock")
             try:
-                await connection.register(client, TaskEvents(client.id, self._topic))
+                await connection.register(client, TaskEvents(client.id, self._topic, f"{_PROCESS}-{os.getpid()}"))
+                self._told = False
+                await self._tell(client)
             except OSError:
                 raise
             except Exception as error:
@@ -169,6 +193,18 @@ class Following:
             raise
         finally:
             self._consent = None
+
+    async def _tell_later(self, client: Client) -> None:
+        with suppress(OSError):  # where it is connected again, it is told then
+            await self._tell(client)
+
+    async def _tell(self, client: Client) -> None:
+        """Tell the scheduler whether somebody looks on, unless it knows."""
+        async with self._telling:  # one at a time, lest they overtake each other
+            while self._told not in (None, self._looks_on):
+                wanted = self._looks_on
+                await client.scheduler.log_event(topic=switch_of(self._topic), msg=wanted)
+                self._told = wanted
 
     async def _stop(self, client: Client) -> None:
         """Have it tell no more, which it may just have been asked to do."""

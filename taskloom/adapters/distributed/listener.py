@@ -276,9 +276,16 @@ class Listener:
         for worker, time, *used in samples:
             self._used[worker] = used
             self._sampled_at = max(self._sampled_at, self.clock.here(time))
-        for book in self.records.books:
-            for worker, (cpu, rss, held) in self._used.items():
-                book.sample(worker, self._sampled_at, cpu, rss, held)
+        for worker, (cpu, rss, held) in self._used.items():
+            self.records.sampled(worker, self._sampled_at, cpu, rss, held)
+
+    def _others(self, tasks: Sequence[Any]) -> None:
+        here = self.clock.here
+        for worker, group in groupby(sorted(tasks, key=_first), _first):
+            _, keys, clients, starts, stops, sizes = zip(*group, strict=True)
+            shift = self._shifts.get(worker, 0.0)
+            times = [here(time + shift) for pair in zip(starts, stops, strict=True) for time in pair]
+            self.records.others(worker, keys, clients, times, sizes)
 
 
 _HEARS: dict[int, Callable[[Listener, Any], None]] = {
@@ -292,7 +299,12 @@ _HEARS: dict[int, Callable[[Listener, Any], None]] = {
     kinds.BEGUN: Listener._begun,
     kinds.WAITS: Listener._waits,
     kinds.SAMPLE: Listener._sampled,
+    kinds.OTHERS: Listener._others,
 }
+
+
+def _first(entry: Any) -> int:
+    return int(entry[0])
 
 
 def _worker_of(entry: Any) -> int:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from taskloom.adapters.distributed.book import ClusterRun, Submission, SubmittedBook
+from taskloom.adapters.distributed.book import (
+    ClusterRun,
+    OthersOnCluster,
+    SampledBook,
+    SampledOthersBook,
+    Submission,
+    SubmittedBook,
+)
 from taskloom.bus import GrowingRun
 from taskloom.bus.event_bus import bus
 from taskloom.bus.run import Status
 from taskloom.engines.cluster.client.books import FuturesBook
+from taskloom.engines.cluster.client.others import OthersBook
 from taskloom.engines.cluster.client.records import Records, Wire
 from taskloom.graph import Plan
 
@@ -79,10 +87,14 @@ class ClusterRecords(Records):
 
     # -- on the connection's thread -----------------------------------------------------------------------------------
 
-    @property
-    def books(self) -> Iterable[SubmittedBook]:
-        """Those that are open."""
-        return [book for book in self._books if isinstance(book, SubmittedBook)]
+    def sampled(self, worker: int, time: float, cpu: float, rss: int, held: int) -> None:
+        """A worker has told what it uses."""
+        for book in self._books:
+            if isinstance(book, SampledBook):
+                book.sample(worker, time, cpu, rss, held)
+
+    def _open_others(self, engine: str) -> OthersBook:
+        return SampledOthersBook(OthersOnCluster(engine, self._settled), self._workers, bus.bursts)
 
 
 def _no_recall(_: int) -> Any:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from taskloom.adapters.dask.program import Assembly
 from taskloom.adapters.distributed.book import SubmittedBook
-from taskloom.adapters.distributed.connection import values_of
-from taskloom.graph import Plan
+from taskloom.adapters.distributed.connection import can_wait, compute_aside, held_by, is_barrier, is_open, values_of
+from taskloom.adapters.distributed.shuffles import OwnPart, Shuffles
+from taskloom.graph import Key, Plan
 
 _NOT_AT_HAND = (
     "What it was called with is not at hand: it builds on results that were on the cluster, which has them no more. "
     "Compute those again, and replay the task before anything else is computed."
+)
+_SHUFFLED = "What it was called with comes from a shuffle, which only the workers of its cluster can do, "
+_CLOSED = (
+    f"{_SHUFFLED}and the client that submitted it is not connected any more. Compute it again, and replay the task "
+    "while the client is open."
+)
+_IN_THREAD_OF_CLIENT = (
+    f"{_SHUFFLED}and its client works in this thread, which cannot wait for itself. Replay it in another thread, or "
+    "compute it with a client that is not asynchronous."
 )
 
 
@@ -20,58 +31,135 @@ def plan_of(client: Any, book: SubmittedBook, row: int, fresh: bool) -> Plan:
     """A plan with the tasks of a record, of which one row can be run, and what has to run first.
 
     Results that the cluster still has are constants of it; if they are to be `fresh`, only those that nothing in the
-    record computes.
+    record computes. What comes from a shuffle of the cluster's workers is computed there again.
 
     Raises
     ------
     ValueError
-        The cluster has something no more.
+        The cluster has something no more, or cannot be reached.
     """
     keys = book.run.graph.keys
-    tasks: dict[Any, Any] = {}
+    rows = {key: number for number, key in enumerate(keys)}
+    tasks: dict[Key, Any] = {}
     for submission in book.submissions:
         tasks.update(submission.graph())
-    rows = {key: number for number, key in enumerate(keys)}
-    needed = _needed(keys[row], tasks)
-    elsewhere = [key for key in needed if key not in tasks or key not in rows]
-    values = values_of(client, elsewhere if fresh else [key for key in needed if key != keys[row]])
-    if not fresh:  # what only led to results that are there need not run
-        needed = _needed(keys[row], tasks, values)
-        elsewhere = [key for key in elsewhere if key in needed]
-    if set(elsewhere) - values.keys():
+    if keys[row] not in tasks:
         raise ValueError(_NOT_AT_HAND)
-    plan = Plan(None)
-    plan.keys = list(keys)
-    plan.functions = [_cannot_run] * len(keys)
-    plan.args = [()] * len(keys)
-    slots: dict[Any, int] = {}
-    for key in needed:
-        if key in values and key != keys[row]:
-            plan.constants.append(values[key])
-            slots[key] = -len(plan.constants)
-        else:
-            slots[key] = rows[key]
-    for number in [slot for slot in slots.values() if slot >= 0]:
-        task = Assembly({})
-        task.add(tasks[keys[number]])
-        args = [slots[key] for key in task.inputs]
+    shuffles = Shuffles(tasks)
+    own = OwnPart(tasks[keys[row]], shuffles)
+    tasks |= own.taken
+    needed = _needed(own.inputs, tasks)
+    elsewhere = [key for key in needed if key not in tasks or (key not in rows and key not in own.taken)]
+    held = held_by(client, elsewhere if fresh else needed)
+    needed = _needed(own.inputs, tasks, held)  # what only led to results that are there need not run
+    values = values_of(client, held.intersection(needed))
+    shuffled = bool(own.taken) or any(key in shuffles for key in needed if key not in values)
+    lost = set(elsewhere) if shuffled else held.union(elsewhere)
+    if lost.intersection(own.inputs if shuffled else needed) - values.keys():
+        raise ValueError(_NOT_AT_HAND)
+    plan = _Sketch(keys, rows, values)
+    if shuffled:
+        _check_connection(client)
+        again = ComputedAgain(client, book, tasks, [key for key in own.inputs if key not in values])
+        plan.leave(again, {key: tasks[key].dependencies for key in needed if key in tasks and key not in values})
+    else:
+        for key in needed:
+            if key not in values:
+                plan.run(rows[key], OwnPart(tasks[key], shuffles))
+    plan.run(row, own)
+    return plan.plan
+
+
+class _Sketch:
+    """A plan in the making, none of whose tasks can be run so far.
+
+    Parameters
+    ----------
+    keys, rows : of its tasks, and the number of each.
+    values : by key, those that are constants.
+    """
+
+    def __init__(self, keys: Iterable[Key], rows: Mapping[Key, int], values: Mapping[Key, Any]) -> None:
+        self.plan = plan = Plan(None)
+        plan.keys = list(keys)
+        plan.functions = [_cannot_run] * len(plan)
+        plan.args = [()] * len(plan)
+        plan.constants.extend(values.values())
+        self._slots = {**rows, **{key: -1 - number for number, key in enumerate(values)}}
+
+    def run(self, row: int, task: Assembly) -> None:
+        """Have a row run a task."""
+        plan = self.plan
+        args = [self._slots[key] for key in task.inputs]
         if task.literals:
             plan.constants.append(tuple(task.literals))
             args.append(-len(plan.constants))
-        plan.functions[number] = task.program()
-        plan.args[number] = tuple(args)
-        if max(plan.args[number], default=-1) >= number:
+        plan.functions[row] = task.program()
+        plan.args[row] = tuple(args)
+        if max(args, default=-1) >= row:
             raise ValueError(_NOT_AT_HAND)
-    return plan
+
+    def leave(self, again: ComputedAgain, tasks: Mapping[Key, Collection[Key]]) -> None:
+        """Have rows that are inputs bring what the cluster computes, and those that these need do nothing here.
+
+        `tasks` are all of these with what they need.
+        """
+        plan, slots = self.plan, self._slots
+        for key, inputs in tasks.items():
+            row = slots.get(key, -1)
+            if row >= 0:
+                plan.functions[row] = _is_done_there
+                plan.args[row] = tuple([slot for other in inputs if 0 <= (slot := slots.get(other, -1)) < row])
+        for key in again.keys:
+            if key not in slots:  # a step that was fused with the task: its barrier stands for it
+                slots[key] = next((slots[other] for other in tasks[key] if is_barrier(other) and other in slots), -1)
+            if slots[key] < 0 or plan.functions[slots[key]] is not _is_done_there:
+                raise ValueError(_NOT_AT_HAND)
+            plan.functions[slots[key]] = partial(again.bring, key)
 
 
-def _needed(key: Any, tasks: Mapping[Any, Any], known: Iterable[Any] = ()) -> dict[Any, None]:
-    """A key and those of all that it needs; behind those known nothing is looked for."""
-    found = {key: None}
-    todo = [key]
+class ComputedAgain:
+    """Inputs of a task that its cluster computes again, all of them as soon as one is asked for.
+
+    Parameters
+    ----------
+    book : of the record of the task. As long as that has its inputs, the cluster keeps these.
+    tasks : all that may have to run.
+    """
+
+    def __init__(self, client: Any, book: SubmittedBook, tasks: Mapping[Key, Any], keys: Collection[Key]) -> None:
+        self.keys = keys
+        self._client = client
+        self._run = book.run
+        self._tasks = tasks
+        self._values: dict[Key, Any] | None = None
+
+    def bring(self, key: Key, *_: Any) -> Any:
+        if self._values is None:
+            _check_connection(self._client)
+            graph = {key: self._tasks[key] for key in _needed(self.keys, self._tasks) if key in self._tasks}
+            try:
+                self._values, self._run.kept[:] = compute_aside(self._client, graph, self.keys)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"[:500]
+                raise ValueError(f"{_SHUFFLED}and could not be computed there again: {reason}") from error
+        return self._values[key]
+
+
+def _check_connection(client: Any) -> None:
+    if not is_open(client):
+        raise ValueError(_CLOSED)
+    if not can_wait(client):
+        raise ValueError(_IN_THREAD_OF_CLIENT)
+
+
+def _needed(keys: Iterable[Key], tasks: Mapping[Key, Any], known: Collection[Key] = ()) -> dict[Key, None]:
+    """Keys and those of all that they need; behind those known nothing is looked for."""
+    found = dict.fromkeys(keys)
+    todo = list(found)
     while todo:
         this = todo.pop()
-        for other in tasks[this].dependencies if this in tasks and (this == key or this not in known) else ():
+        for other in tasks[this].dependencies if this in tasks and this not in known else ():
             if other not in found:
                 found[other] = None
                 todo.append(other)
@@ -80,6 +168,10 @@ def _needed(key: Any, tasks: Mapping[Any, Any], known: Iterable[Any] = ()) -> di
 
 def _cannot_run(*_: Any) -> Any:
     raise ValueError(_NOT_AT_HAND)
+
+
+def _is_done_there(*_: Any) -> None:
+    pass
 
 
 class Recall:

@@ -184,13 +184,26 @@ def test_stop_of_futures(client: Any, ends: list[Run], soon: Soon) -> None:
     assert all(future.cancelled() or future.done() for future in futures)
 
 
-def test_released_futures_end_their_run(client: Any, ends: list[Run], soon: Soon) -> None:
+@pytest.mark.parametrize("cancels", [True, False])
+def test_released_futures_end_their_run(client: Any, ends: list[Run], soon: Soon, cancels: bool) -> None:
     futures = client.map(lambda i: time.sleep(0.3), range(20), pure=False)
     run = soon(taskloom.last_run)
     soon(lambda: run.n_tasks == 20)
+    if cancels:
+        client.cancel(futures)
     del futures
     soon(lambda: ends)
     assert run.n_done < 20
+    assert run.status == "cancelled"
+
+
+def test_released_futures_of_a_run_with_a_failure_leave_it_failed(client: Any, ends: list[Run], soon: Soon) -> None:
+    futures = client.map(lambda i: time.sleep(0.3) or 1 // i, range(20), pure=False)
+    assert isinstance(futures[0].exception(), ZeroDivisionError)
+    del futures
+    (run,) = soon(lambda: ends)
+    assert run.n_done < 19
+    assert run.status == "failed"
 
 
 def test_each_client_sees_its_own(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:

@@ -326,9 +326,13 @@ class FuturesBook(Book):
         """Close the record."""
         run = self.run
         outstanding = bool(self.outstanding and self.unsettled())
-        cut_short = outstanding or (run.stopped and run.unfinished)
         duration = None if outstanding else self.touched - run.zero
-        run.end("cancelled" if cut_short else "failed" if run.failures else "finished", duration)
+        if outstanding or (run.stopped and run.unfinished):
+            run.end("cancelled", duration)
+        elif run.failures:
+            run.end("failed", duration)
+        else:  # futures may have been dropped before they were done
+            run.end("cancelled" if run.unfinished - self._inner else "finished", duration)
 
 
 class RunningRows(Collection[int]):

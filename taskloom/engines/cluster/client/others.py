@@ -36,6 +36,12 @@ class OthersBook(FuturesBook):
     def takes(self, n: int) -> bool:
         return not self.run.stopped and self.run.n_tasks + n <= MOST_ROWS
 
+    def begin(self, when: float) -> None:
+        """Have the run begin at this clock reading: its first tasks are done when they are heard of."""
+        run = self.run
+        run.started -= run.zero - when
+        run.zero = when
+
     def see(
         self,
         worker: int,
@@ -50,4 +56,5 @@ class OthersBook(FuturesBook):
         run.clients.extend(clients)
         first = run.extend(list(zip(names, keys, strict=True)), names, [()] * n)
         rows = range(first, first + n)
+        times = [max(time, run.zero) for time in times]
         self.report(worker, rows, rows, times, {}, dict(zip(rows, sizes, strict=True)), nan)

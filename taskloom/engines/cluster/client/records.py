@@ -182,11 +182,14 @@ class Records:
         with self._lock:
             book = self._others
             if book is None or not book.takes(len(keys)):
-                run = ForeignRun(f"{self._engine}, other clients", self._settled)
-                book = self._others = OthersBook(run, self._workers, bus.bursts)
+                book = self._others = self._open_others(f"{self._engine}, other clients")
+                book.begin(min(times))
                 self._books = (*self._books, book)
-                bus.started(run)
+                bus.started(book.run)
             book.see(worker, keys, clients, times, sizes)
+
+    def _open_others(self, engine: str) -> OthersBook:
+        return OthersBook(ForeignRun(engine, self._settled), self._workers, bus.bursts)
 
     def failed(
         self,
