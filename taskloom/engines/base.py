@@ -19,7 +19,7 @@ from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task, short_key
+from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, did_you_mean, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
 
@@ -221,15 +221,12 @@ def check_options(options: Mapping[str, Any], own: AbstractSet[str] = frozenset(
 
 
 def _unknown_option(option: str, options: AbstractSet[str]) -> TypeError:
-    from difflib import get_close_matches
-
     # What `compute` takes may be misspelt too, and arrives here then.
     known = {*options, "scheduler", "optimize_graph", "traverse"}
     if option in known:
         hint = f" {option}= belongs to taskloom.compute; a graph runs on threads with taskloom.threaded.get."
     else:
-        near = get_close_matches(option, known, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(option, {*known, "n_workers"}).replace("'n_workers'", "'num_workers'")  # a cluster's name
     return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(options))}.")
 
 
