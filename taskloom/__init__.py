@@ -16,7 +16,7 @@ from taskloom.bus import Callback, Run, Subscription, last_run, presenters, runs
 from taskloom.engines import ENGINES
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.errors import ConfigError, GraphError, SerializationError, SpillError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, annotate, foreign, foreign_graphs
+from taskloom.graph import Graph, annotate, foreign, foreign_choices, foreign_graphs, foreign_schedulers
 
 if TYPE_CHECKING:
     from taskloom import diagnostics, distributed
@@ -85,7 +85,21 @@ def _graph_of_dask(dsk: Graph) -> Graph:
     return DaskGraph(dsk)
 
 
+def _choose_for_dask() -> Any:
+    from taskloom.adapters.dask.choice import chosen
+
+    return chosen()
+
+
+def _get_of_client(client: Any) -> Any:
+    from taskloom.adapters.dask.clients import get_of
+
+    return get_of(client)
+
+
 foreign |= {"dask": _adopt, "xarray": _adopt}
+foreign_choices |= {"dask": _choose_for_dask, "xarray": _choose_for_dask}
+foreign_schedulers["distributed"] = _get_of_client
 foreign_graphs["dask._task_spec"] = _graph_of_dask
 
 # Names that take longer to import, and where they are.

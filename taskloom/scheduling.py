@@ -11,7 +11,17 @@ from taskloom import config
 from taskloom.containers import Slot, extract, fill, flat
 from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError, GraphError
-from taskloom.graph import Graph, adopted, adopter_of, annotated_graph, cull, identity
+from taskloom.graph import (
+    Graph,
+    adopted,
+    adopter_of,
+    annotated_graph,
+    cull,
+    foreign_choices,
+    foreign_schedulers,
+    identity,
+    of_library,
+)
 
 __all__ = ["compute", "get_scheduler", "is_collection", "optimize", "persist", "visualize"]
 
@@ -54,19 +64,27 @@ def get_scheduler(scheduler: Any = None, default: Any = None) -> Get:
     if isinstance(engine, str):
         return find_engine(engine).get
     if not isinstance(scheduler, type | Mapping):
-        get = getattr(scheduler, "get", scheduler)
+        get_of = of_library(foreign_schedulers, scheduler)
+        get = getattr(scheduler, "get", scheduler) if get_of is None else get_of(scheduler)
         if callable(get):
-            return get  # type: ignore[no-any-return]
+            return get
     raise ConfigError(
         f"scheduler={scheduler!r} cannot run a graph. Give the name of an engine ({', '.join(map(repr, ENGINES))}), "
         "a get(dsk, keys) callable, a concurrent.futures.Executor or a Client."
     )
 
 
-def _scheduler_for(collections: Sequence[Any], scheduler: Any) -> Get:
-    """The chosen scheduler; where none is, what the collections prefer, which must be the same for all."""
-    if scheduler is not None or config.get("scheduler") is not None:
-        return get_scheduler(scheduler)
+def _chosen(collections: Sequence[Any], scheduler: Any) -> Get | None:
+    """What the call says is to run collections, or their libraries and the settings do; None: nobody says anything."""
+    if scheduler is None:
+        others = (collection for collection in collections if not _is_ours(collection))
+        choose = next(filter(None, (of_library(foreign_choices, other) for other in others)), None)
+        scheduler = config.get("scheduler") if choose is None else choose()
+    return None if scheduler is None else get_scheduler(scheduler)
+
+
+def _preferred(collections: Sequence[Any]) -> Get:
+    """What the collections prefer, which must be the same for all."""
     preferred = [getattr(collection, "__dask_scheduler__", None) for collection in collections]
     first = preferred[0]
     if any(other is not first and other != first for other in preferred):
@@ -85,6 +103,12 @@ def compute(
     *args: Any, scheduler: Any = None, traverse: bool = True, optimize_graph: bool = True, **options: Any
 ) -> tuple[Any, ...]:
     """Compute collections, all in one run: work that they share is done once.
+
+    Where the call does not say what runs them, and a collection of Dask's or xarray's is among them, Dask's own choice
+    counts too: first what was set in taskloom, unless a client of ``dask.distributed`` has been opened since; then
+    Dask's configuration; then that client. All of the call runs there, taskloom's own values included, as one run:
+    on a cluster of Dask's these need taskloom installed there, while Dask's collections alone do not. Calls of
+    taskloom's own values only never go to such a client by themselves.
 
     Parameters
     ----------
@@ -125,9 +149,7 @@ def values_of(
 ) -> list[Any]:
     """The values of collections, computed in one run; the options are those of `compute`."""
     __tracebackhide__ = True
-    collections = adopted(collections, optimize_graph)
-    get = _scheduler_for(collections, scheduler)
-    dsk = merged_graph(collections, optimize_graph)
+    get, dsk, collections = _prepared(collections, scheduler, optimize_graph)
     keys = [collection.__dask_keys__() for collection in collections]
     # One collection is the common case, and a list less to nest saves a short run some microseconds.
     results = get(dsk, keys, **options) if len(keys) > 1 else [get(dsk, keys[0], **options)]
@@ -136,6 +158,16 @@ def values_of(
         finish, extra = collection.__dask_postcompute__()
         values.append(finish(result, *extra))
     return values
+
+
+def _prepared(collections: Sequence[Any], scheduler: Any, optimize_graph: bool) -> tuple[Get, Graph, Sequence[Any]]:
+    """What runs collections, one graph for all, and the collections, which know their keys in it."""
+    get = _chosen(collections, scheduler)
+    graph_of = getattr(get, "graph_of", None)  # of a client of another library, for whose collections that knows best
+    if get is not None and graph_of is not None:
+        return get, *graph_of(collections, optimize_graph)
+    collections = adopted(collections, optimize_graph)
+    return get or _preferred(collections), merged_graph(collections, optimize_graph), collections
 
 
 def persist(
@@ -155,13 +187,10 @@ def persist(
     found = _Found(args, traverse)
     if not found.collections:
         return args
-    collections = adopted(found.collections, optimize_graph)
-    get = _scheduler_for(collections, scheduler)
-    dsk = merged_graph(collections, optimize_graph)
+    get, dsk, collections = _prepared(found.collections, scheduler, optimize_graph)
     keys = [list(flat(collection.__dask_keys__())) for collection in collections]
-    hold = getattr(
-        getattr(get, "__self__", None), "hold", None
-    )  # a client's: futures of results that stay where they are
+    # A client's: futures of results that stay where they are.
+    hold = getattr(getattr(get, "__self__", get), "hold", None)
     results = get(dsk, keys, **options) if hold is None else hold(dsk, keys, **options)
     return found.replaced(
         [
@@ -246,11 +275,16 @@ def is_collection(value: object) -> bool:
     cls = type(value)
     if not hasattr(cls, "__dask_graph__") or cls is type:
         return False
-    if hasattr(cls, "__taskloom_graph__"):
+    if _is_ours(value):
         return True
     if adopter_of(value) is not None and hasattr(cls, "expr"):  # whose graph takes long to make
         return True
     return value.__dask_graph__() is not None  # type: ignore[attr-defined]
+
+
+def _is_ours(collection: Any) -> bool:
+    """Whether it is of a class of taskloom's: this is asked of each, and quick."""
+    return hasattr(collection.__class__, "__taskloom_graph__")
 
 
 def merged_graph(collections: Sequence[Any], optimize_graph: bool) -> Graph:

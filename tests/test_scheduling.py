@@ -350,3 +350,14 @@ def test_visualize_writes_svg(tmp_path):
 def test_visualize_takes_several_collections_and_graphs():
     text = str(taskloom.visualize({"a": 1, "b": (abs, "a")}, [delayed(add)(1, 2)], chunks()))
     assert text.count("data-key=") == 6
+
+
+@pytest.mark.parametrize("option", ["nworkers", "n_workers", "num_worker"])
+def test_a_misspelt_option_names_the_nearest(option):
+    with pytest.raises(TypeError, match=rf"No engine has an option '{option}'. Did you mean 'num_workers'\?"):
+        taskloom.compute(taskloom.delayed(abs)(-1), **{option: 1})
+
+
+def test_scheduler_is_no_option_of_a_door_for_graphs():
+    with pytest.raises(TypeError, match=r"scheduler= belongs to taskloom\.compute"):
+        taskloom.threaded.get({"x": 1}, "x", scheduler="sync")

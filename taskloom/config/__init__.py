@@ -7,9 +7,9 @@ changes: reading it takes no lock, and costs a task that starts a run about 0.1 
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ class Setting:
     ----------
     value : the value.
     source : ``"set"``, ``"environment"``, ``"file <path>"``, ``"default"``, or what an `Assignment` calls itself.
-    order : 0 where nobody set the key; otherwise a number that grows with every assignment of any key.
+    order : 0 where nobody set the key; otherwise when it was set, in nanoseconds since the epoch. It grows with every
+        assignment of any key.
     """
 
     value: Any
@@ -44,7 +45,7 @@ class Setting:
 
 
 _lock = threading.RLock()
-_orders = itertools.count(1)
+_newest = 0  # the order of the last assignment
 _assigned: dict[str, list[_Entry]] = {}  # per key, oldest first
 _outside: dict[str, Setting] | None = None  # files and environment; None: not read yet
 _settings: dict[str, Setting] | None = None
@@ -159,7 +160,7 @@ class Assignment:
         accepted = {key: checked(key, value, "") for key, value in flat(values)}
         self._keys = tuple(accepted)
         with _lock:
-            self._order = next(_orders)
+            self._order = _next_order()
             for key, value in accepted.items():
                 entries = _assigned.setdefault(key, [])
                 _prune(entries)
@@ -191,6 +192,13 @@ class Assignment:
             for key in self._keys:
                 _assigned[key] = [entry for entry in _assigned.get(key, ()) if not gone(entry)]
             _forget()
+
+
+def _next_order() -> int:
+    """The time, made to grow."""
+    global _newest
+    _newest = max(_newest + 1, time.time_ns())
+    return _newest
 
 
 @dataclass(frozen=True, slots=True)

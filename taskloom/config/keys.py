@@ -183,7 +183,8 @@ KEYS = {
             30.0,
             "a number of seconds, at least 0",
             _is_seconds,
-            "How long a task waits for a worker that may run it, in seconds, where there is none; then it fails.",
+            "How long a task waits for a worker that may run it, in seconds, where there is none; then it fails, or "
+            "where there is no worker at all, a warning says so.",
         ),
         Key(
             "distributed.worker.env",

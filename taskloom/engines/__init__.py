@@ -7,6 +7,7 @@ from taskloom.engines.processes import ProcessesEngine
 from taskloom.engines.sync import SyncEngine
 from taskloom.engines.threads import ThreadsEngine
 from taskloom.errors import ConfigError
+from taskloom.graph import did_you_mean
 
 # A new engine is registered by one entry here.
 ENGINES: dict[str, Engine] = {
@@ -28,10 +29,7 @@ def find_engine(name: str) -> Engine:
     """
     engine = ENGINES.get(name) or ENGINES.get(name.strip().lower())
     if engine is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name.lower(), ENGINES, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name.lower(), ENGINES)
         known = "; ".join(" or ".join(map(repr, engine.names)) for engine in dict.fromkeys(ENGINES.values()))
         raise ConfigError(f"No engine is called {name!r}.{hint} There are {known}.")
     return engine

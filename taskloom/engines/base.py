@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
@@ -17,7 +19,7 @@ from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError, TaskloomError, WorkerDied
-from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, is_task, short_key
+from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, did_you_mean, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
 
@@ -81,9 +83,7 @@ class Engine(ABC):
             Whatever a task raised, as itself, with a note that names the task.
         """
         __tracebackhide__ = True  # frames that neither IPython nor pytest show
-        for option in options:
-            if option not in _known_options:
-                raise _unknown_option(option)
+        check_options(options)
         workers_wanted(options.get("num_workers"))  # also where it will not be needed
         hooks = list(Callback.active) if callbacks is None else hooks_of(callbacks)
         if hooks:
@@ -213,17 +213,21 @@ def workers_wanted(num_workers: Any) -> int:
     return int(num_workers)
 
 
-def _unknown_option(option: str) -> TypeError:
-    from difflib import get_close_matches
+def check_options(options: Mapping[str, Any], own: AbstractSet[str] = frozenset()) -> None:
+    """Refuse what is an option of no engine, and none of those that a scheduler has of its own."""
+    for option in options:
+        if option not in _known_options and option not in own:
+            raise _unknown_option(option, _known_options | own)
 
+
+def _unknown_option(option: str, options: AbstractSet[str]) -> TypeError:
     # What `compute` takes may be misspelt too, and arrives here then.
-    known = {*_known_options, "scheduler", "optimize_graph", "traverse"}
+    known = {*options, "scheduler", "optimize_graph", "traverse"}
     if option in known:
         hint = f" {option}= belongs to taskloom.compute; a graph runs on threads with taskloom.threaded.get."
     else:
-        near = get_close_matches(option, known, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-    return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(_known_options))}.")
+        hint = did_you_mean(option, {*known, "n_workers"}).replace("'n_workers'", "'num_workers'")  # a cluster's name
+    return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(options))}.")
 
 
 def _finish_all(hooks: list[Hooks], dsk: Graph, state: dict[str, Any], errored: bool) -> None:

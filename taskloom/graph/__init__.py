@@ -9,7 +9,15 @@ from taskloom.graph.annotations import (
     check_annotation,
     is_annotation,
 )
-from taskloom.graph.foreign import adopted, adopter_of, foreign, foreign_graphs
+from taskloom.graph.foreign import (
+    adopted,
+    adopter_of,
+    foreign,
+    foreign_choices,
+    foreign_graphs,
+    foreign_schedulers,
+    of_library,
+)
 from taskloom.graph.optimize import cull, fuse
 from taskloom.graph.plan import Plan, checked_graph, compile_plan, order
 from taskloom.graph.reading import Reader
@@ -19,6 +27,7 @@ from taskloom.graph.task import (
     Key,
     Task,
     apply,
+    did_you_mean,
     function_name,
     identity,
     is_task,
@@ -48,15 +57,19 @@ __all__ = [
     "compile_plan",
     "cull",
     "dependencies",
+    "did_you_mean",
     "evaluate",
     "foreign",
+    "foreign_choices",
     "foreign_graphs",
+    "foreign_schedulers",
     "function_name",
     "fuse",
     "identity",
     "is_annotation",
     "is_task",
     "nearest_keys",
+    "of_library",
     "order",
     "short_key",
     "task_name",

@@ -13,7 +13,7 @@ from numbers import Real
 from typing import Any
 
 from taskloom.graph.recipe import Recipe
-from taskloom.graph.task import Graph, Key, is_task
+from taskloom.graph.task import Graph, Key, did_you_mean, is_task
 
 Annotations = Mapping[str, Any]
 
@@ -131,10 +131,7 @@ def check_annotation(name: str, value: Any) -> None:
     >>> check_annotation("retries", 3)
     """
     if name not in _CHECKS:
-        from difflib import get_close_matches  # a slow import that few need
-
-        near = get_close_matches(name, _CHECKS, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, _CHECKS)
         raise TypeError(f"There is no annotation {name!r}.{hint} There are: {', '.join(_CHECKS)}.")
     if not callable(value) and (wrong := _CHECKS[name](value)):
         raise ValueError(f"{name}={value!r} cannot be used: it takes {wrong}.")

@@ -94,6 +94,16 @@ def nearest_keys(key: object, keys: Iterable[Key]) -> list[Key]:
     return [names[near] for near in get_close_matches(str(key)[:200], names, 1)]
 
 
+def did_you_mean(name: object, known: Iterable[Key]) -> str:
+    """A sentence that names the nearest of what is known, for the message that there is no such name; may be empty.
+
+    >>> did_you_mean("n_worker", ["processes", "n_workers"])
+    " Did you mean 'n_workers'?"
+    """
+    near = nearest_keys(name, known)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def function_name(function: object) -> str:
     """A short name for the function of a task.
 

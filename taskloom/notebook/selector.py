@@ -6,7 +6,6 @@ import os
 import re
 from ast import literal_eval
 from collections import deque
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from taskloom import config
@@ -14,6 +13,7 @@ from taskloom.config.keys import KEYS, canonical
 from taskloom.engines import ENGINES, Engine, find_engine
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
+from taskloom.graph import did_you_mean
 from taskloom.views.labels import key_label, name_label, one_line
 
 SOURCE = "%scheduler"
@@ -176,8 +176,7 @@ def setting_named(option: str, engine_name: str | None = None) -> str:
         return names[option]
     if option in names.values():
         return option
-    near = get_close_matches(option, names, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(option, names)
     raise ConfigError(f"No engine has a setting {option!r}.{hint} There are: {', '.join(names) or 'none'}.")
 
 

@@ -21,8 +21,9 @@ def enable_dask() -> None:
     From then on ``x.compute()``, ``dask.compute``, ``persist`` and everything else that asks Dask for a scheduler gets
     one of taskloom's: ``"threads"``, ``"processes"`` and ``"sync"`` mean its engines, ``"distributed"`` its cluster,
     and a `taskloom.distributed.Client` is a scheduler as any other. Who says which one, first hit wins: the
-    ``scheduler=`` argument, Dask's configuration, taskloom's, a client of ``dask.distributed`` that is open, what the
-    collection prefers. What such clients submit is shown, too. Dask's configuration counts for ``num_workers``,
+    ``scheduler=`` argument, Dask's configuration, the newest of what was set in taskloom and a client of
+    ``dask.distributed`` that is open, taskloom's environment and files, what the collection prefers. What such clients
+    submit is shown, too. Dask's configuration counts for ``num_workers``,
     ``pool``, ``multiprocessing.context`` and ``multiprocessing.initializer`` too, as do its callbacks.
 
     Does nothing where it has been done.

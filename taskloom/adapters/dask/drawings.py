@@ -90,8 +90,9 @@ def _after(
     roots = [expression.optimize() for expression in expressions]
     drawn = {"Expression after optimisation": tree(roots)} if roots else {}
     if _size(roots) <= MOST_TASKS:
-        known, dsk, _ = releases.optimized(collections, optimize_graph=True)
-        drawn["After optimisation"] = task_graph({**_as_run(dsk), **others}, [known, *roots, *graphs])
+        known, _ = releases.optimized(collections, optimize_graph=True)
+        dsk = {**_as_run(releases.mapping_of(known)), **others}
+        drawn["After optimisation"] = task_graph(dsk, [known, *roots, *graphs])
     return drawn
 
 

@@ -17,7 +17,7 @@ from dask.optimization import cull, fuse
 
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import note
-from taskloom.adapters.dask.releases import persist
+from taskloom.adapters.dask.releases import mapping_of, persist
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
@@ -52,7 +52,7 @@ def get_threads(dsk: Any, keys: Any, **options: Any) -> Any:
 def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: Any) -> Any:
     """Compute keys of a graph in worker processes: in place of `dask.multiprocessing.get`."""
     __tracebackhide__ = True
-    dsk, dependencies = cull(_mapping_of(dsk), keys if isinstance(keys, list) else [keys])
+    dsk, dependencies = cull(_noted(dsk), keys if isinstance(keys, list) else [keys])
     if optimize_graph:
         dsk, _ = fuse(dsk, keys, dependencies)
     if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
@@ -110,7 +110,7 @@ class ClientHold(ClientGet):
             client = open_client()
         known = find_engine("distributed").options - {"client"}
         options = {name: value for name, value in options.items() if name in known}
-        return client.hold(DaskGraph(_mapping_of(dsk), annotations_of(dsk)), keys, **options)
+        return client.hold(DaskGraph(_noted(dsk), annotations_of(dsk)), keys, **options)
 
 
 get_cluster = ClientGet()
@@ -126,17 +126,16 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
     if cache is not None:
         hooks = [_cache_hooks(cache), *hooks]
     annotations = annotations_of(dsk) if engine.takes_futures else None
-    mapping = _mapping_of(dsk)
+    mapping = _noted(dsk)
     graph = DaskGraph(convert_legacy_graph(mapping), annotations, True) if hooks else DaskGraph(mapping, annotations)
-    answer = engine.get(graph, keys, callbacks=hooks, **_options_for(engine, options))
+    answer = engine.get(graph, keys, callbacks=hooks, **options_for(engine, options))
     return _as_tuples(keys, answer)
 
 
-def _mapping_of(dsk: Any) -> Mapping[Key, Any]:
-    """The graph of an expression, or a mapping as it is; views find there what layers it has."""
+def _noted(dsk: Any) -> Mapping[Key, Any]:
+    """The graph of what is about to run; views find there what layers it has."""
     note(dsk)
-    mapping: Mapping[Key, Any] = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
-    return mapping
+    return mapping_of(dsk)
 
 
 def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
@@ -155,7 +154,7 @@ def annotations_of(dsk: Any) -> Mapping[Key, Annotations]:
     return found
 
 
-def _options_for(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any]:
+def options_for(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that an engine knows: as the call says, else Dask's configuration."""
     options = {name: given[name] for name in engine.options if given.get(name) is not None}
     for name, key in _CONFIGURED.items():

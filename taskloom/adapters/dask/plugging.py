@@ -20,7 +20,7 @@ import dask.threaded
 import dask.utils
 
 import taskloom
-from taskloom import config
+from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
 from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
@@ -135,8 +135,8 @@ def _plug_in() -> None:
 def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = None, cls: Any = None) -> Any:
     """In place of `dask.base.get_scheduler`: also knows taskloom's engines, clients and settings.
 
-    The first of these that says something decides: the call, Dask's configuration, taskloom's, an open client of
-    `dask.distributed`, the collections.
+    The first of these that says something decides: the call, Dask's configuration, the newest of what was set in
+    taskloom and an open client of `dask.distributed`, taskloom's environment and files, the collections.
     """
     found = _found_scheduler(get, scheduler, collections, cls)
     prepared_for.set(found)
@@ -145,7 +145,7 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
 
 def _found_scheduler(get: Any, scheduler: Any, collections: Any, cls: Any) -> Any:
     if get is None and scheduler is None:
-        scheduler = dask.config.get("scheduler", None) or config.get("scheduler")
+        scheduler = configured() or newest()
     found = _get_of(scheduler) if get is None else None
     if found is None:
         found = _get_scheduler(get, scheduler)

@@ -17,17 +17,22 @@ persist = dask.base.persist
 persist_is_delegated = "ismethod" not in persist.__code__.co_names
 
 
-def optimized(collections: Sequence[Any], optimize_graph: bool) -> tuple[Any, Mapping[Key, Any], list[Any]]:
-    """What Dask makes of collections of one kind: an object that may know of annotations, the graph, and the keys of
-    each collection."""
+def mapping_of(dsk: Any) -> Mapping[Key, Any]:
+    """The graph of an expression, or a mapping as it is."""
+    mapping: Mapping[Key, Any] = dsk if isinstance(dsk, Mapping) else dsk.__dask_graph__()
+    return mapping
+
+
+def optimized(collections: Sequence[Any], optimize_graph: bool) -> tuple[Any, list[Any]]:
+    """What Dask makes of collections of one kind: a graph, or an expression of one; and the keys of each collection."""
     if not hasattr(dask.base, "collections_to_expr"):  # before 2025.4
         if optimize_graph:
             collections = [
                 collection.optimize() if hasattr(type(collection), "expr") else collection for collection in collections
             ]
         dsk = dask.base.collections_to_dsk(collections, optimize_graph)
-        return dsk, dsk, [collection.__dask_keys__() for collection in collections]
+        return dsk, [collection.__dask_keys__() for collection in collections]
     expression = dask.base.collections_to_expr(collections, optimize_graph)
     # Without this there is no graph of a dataframe: its expressions are what they are made into.
     expression = expression.optimize(fuse=optimize_graph)
-    return expression, expression.__dask_graph__(), expression.__dask_keys__()
+    return expression, expression.__dask_keys__()

@@ -21,8 +21,9 @@ from taskloom.engines.cluster.client.html import cluster_html, cluster_text
 from taskloom.engines.cluster.client.logs import texts_of
 from taskloom.engines.cluster.client.options import amounts_of
 from taskloom.engines.cluster.client.views_of_client import Served
-from taskloom.engines.cluster.compared import CLUSTER, OPTIONS_ELSEWHERE, compared
+from taskloom.engines.cluster.compared import CLUSTER, compared
 from taskloom.engines.cluster.forks import give_up_in_forks
+from taskloom.engines.cluster.option_names import check_names
 from taskloom.engines.cluster.sized import Sized
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
@@ -88,8 +89,7 @@ class LocalCluster(Sized):
         preload: str | Sequence[str] | None = None,
         **others: Any,
     ) -> None:
-        for option in others:
-            raise _unknown(option)
+        check_names(others, LocalCluster)
         self.name = str(name or f"cluster-{uuid.uuid4().hex[:8]}")[:100]
         self.status = "created"
         self.asynchronous = asynchronous
@@ -367,11 +367,3 @@ def _coordinator(n_workers: int, threads: int, processes: bool, memory_limit: fl
     from taskloom.engines.cluster.coordinator.coordinator import Coordinator
 
     return Coordinator(n_workers, threads, processes, memory_limit, name, *more)
-
-
-def _unknown(option: str) -> TypeError:
-    if option in OPTIONS_ELSEWHERE:
-        return TypeError(f"There is no option {option!r}, unlike in dask.distributed. {OPTIONS_ELSEWHERE[option]}")
-    known = "n_workers, threads_per_worker, processes, memory_limit, dashboard_address, name, resources, asynchronous"
-    known += ", env, preload"
-    return TypeError(f"LocalCluster has no option {option!r}. There are: {known}.")

@@ -213,3 +213,45 @@ def test_sizes_of_results() -> None:
         assert list(sizes) == ["data-200000"]
         assert 200_000 <= sizes["data-200000"] < 201_000
         assert 300_000 <= client.nbytes()["data"] < 302_000
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"n_worker": 1}, "n_workers"),
+        ({"nworkers": 1}, "n_workers"),
+        ({"num_workers": 1}, "n_workers"),
+        ({"thread_per_worker": 1}, "threads_per_worker"),
+        ({"memorylimit": 1}, "memory_limit"),
+    ],
+)
+@pytest.mark.parametrize("name", ["Client", "LocalCluster"])
+def test_a_misspelt_option_names_the_nearest(name: str, given: dict[str, Any], meant: str) -> None:
+    (option,) = given
+    with pytest.raises(TypeError, match=rf"^{name} has no option '{option}'. Did you mean '{meant}'\? There are: "):
+        getattr(ours, name)(**given)
+
+
+def test_a_misspelt_option_of_a_client_that_connects_or_waits_is_named_at_once() -> None:
+    with pytest.raises(TypeError, match=r"'tmeout'. Did you mean 'timeout'\?"):
+        ours.Client("unix:///nowhere", tmeout=1)
+    with pytest.raises(TypeError, match=r"'set_as_defualt'. Did you mean 'set_as_default'\?"):
+        ours.Client(asynchronous=True, set_as_defualt=False)
+    with pytest.raises(TypeError, match="n_workers= would be options of a new LocalCluster"):
+        ours.Client("unix:///nowhere", n_workers=1)
+
+
+@pytest.mark.parametrize("name", ["Client", "LocalCluster"])
+def test_scheduler_is_told_where_it_belongs(name: str) -> None:
+    with pytest.raises(TypeError, match=r"no option 'scheduler'. It belongs to taskloom\.compute and "):
+        getattr(ours, name)(scheduler="threads")
+
+
+def test_misspelt_options_of_tasks_name_the_nearest(objects: dict[str, Any]) -> None:
+    client = objects["Client"]
+    value = ours.higher["delayed"](abs)(-1)
+    for call in (client.compute, client.persist):
+        with pytest.raises(TypeError, match=r"'retry'. Did you mean 'retries'\?"):
+            call(value, retry=1)
+    with pytest.raises(TypeError, match=r"'prioritys'. Did you mean 'priority'\?"):
+        client.get_executor(prioritys=1)

@@ -7,11 +7,13 @@ from typing import Any
 
 from taskloom.engines.cluster.client.options import options_of
 from taskloom.engines.cluster.scheduler.tasks import Options, Slice
-from taskloom.graph import Key
+from taskloom.graph import Key, did_you_mean
 from taskloom.graph.annotations import NONE, here
 
 #: By name what is asked for; a value may be a function of the key.
 Asked = Mapping[str, Any]
+
+NAMES = ("priority", "retries", "workers", "allow_other_workers", "resources")
 
 
 def asked_for(
@@ -22,11 +24,14 @@ def asked_for(
     resources: Any = None,
     deaths: Any = None,
     fifo_timeout: Any = None,
+    **others: Any,
 ) -> Asked:
     """What a call asks for, as for `options_of`, and where it says nothing the blocks that it is in.
 
     Raises
     ------
+    TypeError
+        There is no such option.
     ValueError
         There is something that cannot be used.
 
@@ -37,6 +42,8 @@ def asked_for(
     ...     asked_for(priority=3)
     {'priority': 3, 'retries': 2}
     """
+    for option in others:
+        raise TypeError(f"Tasks have no option {option!r}.{did_you_mean(option, NAMES)} There are: {', '.join(NAMES)}.")
     around = here.get()
     if allow_other_workers and workers is None and "workers" not in around:
         raise ValueError("allow_other_workers= says something of workers=, which is not given.")

@@ -35,6 +35,7 @@ from taskloom.engines.cluster.client.views_of_client import ClusterViews, Served
 from taskloom.engines.cluster.compared import CLIENT, compared
 from taskloom.engines.cluster.engine import DistributedEngine
 from taskloom.engines.cluster.forks import give_up_in_forks
+from taskloom.engines.cluster.option_names import check_client_names
 from taskloom.graph import Graph, Plan
 
 if TYPE_CHECKING:
@@ -87,11 +88,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
         self._timeout = timeout
         self._owns_cluster = address is None
         self._setting: config.Assignment | None = None
-        if address is not None and options:
-            raise TypeError(
-                f"{', '.join(f'{name}=' for name in options)} would be options of a new LocalCluster, but the client "
-                "is to connect to one that is there."
-            )
+        check_client_names(options, Client, connects=address is not None)
         if not asynchronous or address is not None:
             self._start()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.reply import block, waiting
+from taskloom.graph import did_you_mean
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.client.client import Client
@@ -35,7 +36,10 @@ class ClientExecutor(concurrent.futures.Executor):
     def __init__(self, client: Client, **options: Any) -> None:
         unknown = sorted(options.keys() - _OPTIONS)
         if unknown:
-            raise TypeError(f"get_executor has no option {unknown[0]!r}. There are: {', '.join(sorted(_OPTIONS))}.")
+            hint = did_you_mean(unknown[0], _OPTIONS)
+            raise TypeError(
+                f"get_executor has no option {unknown[0]!r}.{hint} There are: {', '.join(sorted(_OPTIONS))}."
+            )
         self._client = client
         self._options = {"pure": False, **options}
         self._lock = Lock()

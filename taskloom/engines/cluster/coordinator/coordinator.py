@@ -27,6 +27,7 @@ from taskloom.engines.cluster.coordinator.post import LARGE, Post, tell
 from taskloom.engines.cluster.coordinator.questions import Questions
 from taskloom.engines.cluster.coordinator.staffing import Staffing
 from taskloom.engines.cluster.coordinator.stops import Stops
+from taskloom.engines.cluster.coordinator.vacancy import Vacancy
 from taskloom.engines.cluster.door.address import PrivateDirectory
 from taskloom.engines.cluster.door.listener import Listener
 from taskloom.engines.cluster.door.remote import RemoteClient
@@ -82,6 +83,7 @@ class Coordinator(Staffing):
         self.stops = Stops(self.scheduler, self.crew)
         self.memory = MemoryWatch(self.scheduler, self.crew)
         self.output = Output(self.scheduler, self.crew)
+        self.vacancy = Vacancy(name, self.scheduler, self.crew)
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll, self.call)
         self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
@@ -209,6 +211,7 @@ class Coordinator(Staffing):
             self._timers
             or self.stops
             or self.memory
+            or self.vacancy
             or self.questions
             or self.crew.is_short
             or self.plugins.parting
@@ -244,6 +247,7 @@ class Coordinator(Staffing):
             self.scheduler.expire(heappop(self._timers)[1])
         self.stops.look(now)
         self.memory.look(now)
+        self.vacancy.look(now)
         self.plugins.look(now)
 
     def _take_in(self, found: list[tuple[int, int]]) -> None:

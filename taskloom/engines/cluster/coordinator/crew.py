@@ -45,6 +45,7 @@ class Crew:
     size : how many there should be, beside those that are leaving.
     leaving : the numbers of those that are to end when their data are elsewhere.
     reported : how many tasks each has reported.
+    started : how many there have been so far.
     held : whether none is started in the place of one that has ended, as it would fail in the same way.
     """
 
@@ -70,7 +71,7 @@ class Crew:
         self.reported: dict[int, int] = {}
         self._idle_deaths = 0
         self._gave_up = False
-        self._started = 0
+        self.started = 0
         self._new: list[int] = []
         self._files: dict[int, tuple[int, str]] = {}
         self._oom_kills = kills()
@@ -109,8 +110,8 @@ class Crew:
     def _start(self) -> None:
         now = manner()
         while len(self.workers) - len(self.leaving) < self.size:
-            number = self._started
-            self._started += 1
+            number = self.started
+            self.started += 1
             name = self._free_name()
             worker = ClusterThreads(name) if self._launcher is None else ClusterProcess(name, self._launcher)
             self.workers[number] = worker

@@ -73,6 +73,12 @@ class Placement(Transitions):
                 return True
         return bool(self.special)
 
+    def is_any_ready(self) -> bool:
+        """Whether a task waits for a worker, and for nothing else."""
+        heaps = [heap for client in self.clients.values() for heap in (client.roots, client.ready)]
+        heaps += [worker.own for worker in self.workers.values()]
+        return any(map(self._has_current, [*heaps, *self.special.values()]))
+
     def share(self) -> None:
         """Nothing has been heard for a while: whoever is idle gets what waits behind long tasks, however short it is
         believed to be."""

@@ -180,9 +180,12 @@ class Scheduler(Copies):
     def no_worker_lives(self, fate: str, last_lines: Sequence[str]) -> None:
         """Workers end before they run anything: what was to run fails."""
         error = self.pack_error(died_idle(fate, last_lines))
-        for task in list(self.tasks.values()):
-            if task.state is READY:
-                self.fail(task, error)
+        for task in self.ready_tasks():
+            self.fail(task, error)
+
+    def ready_tasks(self) -> list[Task]:
+        """The tasks that wait for a worker, and for nothing else."""
+        return [task for task in self.tasks.values() if task.state is READY]
 
     def close(self) -> None:
         """Have nothing more, and no open files."""

@@ -1,0 +1,76 @@
+"""Which scheduler is in force for Dask's collections: what was set in taskloom, in Dask, and which client is open."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import dask
+
+from taskloom import config
+from taskloom.adapters.dask.gets import options_for
+from taskloom.engines import ENGINES
+
+_EPOCH = 0x01B21DD213814000  # of version 1 identifiers, in their ticks of 100 ns before that of clocks
+
+
+def chosen() -> Any:
+    """The scheduler for `taskloom.compute` of Dask's collections; None where nobody has chosen any.
+
+    The first of these that says something: what was set in taskloom since the client of Dask's was opened that is in
+    force, Dask's configuration, that client, taskloom's environment and files.
+    """
+    setting = config.setting("scheduler")
+    if setting.order > _opened(current_client()):
+        return setting.value
+    theirs = configured()
+    return newest() if theirs is None else _as_dask_means_it(theirs)
+
+
+def configured() -> Any:
+    """What Dask's configuration says; None where that is nothing, or what its open client has written there."""
+    theirs = dask.config.get("scheduler", None)
+    return None if theirs == "dask.distributed" and current_client() is not None else theirs
+
+
+def newest() -> Any:
+    """What taskloom's configuration says, or the client of Dask's that is in force, if it was opened later."""
+    setting = config.setting("scheduler")
+    client = current_client()
+    return setting.value if client is None or _opened(client) < setting.order else client
+
+
+def current_client() -> Any:
+    """The client of Dask's that runs its collections by default; None where none is open."""
+    find = getattr(sys.modules.get("distributed"), "get_client", None)  # which may be in the midst of its own import
+    if find is None:
+        return None
+    try:
+        return find()
+    except ValueError:
+        return None
+
+
+def _opened(client: Any) -> int:
+    """When a client was made, in nanoseconds since the epoch: its name ends with an identifier that tells; else 0."""
+    if client is None:
+        return 0
+    try:
+        return (UUID(client.id[-36:]).time - _EPOCH) * 100
+    except ValueError:
+        return 0
+
+
+def _as_dask_means_it(scheduler: Any) -> Any:
+    """A scheduler that Dask's configuration names, with the options that it has there."""
+    if not isinstance(scheduler, str):
+        return scheduler
+    name = scheduler.strip().lower().removeprefix("dask.")
+    engine = ENGINES.get(name)
+    if engine is None:
+        return scheduler  # taskloom says what is wrong with it
+    if engine.name == "distributed":
+        return current_client() or engine
+    return partial(engine.get, **options_for(engine, {}))
