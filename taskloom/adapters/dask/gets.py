@@ -87,6 +87,17 @@ class ClientGet:
     def __hash__(self) -> int:
         return hash(self._client)
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether tasks run in other processes than this one."""
+        from taskloom.engines.cluster.client.current import default_client  # what has sockets is loaded when needed
+
+        try:
+            cluster = default_client(self._client).cluster
+        except ValueError:  # none is open yet
+            return True
+        return cluster is None or bool(cluster.processes)
+
     def hold(self) -> ClientHold:
         return ClientHold(self._client)
 

@@ -268,7 +268,7 @@ def test_8_classes_that_were_made_before() -> None:
 def test_9_locks_are_those_of_the_engine() -> None:
     assert dask.base.get_scheduler(scheduler="processes") == dask.multiprocessing.get
     assert type(dask.utils.get_scheduler_lock(da.ones(1), scheduler="threads")).__name__ == "SerializableLock"
-    assert type(dask.utils.get_scheduler_lock(db.range(1, npartitions=1))).__name__ == "AcquirerProxy"
+    assert type(dask.utils.get_scheduler_lock(db.range(1, npartitions=1))).__name__ == "MachineLock"
 
 
 def test_9_locks_of_a_manager_work_in_tasks() -> None:

@@ -19,7 +19,9 @@ from tests.adapters.suites.sources import CACHE, source_of
 
 REPOSITORY = Path(__file__).parents[3]
 
-DECIDING = frozenset(["cachey", "dask", "distributed", "numpy", "pandas", "pyarrow", "pytest", "scipy", "xarray"])
+DECIDING = frozenset(
+    ["cachey", "dask", "distributed", "netCDF4", "numpy", "pandas", "pyarrow", "pytest", "scipy", "xarray"]
+)
 
 LONGEST_TEST = 120  # seconds
 LONGEST_RUN = 2 * 60 * 60

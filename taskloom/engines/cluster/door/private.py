@@ -106,7 +106,7 @@ def _new(prefix: str, bases: Iterable[str], problem: str, setting: str) -> tuple
         for _ in range(100):  # each time a sweep of another process was quicker than the lock
             path = os.path.join(base, prefix + secrets.token_hex(4))
             try:
-                _make(base, setting)
+                make_private(base, setting)
                 os.mkdir(path, 0o700)
             except OSError as error:
                 problem = str(error)
@@ -118,13 +118,21 @@ def _new(prefix: str, bases: Iterable[str], problem: str, setting: str) -> tuple
     raise ConfigError(f"There is no place for the private directory of a cluster ({problem}). Set {setting} to one.")
 
 
-def _make(base: str, setting: str) -> None:
-    """Have a directory that is ours alone, or refuse what somebody else may have put there."""
+def make_private(base: str, setting: str = "TMPDIR") -> None:
+    """Have a directory that is ours alone, or refuse what somebody else may have put there.
+
+    Raises
+    ------
+    ConfigError
+        Others can look into it; `setting` is what names another one.
+    OSError
+        It cannot be made.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(base, 0o700)
     if (problem := flaw(base)) and problem != MISSING:  # a missing one was removed by another cluster just now
         raise ConfigError(
-            f"The private directory of a cluster cannot be made in {base}: that {problem}. "
+            f"The files of this user's runs cannot be kept in {base}: that {problem}. "
             f"Remove it, or set {setting} to a directory of your own."
         )
 
