@@ -235,6 +235,7 @@ def test_8_on_and_off_as_often_as_one_likes() -> None:
     assert not [get for get in plain if getattr(get, "__module__", "").startswith("taskloom")]
     taskloom.enable_dask()
     assert dask.base.named_schedulers["threads"].__module__.startswith("taskloom")
+    assert [get.__name__ for get in what_stands()[:4]] == [get.__name__ for get in plain[:4]]
     taskloom.disable_dask()
     assert what_stands() == plain
     before = taskloom.last_run()

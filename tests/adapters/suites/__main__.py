@@ -1,7 +1,8 @@
 """Runs dask's and xarray's own tests on taskloom's engines, and prints in what they differ from dask's schedulers.
 
-``python -m tests.adapters.suites [--suites core,array] [--engines sync,threads]`` ends with 1 where a test ends
-otherwise than on dask and known_differences.toml does not say why, and where it says so of one that no longer differs.
+``python -m tests.adapters.suites [--suites core,array] [--engines sync,threads] [--tests FILE]`` ends with 1 where a
+test ends otherwise than on dask and known_differences.toml does not say why, and where it says so of one that no longer
+differs.
 """
 
 from __future__ import annotations
@@ -36,13 +37,21 @@ def main() -> int:
         default=[*ALL_ENGINES],
         help=f"some of {', '.join(ALL_ENGINES)} ({DEFAULTS}: the engine that each kind of collection prefers)",
     )
+    parser.add_argument(
+        "--tests",
+        type=lambda text: text.split(","),
+        help="only these files, folders or names of tests of the suite, as pytest takes them, with commas between",
+    )
     wanted = parser.parse_args()
+    suites = [ALL_SUITES[name] for name in wanted.suites]
+    if wanted.tests:
+        suites = [suite.only(wanted.tests) for suite in suites]
     known = read_known()
     compared = []
     try:
-        for name in wanted.suites:
+        for suite in suites:
             for engine in wanted.engines:
-                compared.append(compare(ALL_SUITES[name], engine, known))
+                compared.append(compare(suite, engine, known))
                 print(row(compared[-1]), flush=True)
     except (BrokeOff, CannotFetch) as error:
         print(error, file=sys.stderr)
