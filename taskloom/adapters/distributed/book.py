@@ -44,6 +44,11 @@ class Submission:
         """Whether the scheduler was restarted meanwhile, or the connection lost."""
         return any(getattr(state.exception, "reason", None) in _LOST for state in self.states)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the scheduler could not make tasks of it."""
+        return not self.arrived and any(state.status == "error" for state in self.states)
+
 
 class ClusterRun(GrowingRun):
     """A record whose samples the cluster sends: its workers may be on other machines.
@@ -133,11 +138,18 @@ class SubmittedBook(SampledBook):
     def _quiet_since(self) -> float | None:
         return super()._quiet_since() if self.is_complete else None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether more can be heard of it."""
+        return self._alive()
+
     def is_over(self) -> bool:
         if not self._alive():
             return True
         if any(submission.is_pending for submission in self.submissions):
             return False
+        if any(not submission.arrived and not submission.is_refused for submission in self.submissions):
+            return perf_counter() - self.touched > SILENCE  # of futures that are gone a slow scheduler may yet tell
         return super().is_over() or perf_counter() - max(self.heard, self.touched) > SILENCE
 
     def report(
@@ -181,10 +193,11 @@ class SubmittedBook(SampledBook):
 
     def end(self) -> None:
         """Close the record."""
-        lost = any(submission.is_lost for submission in self.submissions)
+        refused = any(submission.is_refused for submission in self.submissions)
+        lost = any(submission.is_lost or not submission.arrived for submission in self.submissions)
         super().end()
-        if lost and self.run.status == "finished":
-            self.run.status = "cancelled"
+        if (refused or lost) and self.run.status == "finished":
+            self.run.status = "failed" if refused else "cancelled"
 
     def explain(self, failure: Failure, error: BaseException) -> None:
         """Put the exception itself in the place of its text."""

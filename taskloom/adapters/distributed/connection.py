@@ -21,6 +21,7 @@ from distributed.shuffle._core import id_from_key
 from taskloom.adapters.distributed.clock import Clock
 
 PATIENCE = 10.0  # seconds for a question that somebody waits for
+STEP = 0.02  # seconds between questions whether something is still there
 QUESTIONS = 3  # about the scheduler's clock, of which the quickest counts
 
 is_aside: ContextVar[bool] = ContextVar("is_aside", default=False)  # whether what is submitted is to have no record
@@ -160,8 +161,18 @@ def held_by(client: Any, keys: Iterable[Any]) -> set[Any]:
 
 def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
     """Results that the cluster has in memory, but for those that it has lost meanwhile."""
-    futures = {key: Future(key, client) for key in keys}
-    return dict(_wait_for(client, client._gather(futures, errors="skip"))) if futures else {}
+    keys = list(keys)
+
+    async def bring() -> Any:
+        futures = {key: Future(key, client) for key in keys}  # which have the cluster keep what it still has
+        while pending := [key for key, future in futures.items() if future.status == "pending"]:
+            await asyncio.sleep(STEP)
+            for key, workers in (await client.scheduler.who_has(keys=pending)).items():
+                if not workers:
+                    del futures[key]
+        return await client._gather(futures, errors="skip") if futures else {}
+
+    return dict(_wait_for(client, bring())) if keys else {}
 
 
 def compute_aside(client: Any, graph: Mapping[Any, Any], keys: Collection[Any]) -> tuple[dict[Any, Any], list[Future]]:

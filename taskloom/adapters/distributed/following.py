@@ -69,6 +69,7 @@ class Following:
         self._topic = f"taskloom-{client.id}-{next(_numbers)}"
         self._comm: Any = None  # the connection over which the scheduler was asked to tell
         self._asking = Lock()
+        self._starting = asyncio.Lock()
         self._consent: concurrent.futures.Future[None] | None = None
         self._polling: Polling | None = None
         self._looks_on = False  # whether somebody wants to see what other clients do
@@ -174,25 +175,35 @@ class Following:
                 self._consent = asyncio.run_coroutine_threadsafe(self._start(client), client.loop.asyncio_loop)
 
     async def _start(self, client: Client) -> None:
-        try:
-            client.subscribe_topic(self._topic, self._listener.hear)
-            await connection.read_clock(client, self._listener.clock, f"{self._topic}-clock")
+        async with self._starting:  # one at a time: the connection may break meanwhile, and another be made
+            comm = self._comm
+            if comm is None or client.scheduler_comm is not comm:
+                return
             try:
-                await connection.register(client, TaskEvents(client.id, self._topic, f"{_PROCESS}-{os.getpid()}"))
-                self._told = False
-                await self._tell(client)
-            except OSError:
+                await self._listen(client)
+            except BaseException:
+                self._comm = None  # the next submission tries again
                 raise
-            except Exception as error:
-                self._polling = Polling(client, self._listener)
-                for submission in self._listener.awaited:
-                    self._polling.submitted(submission)
-                warnings.warn(_refused(client, error), RuntimeWarning, stacklevel=2)
-        except BaseException:
-            self._comm = None  # the next submission tries again
+            if client.scheduler_comm is not comm and self._told is not None:
+                await connection.unregister(client, self._topic)
+
+    async def _listen(self, client: Client) -> None:
+        self._told = self._polling = None
+        self._listener.connected()
+        client.subscribe_topic(self._topic, self._listener.hear)
+        await connection.read_clock(client, self._listener.clock, f"{self._topic}-clock")
+        try:
+            await connection.register(client, TaskEvents(client.id, self._topic, f"{_PROCESS}-{os.getpid()}"))
+        except OSError:
             raise
-        finally:
-            self._consent = None
+        except Exception as error:
+            self._polling = Polling(client, self._listener)
+            for submission in self._listener.awaited:
+                self._polling.submitted(submission)
+            warnings.warn(_refused(client, error), RuntimeWarning, stacklevel=2)
+            return
+        self._told = False
+        await self._tell(client)
 
     async def _tell_later(self, client: Client) -> None:
         with suppress(OSError):  # where it is connected again, it is told then

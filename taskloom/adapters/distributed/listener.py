@@ -51,11 +51,17 @@ class Listener:
 
     def alive(self) -> Callable[[], bool]:
         client = self._client()
-        comm = getattr(client, "scheduler_comm", None)
+        comm = getattr(client, "scheduler_comm", None)  # None: what is sent now goes over the connection to come
 
         def alive() -> bool:
+            nonlocal comm
             client = self._client()
-            return client is not None and client.status == "running" and client.scheduler_comm is comm
+            if client is None or client.status not in ("running", "connecting"):
+                return False
+            if comm is None:
+                comm = client.scheduler_comm
+                return True
+            return client.status == "running" and client.scheduler_comm is comm
 
         return alive
 
@@ -99,6 +105,15 @@ class Listener:
 
     # -- on the client's thread ---------------------------------------------------------------------------------------
 
+    def connected(self) -> None:
+        """There is a new connection: what was on its way is lost, and tasks and workers are numbered anew."""
+        for entry in [entry for entry in self._pending if not entry[1].is_connected]:
+            self._pending.remove(entry)
+        self._occupancy = Occupancy()
+        self.clock = Clock()
+        for known in (self._used, self._shifts, self._ids, self._books, self._blamed):
+            known.clear()
+
     def hear(self, event: tuple[float, Sequence[Any]]) -> None:
         """A batch has come."""
         stamp, batch = event
@@ -121,8 +136,9 @@ class Listener:
             for entry in found:
                 self._pending.remove(entry)
                 submission, book = entry
-                self._take(book, [numbers[key] for key in submission.keys if key in numbers], tasks, names)
-                submission.arrived = True
+                if book.run.status == "running":
+                    self._take(book, [numbers[key] for key in submission.keys if key in numbers], tasks, names)
+                    submission.arrived = True
 
     def _take(self, book: SubmittedBook, wanted: Sequence[int], tasks: dict[int, Any], names: Sequence[str]) -> None:
         """Add tasks to a record, in an order in which they can run."""

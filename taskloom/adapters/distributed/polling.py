@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import count
 from time import time
 from typing import Any
 from weakref import ref
@@ -21,6 +22,8 @@ _log = logging.getLogger("taskloom")
 INTERVAL = 0.25  # seconds
 OVERLAP = 10.0  # seconds by which workers' clocks may differ
 
+_counter = count()  # of tasks and workers, over all connections: what is left of an earlier one may still be told
+
 
 class Polling:
     """Finds out what the plugin would tell, and tells the listener in its place."""
@@ -32,7 +35,6 @@ class Polling:
         self._begun: set[int] = set()
         self._open: set[int] = set()
         self._workers: dict[str, int] = {}
-        self._next = 0
         self._since = time()
         self._submissions: list[tuple[Submission, dict[Any, Any]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -53,8 +55,7 @@ class Polling:
         rows = []
         for key in needed:
             if key not in self._numbers:
-                self._numbers[key] = self._next
-                self._next += 1
+                self._numbers[key] = next(_counter)
             self._open.add(self._numbers[key])
         for key, node in needed.items():
             name = names.setdefault(events.name_of(node, task_name(key)), len(names))
@@ -118,8 +119,7 @@ class Polling:
         batch: list[Any] = []
         for address, worker in workers.items():
             if address not in self._workers:
-                self._workers[address] = self._next
-                self._next += 1
+                self._workers[address] = next(_counter)
                 name, threads = str(worker.get("name") or address), worker["nthreads"]
                 batch.append((events.JOINED, self._workers[address], address, name, 0, threads))
             metrics = worker.get("metrics") or {}

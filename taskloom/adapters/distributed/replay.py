@@ -49,23 +49,22 @@ def plan_of(client: Any, book: SubmittedBook, row: int, fresh: bool) -> Plan:
     own = OwnPart(tasks[keys[row]], shuffles)
     tasks |= own.taken
     needed = _needed(own.inputs, tasks)
-    elsewhere = [key for key in needed if key not in tasks or (key not in rows and key not in own.taken)]
+    elsewhere = {key for key in needed if key not in tasks or (key not in rows and key not in own.taken)}
     held = held_by(client, elsewhere if fresh else needed)
-    needed = _needed(own.inputs, tasks, held)  # what only led to results that are there need not run
-    values = values_of(client, held.intersection(needed))
-    shuffled = bool(own.taken) or any(key in shuffles for key in needed if key not in values)
-    lost = set(elsewhere) if shuffled else held.union(elsewhere)
-    if lost.intersection(own.inputs if shuffled else needed) - values.keys():
+    values = values_of(client, held.intersection(_needed(own.inputs, tasks, held)))
+    needed = _needed(own.inputs, tasks, values)  # what only led to results that are there need not run
+    missing = [key for key in needed if key not in values]
+    shuffled = bool(own.taken) or any(key in shuffles for key in missing)
+    if any(key not in tasks if shuffled else key in elsewhere for key in missing):
         raise ValueError(_NOT_AT_HAND)
     plan = _Sketch(keys, rows, values)
     if shuffled:
         _check_connection(client)
         again = ComputedAgain(client, book, tasks, [key for key in own.inputs if key not in values])
-        plan.leave(again, {key: tasks[key].dependencies for key in needed if key in tasks and key not in values})
+        plan.leave(again, {key: tasks[key].dependencies for key in missing})
     else:
-        for key in needed:
-            if key not in values:
-                plan.run(rows[key], OwnPart(tasks[key], shuffles))
+        for key in missing:
+            plan.run(rows[key], OwnPart(tasks[key], shuffles))
     plan.run(row, own)
     return plan.plan
 
@@ -111,11 +110,15 @@ class _Sketch:
                 plan.functions[row] = _is_done_there
                 plan.args[row] = tuple([slot for other in inputs if 0 <= (slot := slots.get(other, -1)) < row])
         for key in again.keys:
-            if key not in slots:  # a step that was fused with the task: its barrier stands for it
-                slots[key] = next((slots[other] for other in tasks[key] if is_barrier(other) and other in slots), -1)
-            if slots[key] < 0 or plan.functions[slots[key]] is not _is_done_there:
-                raise ValueError(_NOT_AT_HAND)
-            plan.functions[slots[key]] = partial(again.bring, key)
+            row = slots.get(key, -1)
+            if row < 0:  # a step that was fused with the task: its barrier stands for it
+                row = next((slots[other] for other in tasks[key] if is_barrier(other) and other in slots), -1)
+            if row >= 0 and plan.functions[row] is _is_done_there:
+                plan.functions[row] = partial(again.bring, key)
+                slots[key] = row
+            else:  # it was there when the task was submitted, and is no task of its record
+                plan.constants.append(again.bring(key))
+                slots[key] = -len(plan.constants)
 
 
 class ComputedAgain:

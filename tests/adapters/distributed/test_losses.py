@@ -1,5 +1,6 @@
 """Workers, connections and schedulers that go while tasks run."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -93,3 +94,68 @@ def test_connection_that_breaks_is_made_again(shared: DaskProcesses, ends: list[
         time.sleep(0.2)  # the client may submit by now; that it is told of the old connection's end takes longer
         assert client.get({"x": (add, 1, 2), "y": (add, "x", 1)}, "y") == 4
         soon(lambda: any(run.n_done == 2 and run.status == "finished" for run in ends))
+
+
+def test_what_is_submitted_while_it_connects_is_recorded(shared: DaskProcesses, ends: list[Run], soon: Soon) -> None:
+    with Client(shared.address) as client:
+        connect, may_connect = client._ensure_connected, threading.Event()
+
+        async def connect_when_it_may(**options: Any) -> None:
+            while not may_connect.is_set():
+                await asyncio.sleep(0.01)
+            await connect(**options)
+
+        client._ensure_connected = connect_when_it_may
+        client.loop.add_callback(client.scheduler_comm.comm.abort)
+        soon(lambda: client.status == "connecting")
+        futures = client.map(lambda i: i, range(5), pure=False)
+        may_connect.set()
+        assert client.gather(futures) == list(range(5))
+        (run,) = soon(lambda: ends)
+    assert (run.status, run.n_done, run.n_tasks) == ("finished", 5, 5)
+
+
+def test_scheduler_that_comes_back(own: DaskProcesses, ends: list[Run], soon: Soon) -> None:
+    with Client(own.address) as client:
+        lost = client.map(lambda i: time.sleep(0.2) or i, range(50))
+        run = soon(taskloom.last_run)
+        soon(lambda: run.n_done)
+        for name in ("scheduler", *own.workers):
+            own.kill(name)
+        own.start_scheduler(port=int(own.address.rpartition(":")[2]))
+        own.start_worker("fresh")
+        soon(lambda: run.status == "cancelled" and client.status == "running")
+        assert client.get({"x": (add, 1, 2), "y": (add, "x", 1)}, "y") == 4
+        last = ends[-1]
+        assert (last.status, last.n_done) == ("finished", 2)
+        assert [worker.name for worker in last.workers] == ["fresh"]
+        assert all(future.status in ("cancelled", "finished") for future in lost)
+
+
+def test_futures_that_go_before_a_slow_scheduler_has_told_of_them(client: Any, ends: list[Run], soon: Soon) -> None:
+    class Slow:
+        def __dask_tokenize__(self) -> float:
+            return time.time()
+
+        def __reduce__(self) -> Any:
+            return time.sleep, (1.5,)
+
+    future = client.submit(str, Slow())
+    del future
+    (run,) = soon(lambda: ends)
+    assert run.n_tasks == 1
+    assert (run.status, run.n_done) in [("cancelled", 0), ("finished", 1)]
+
+
+def test_futures_of_what_the_scheduler_cannot_read(client: Any, ends: list[Run], soon: Soon) -> None:
+    class Unreadable:
+        def __dask_tokenize__(self) -> float:
+            return time.time()
+
+        def __reduce__(self) -> Any:
+            return divmod, (1, 0)
+
+    future = client.submit(str, Unreadable())
+    assert "deserializ" in str(future.exception())
+    (run,) = soon(lambda: ends)
+    assert (run.status, run.n_tasks) == ("failed", 0)

@@ -13,7 +13,7 @@ import pytest
 
 import taskloom
 from taskloom.bus import Run
-from taskloom.distributed import Client
+from taskloom.distributed import Client, get_task_stream
 from tests.adapters.clusters.processes import DaskProcesses
 
 Soon = Callable[[Callable[[], Any]], Any]
@@ -148,7 +148,7 @@ def test_what_was_submitted_before_is_seen(client: Any, other: Any, soon: Soon) 
 def test_two_notebooks_see_each_other(client: Any, shared: DaskProcesses, onlooker: Onlooker, soon: Soon) -> None:
     program = f"""
 import time, taskloom
-from taskloom.distributed import Client
+from taskloom.distributed import Client, get_task_stream
 
 class Onlooker:
     looks_on = True
@@ -187,3 +187,19 @@ def test_others_are_seen_after_the_connection_broke(own: DaskProcesses, onlooker
         other.gather(other.map(lambda i: i, range(5), pure=False))
         soon(onlooker.ended)
     assert onlooker.seen[-1].n_done == 5
+
+
+def test_the_task_stream_of_a_client_of_our_own_has_no_tasks_of_a_cluster_of_dasks(
+    client: Any, other: Any, soon: Soon
+) -> None:
+    looking = Onlooker()
+    with (
+        Client(n_workers=1, threads_per_worker=1, processes=False) as ours,
+        get_task_stream(ours) as stream,
+        taskloom.subscribe(looking),
+    ):
+        soon(lambda: told_to_look(other) == [True])
+        other.gather(other.map(lambda i: i, range(5), pure=False))
+        assert ours.submit(add, 1, 2).result() == 3
+        soon(looking.ended)
+    assert [row["name"] for row in stream.data] == ["add"]

@@ -8,11 +8,13 @@ from typing import Any
 import dask
 import dask.array as da
 import dask.dataframe as dd
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
 
 import taskloom
+from taskloom.adapters.distributed.connection import values_of
 from taskloom.bus import Failure, Run
 from taskloom.distributed import Client
 from tests.adapters.clusters.processes import DaskProcesses
@@ -179,3 +181,26 @@ def test_thread_of_the_client_cannot_wait_for_it(shared: DaskProcesses, ends: li
                 await asyncio.to_thread(failure_of(ends[-1]).replay)
 
     asyncio.run(main())
+
+
+def test_inputs_that_were_there_when_it_was_submitted_are_computed_again(
+    client: Any, ends: list[Run], soon: Soon
+) -> None:
+    shuffled = frame().shuffle("k").persist()
+    distributed.wait(shuffled)
+    soon(lambda: ends)
+    refused = by_key().persist()
+    distributed.wait(refused)
+    run = soon(lambda: len(ends) == 2 and ends[1])
+    assert len(run.graph.keys) == 4, "its inputs are none of its tasks"
+    names = [future.key for future in distributed.futures_of(shuffled)]
+    del shuffled
+    soon(lambda: not any(client.who_has(names).values()))
+    with pytest.raises(OverflowError, match=r"^\[5, 15, 25, 35\]"):
+        failure_of(run).replay()
+
+
+def test_results_that_go_before_they_are_brought_are_not_waited_for(client: Any) -> None:
+    future = client.submit(abs, -3)
+    assert future.result() == 3
+    assert values_of(client, [future.key, "gone meanwhile"]) == {future.key: 3}

@@ -12,6 +12,17 @@ from taskloom.engines.cluster.client.books import MOST_ROWS, FuturesBook
 from taskloom.graph import Key, task_name
 
 
+def name_of_others(engine: str) -> str:
+    """The engine's name in runs of other clients.
+
+    Examples
+    --------
+    >>> name_of_others("distributed")
+    'distributed, other clients'
+    """
+    return f"{engine}, other clients"
+
+
 class ForeignRun(GrowingRun):
     """Tasks that were done for other clients. Their keys here are pairs of a name that says whose they are, and the
     key.

@@ -16,7 +16,7 @@ from taskloom.bus.growing_run import GrowingRun
 from taskloom.bus.run import Failure, Run
 from taskloom.engines.base import where_failed
 from taskloom.engines.cluster.client.books import Book, FuturesBook, GraphBook, Member, Workers
-from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
+from taskloom.engines.cluster.client.others import ForeignRun, OthersBook, name_of_others
 from taskloom.engines.cluster.client.recall import Recalled
 from taskloom.graph import Key, Plan
 
@@ -182,7 +182,7 @@ class Records:
         with self._lock:
             book = self._others
             if book is None or not book.takes(len(keys)):
-                book = self._others = self._open_others(f"{self._engine}, other clients")
+                book = self._others = self._open_others(name_of_others(self._engine))
                 book.begin(min(times))
                 self._books = (*self._books, book)
                 bus.started(book.run)

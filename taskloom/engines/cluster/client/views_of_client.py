@@ -13,7 +13,7 @@ from taskloom.bus.run import Run, presenters
 from taskloom.engines.cluster.client.current import default_client
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.merged_run import merged_run
-from taskloom.engines.cluster.client.others import ForeignRun
+from taskloom.engines.cluster.client.others import ForeignRun, name_of_others
 
 if TYPE_CHECKING:
     from taskloom.engines.cluster.local_cluster import LocalCluster
@@ -151,8 +151,10 @@ def _runs_between(start: float | None, stop: float | None) -> list[Run]:
     """The records of clusters' runs that overlap a time."""
     return [
         run
-        for run in (*list(bus.foreign), *[run for run in runs if run.engine == ENGINE])
-        if (stop is None or run.started <= stop) and (start is None or run.started + run.duration >= start)
+        for run in (*list(bus.foreign), *list(runs))
+        if run.engine in (ENGINE, name_of_others(ENGINE))
+        and (stop is None or run.started <= stop)
+        and (start is None or run.started + run.duration >= start)
     ]
 
 
