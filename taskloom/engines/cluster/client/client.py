@@ -25,6 +25,7 @@ from taskloom.engines.cluster.client.logs import ClusterLogs
 from taskloom.engines.cluster.client.memory import Memory
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.plugins import Plugging
+from taskloom.engines.cluster.client.replaced import close_replaced
 from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.retiring import Retiring
 from taskloom.engines.cluster.client.session import Session
@@ -122,6 +123,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
         if self.is_default:
             scheduler = self._get_now if self.asynchronous else self
             self._setting = config.Assignment({"scheduler": scheduler}, source="an open client")
+        close_replaced()
 
     def _catch_up(self, timeout: float | None = None) -> None:
         """Wait until all is known here that the coordinator has told so far."""
