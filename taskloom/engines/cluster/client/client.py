@@ -52,7 +52,8 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
 
     Parameters
     ----------
-    address : a `LocalCluster`, or the address of one; by default the client makes its own. Of a dask scheduler, such as
+    address : a `LocalCluster`, or the address of one; by default the client makes its own, which ends with it: when it
+        is closed, or once a later client has replaced it and nobody has it. Of a dask scheduler, such as
         ``"host:8786"``, a cluster of dask's, or ``scheduler_file=``: a `dask.distributed.Client` whose runs are shown.
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
