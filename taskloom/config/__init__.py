@@ -103,6 +103,13 @@ def source(key: str) -> str:
     return setting(key).source
 
 
+def references(value: object) -> int:
+    """How many references to a value the settings have: who counts those of others leaves these out."""
+    with _lock:
+        found = sum(entry.setting.value is value for entries in _assigned.values() for entry in entries)
+        return found + sum(known is value for known in (_values or {}).values())
+
+
 def set(arg: Mapping[str, Any] | None = None, **kwargs: Any) -> Assignment:
     """Set values, for good or for a `with` block.
 

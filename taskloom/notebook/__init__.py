@@ -28,6 +28,7 @@ def load(shell: InteractiveShell) -> None:
         from taskloom.notebook.debugger import Debugger
         from taskloom.notebook.graph_magic import GraphMagic
         from taskloom.notebook.progress_magic import ProgressMagic
+        from taskloom.notebook.replaced_clients import ReplacedClients
         from taskloom.notebook.replay_magic import ReplayMagic
         from taskloom.notebook.scheduler_magic import SchedulerMagic
 
@@ -42,6 +43,7 @@ def load(shell: InteractiveShell) -> None:
         _parts.append(Debugger(shell))
         _parts.append(ReplayMagic(shell))
         _parts.append(DashboardMagic(shell, outputs))
+        _parts.append(ReplacedClients(shell))
         if outputs is not None:
             from taskloom.notebook.cluster_widget import ClusterViews
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from taskloom import bus, config
+from taskloom import bus
 from taskloom.bus import Run
-from taskloom.engines import find_engine
 from taskloom.engines.base import workers_wanted
 from taskloom.notebook.cell_code import run_code
+from taskloom.notebook.contenders import Contender
 from taskloom.views.comparison import Comparison, EngineTrials, Trial
 from taskloom.views.labels import duration, error_label
 from taskloom.views.palette import name_colors
@@ -37,21 +37,22 @@ class CellTrials:
     code : code object
     shell : InteractiveShell
         Whose variables the cell finds and sets.
-    engines : list of str
+    engines : list of Contender
     repetitions : int
     limit : float
         Seconds that an engine may take for all its repetitions.
     """
 
     def __init__(
-        self, code: CodeType, shell: InteractiveShell, engines: list[str], repetitions: int, limit: float
+        self, code: CodeType, shell: InteractiveShell, engines: list[Contender], repetitions: int, limit: float
     ) -> None:
         self._code = code
         self._namespace: Namespace = shell.user_ns
         self._publisher = shell.display_pub
         self._repetitions = repetitions
         self._limit = limit
-        self._rows = {engine: EngineTrials(engine) for engine in engines}
+        self._contenders = {contender.name: contender for contender in engines}
+        self._rows = {name: EngineTrials(name) for name in self._contenders}
         self._assigned: Namespace = {}  # what the cell set, the last time that it finished
         self._over: set[str] = set()  # engines that had their time
         self._watch: _Watch | None = None
@@ -108,7 +109,7 @@ class CellTrials:
         """
         self._begun = time.perf_counter()
         for row in self._rows.values():
-            reason = find_engine(row.engine).unavailable()
+            reason = self._contenders[row.engine].unavailable
             row.problem = f"not available: {reason}" if reason else ""
             if not reason:
                 self._warm_up(row.engine)
@@ -125,15 +126,16 @@ class CellTrials:
     def _warm_up(self, engine: str) -> None:
         """Have the engine start its workers, which is not the cell's work."""
         tasks = {("warm-up", i): (time.sleep, 0.01) for i in range(2 * workers_wanted(None))}
-        with _Watch(self._limit) as watch, _quiet(engine, self._publisher):
+        with _Watch(self._limit) as watch, _quiet(self._contenders[engine], self._publisher) as get:
             self._watch = watch
             self._end_if_stopped()
-            find_engine(engine).get(tasks, list(tasks))
+            get(tasks, list(tasks))
 
     def _try(self, row: EngineTrials) -> None:
         finished = False
         left = self._limit - sum(trial.seconds for trial in row.trials)
-        with _kept(self._namespace) as assigned, _Watch(left) as watch, _quiet(row.engine, self._publisher):
+        quiet = _quiet(self._contenders[row.engine], self._publisher)
+        with _kept(self._namespace) as assigned, _Watch(left) as watch, quiet:
             self._watch = watch
             self._end_if_stopped()  # before there was something to cancel
             cpu, begun = time.process_time(), time.perf_counter()
@@ -181,15 +183,15 @@ def _kept(namespace: Namespace) -> Iterator[Namespace]:
 
 
 @contextmanager
-def _quiet(engine: str, publisher: Any) -> Iterator[None]:
-    """The engine in force, without output.
+def _quiet(contender: Contender, publisher: Any) -> Iterator[Any]:
+    """The engine in force, without output; gives its ``get(dsk, keys)``.
 
     IPython's own ``capture_output`` would put objects in the place of the kernel's that cannot take messages from a
     page: Stop would wait until the cell ends.
     """
-    setting = config.Assignment({"scheduler": engine}, source="%compare")
-    with setting, redirect_stdout(StringIO()), redirect_stderr(StringIO()), _hidden_displays(publisher):
-        yield
+    silent = redirect_stdout(StringIO()), redirect_stderr(StringIO())
+    with silent[0], silent[1], _hidden_displays(publisher), contender.in_force() as get:
+        yield get
 
 
 @contextmanager

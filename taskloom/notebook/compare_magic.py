@@ -14,8 +14,8 @@ from taskloom.engines import ENGINES, find_engine
 from taskloom.errors import ConfigError
 from taskloom.notebook.cell_code import compile_cell
 from taskloom.notebook.cell_trials import CellTrials
+from taskloom.notebook.contenders import CLUSTER_OF_DASK, contender_names, contenders
 from taskloom.notebook.progress_magic import bar_drawing
-from taskloom.notebook.selector import known_engines
 from taskloom.views.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class CompareMagic:
         time it finds the variables that were there before; afterwards they are as if it had run once. What it changes
         in place (appending to a list, writing a file) happens each time. When an engine's limit is over, its
         computation is stopped; code between computations is not. A cell with ``await`` has an event loop of its own.
+        Where a client of ``dask.distributed`` is open, its cluster is compared too: a row ``dask.distributed``, beside
+        ``distributed``, which is taskloom's own. What Dask's configuration says of schedulers does not count meanwhile.
 
         The answer shows the time (the median and the spread), CPU time and cores busy, the most memory that a sample
         showed, and the share of the workers' time that was not in tasks. It has ``best``, ``recommendation`` and
@@ -74,7 +76,7 @@ class CompareMagic:
         if cell is not None and request.statement:
             raise UsageError(_no_engine(request.statement.split()[0]))
         code = compile_cell(self._shell, request.statement if cell is None else cell, "<%compare>")
-        trials = CellTrials(code, self._shell, request.engines, request.repetitions, request.limit)
+        trials = CellTrials(code, self._shell, contenders(request.engines), request.repetitions, request.limit)
         bar = self._new_bar(trials)
         try:
             trials.run(lambda engine: bar.draw(trials.state(engine)))
@@ -117,12 +119,14 @@ def parse(line: str) -> Request:
             repetitions = int(_positive(option, int))
         elif option:
             limit = _positive(option, float)
+        elif word and word[1].lower() == CLUSTER_OF_DASK:
+            engines.append(CLUSTER_OF_DASK)
         elif word and word[1].lower() in ENGINES:
             engines.append(find_engine(word[1]).name)
         else:
             break
         rest = rest[(option or word).end() :]  # type: ignore[union-attr]
-    chosen = list(dict.fromkeys(engines)) or [engine.name for engine in known_engines()]
+    chosen = list(dict.fromkeys(engines)) or contender_names()
     return Request(chosen, repetitions, limit, rest)
 
 

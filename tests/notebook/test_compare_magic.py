@@ -25,6 +25,7 @@ from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 
 from taskloom.notebook.cell_code import compile_cell  # noqa: E402
 from taskloom.notebook.cell_trials import CellTrials  # noqa: E402
+from taskloom.notebook.contenders import contenders  # noqa: E402
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_views_hear_nothing_of_the_trials(shell: InteractiveShell) -> None:
 
 
 def test_stop_between_two_trials_is_not_missed(shell: InteractiveShell) -> None:
-    trials = CellTrials(compile_cell(shell, "seen.append(1)", "<cell>"), shell, ["sync"], 2, 60.0)
+    trials = CellTrials(compile_cell(shell, "seen.append(1)", "<cell>"), shell, contenders(["sync"]), 2, 60.0)
     with pytest.raises(KeyboardInterrupt):
         trials.run(lambda _engine: trials.cancel())
     assert shell.user_ns["seen"] == []

@@ -48,9 +48,10 @@ def current_client() -> Any:
     if find is None:
         return None
     try:
-        return find()
+        client = find()
     except ValueError:
         return None
+    return client if client.status == "running" else None  # one that could not connect stays in its books
 
 
 def _opened(client: Any) -> int:

@@ -198,6 +198,16 @@ class LocalCluster(Sized):
             self._coordinator.close()
         self.status = "closed"
 
+    def is_used_beside(self, client: Client) -> bool:
+        """Whether tasks run, or clients are connected beside this one and those that its tasks have."""
+        workers = list(self._coordinator.scheduler.workers.values())
+        own = {worker.pid for worker in workers} - {os.getpid()}
+        others = dict(self._coordinator.clients)
+        others.pop(client._session.connection.number, None)
+        return any(worker.outstanding for worker in workers) or any(
+            getattr(other, "pid", None) not in own for other in others.values()
+        )
+
     def let_go(self) -> None:
         """Be closed, in a fork: the workers are its parent's."""
         self.status = "closed"

@@ -25,6 +25,7 @@ from taskloom.engines.cluster.client.logs import ClusterLogs
 from taskloom.engines.cluster.client.memory import Memory
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.plugins import Plugging
+from taskloom.engines.cluster.client.replaced import close_replaced
 from taskloom.engines.cluster.client.reply import block, cancelled_together
 from taskloom.engines.cluster.client.retiring import Retiring
 from taskloom.engines.cluster.client.session import Session
@@ -51,7 +52,8 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
 
     Parameters
     ----------
-    address : a `LocalCluster`, or the address of one; by default the client makes its own. Of a dask scheduler, such as
+    address : a `LocalCluster`, or the address of one; by default the client makes its own, which ends with it: when it
+        is closed, or once a later client has replaced it and nobody has it. Of a dask scheduler, such as
         ``"host:8786"``, a cluster of dask's, or ``scheduler_file=``: a `dask.distributed.Client` whose runs are shown.
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
@@ -122,6 +124,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
         if self.is_default:
             scheduler = self._get_now if self.asynchronous else self
             self._setting = config.Assignment({"scheduler": scheduler}, source="an open client")
+        close_replaced()
 
     def _catch_up(self, timeout: float | None = None) -> None:
         """Wait until all is known here that the coordinator has told so far."""

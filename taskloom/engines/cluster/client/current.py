@@ -32,6 +32,13 @@ def closed(client: Client) -> None:
         _open.remove(client)
 
 
+def replaced() -> list[list[Client]]:
+    """The open clients that have made their clusters, but for the one that is used where none is given, each in a list
+    of its own."""
+    newest = next((client for client in reversed(_open) if client.is_default), None)
+    return [[client] for client in _open if client is not newest and client._owns_cluster and client.cluster]
+
+
 def default_client(client: Client | None = None) -> Client:
     """The given client, or else the newest that is open and wants to be the default.
 
