@@ -98,7 +98,13 @@ class Frontend:
         return value
 
     def wait(self, cell: str) -> None:
+        """Wait until a cell is over, and its reply here: no page runs another before.
+
+        ipykernel 7.0 to 7.2 never reads a request that comes while they send a reply, whatever ran.
+        """
         self.until(lambda received: is_over(received, cell), "the cell to end")
+        while self._client.get_shell_msg(timeout=SECONDS)["parent_header"]["msg_id"] != cell:
+            pass
 
     def stop(self, view: str, cell: str) -> None:
         """Press a view's Stop, and wait until the cell is over.
@@ -111,7 +117,7 @@ class Frontend:
             for _ in range(int(SECONDS)):
                 self._manager.interrupt_kernel()
                 if self._read(lambda received: is_over(received, cell), 1.0):
-                    return
+                    break
         self.wait(cell)
 
     def close(self) -> None:
