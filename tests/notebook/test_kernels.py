@@ -100,7 +100,7 @@ class Frontend:
     def wait(self, cell: str) -> None:
         """Wait until a cell is over, and its reply here: no page runs another before.
 
-        ipykernel 7.0 to 7.2 never reads a request that comes while they send a reply, whatever ran.
+        ipykernel 7.0 to 7.3 never read a request that comes while they send a reply, whatever ran.
         """
         self.until(lambda received: is_over(received, cell), "the cell to end")
         while self._client.get_shell_msg(timeout=SECONDS)["parent_header"]["msg_id"] != cell:
