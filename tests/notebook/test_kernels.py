@@ -239,9 +239,7 @@ def test_the_selector_applies_at_once(page: Frontend) -> None:
     assert chosen[-1]["state"]["selector"]["chosen"] == "sync"
     if page.reads_clicks_while_busy:
         page.wait(cell)
-        assert [message["content"]["text"] for message in page.received if message["msg_type"] == "stream"] == [
-            "sync\n"
-        ]
+        assert printed(page.received, cell) == "sync\n"
     page.run("%scheduler undo")
 
 
