@@ -12,12 +12,13 @@ import pytest
 
 import taskloom
 
-from .cases import Get, check_child, processes
+from .cases import Get, case_named, check_child
 
 
-@pytest.fixture(params=["spawn", "fork"])
+@pytest.fixture(params=["processes-spawn", "processes-fork", "cluster-spawn", "cluster-fork"])
 def get(request: pytest.FixtureRequest) -> Iterator[Get]:
-    with processes(2) as get, taskloom.config.set(multiprocessing={"context": request.param}):
+    name, _, context = request.param.partition("-")
+    with taskloom.config.set(multiprocessing={"context": context}), case_named(name).open(2) as get:
         yield get
 
 
@@ -56,14 +57,14 @@ def test_the_callers_filters_hold_in_tasks(get: Get) -> None:
         warnings.simplefilter("default")  # each once, from however many workers
         get(dsk, list(dsk))
         assert len(caught) == 1
-        warnings.simplefilter("error")
-        with pytest.raises(UserWarning, match="careful 0"):
-            get(dsk, list(dsk))
         warnings.resetwarnings()
         warnings.filterwarnings("ignore")
         warnings.filterwarnings("always", module=re.escape(__name__))
         get(dsk, list(dsk))
-    assert len(caught) == 1 + 10
+        assert len(caught) == 1 + 10
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="careful 0"):
+            get(dsk, list(dsk))
 
 
 def test_a_warning_that_cannot_be_pickled_comes_as_text(get: Get) -> None:

@@ -21,7 +21,7 @@ from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.page import CANCELLED
 from taskloom.engines.worker.parcel import Parcel
 from taskloom.engines.worker.process import WorkerProcess
-from taskloom.engines.worker.said import Manner, manner, pack_manner
+from taskloom.engines.worker.said import manner
 from taskloom.engines.worker.turns import Turns
 from taskloom.engines.worker.waker import Waker
 from taskloom.errors import ConfigError
@@ -52,8 +52,7 @@ class WorkerPool:
         self._launcher: Launcher = Spawn()
         self._initializer: Parcel | None = None
         self._oom_kills = 0  # as of the last look
-        self._manner: Manner | None = None
-        self._packed_manner = b""
+        self._manner = b""
         self._waker = Waker()
         self.wake = self._waker.wake  # have `wait` return, from any thread
         self._files: dict[int, tuple[WorkerProcess | None, str]] = {self._waker.fileno(): (None, "wake")}
@@ -95,8 +94,7 @@ class WorkerPool:
                     self.remove(worker)
         self.idle = False
         self._runs += 1
-        if (now := manner()) != self._manner:
-            self._manner, self._packed_manner = now, pack_manner(now)
+        self._manner = manner()
         return self._runs
 
     def ensure(self, n: int, busy: Container[WorkerProcess] = ()) -> list[WorkerProcess]:
@@ -108,7 +106,7 @@ class WorkerPool:
             self.remove(self.workers[-1])
         self.fill(n)
         for worker in self.workers:
-            if worker.manner is not self._packed_manner:
+            if worker.manner is not self._manner:
                 self._adopt_manner(worker)
         return self.workers
 
@@ -140,7 +138,7 @@ class WorkerPool:
                 worker.send("initialize", INITIALIZER, parcels=[self._initializer])
 
     def _adopt_manner(self, worker: WorkerProcess) -> None:
-        worker.manner = self._packed_manner
+        worker.manner = self._manner
         if worker.manner:
             worker.send("adopt", worker.manner)
 

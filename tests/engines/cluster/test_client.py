@@ -303,6 +303,23 @@ def test_an_interrupt_ends_the_wait_and_nothing_else(client: Client, gate: Path)
     assert future.result() == 5
 
 
+def test_what_an_interrupt_left_running_ends_with_its_run(client: Client, gate: Path) -> None:
+    futures = client.map(wait_for, [str(gate)] * 8, range(8))
+    timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.gather(futures)
+    timer.join()
+    assert {future.status for future in futures} == {"pending"}
+    run = taskloom.last_run()
+    assert run is not None
+    run.cancel()
+    for future in futures:
+        with pytest.raises(FutureCancelledError):
+            future.result(timeout=60)
+    assert client.submit(inc, 1, pure=False).result(timeout=60) == 2  # nothing is in its way
+
+
 def test_an_interrupted_graph_leaves_futures_alone(client: Client, gate: Path) -> None:
     kept = client.submit(inc, 1)
     timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))

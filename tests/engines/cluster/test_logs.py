@@ -17,10 +17,7 @@ pytestmark = pytest.mark.usefixtures("capsys")
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        cluster = LocalCluster(n_workers=1, threads_per_worker=1)
-    with cluster, Client(cluster) as client:
+    with Client(n_workers=1, threads_per_worker=1) as client:
         yield client
 
 
@@ -32,9 +29,9 @@ def speak() -> None:
     os.system("echo six")
 
 
-@pytest.mark.filterwarnings("ignore:four")
 def test_all_that_is_said_is_kept_newest_first(client: Client) -> None:
-    client.submit(speak).result()
+    with pytest.warns(UserWarning, match="four"):
+        client.submit(speak).result()
     client.run(print, "seven")
     logs = client.get_worker_logs()
     assert list(logs) == ["worker-0"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from taskloom.distributed import Client, LocalCluster, get_client, wait
+from taskloom.distributed import Client, Event, LocalCluster, get_client, wait
 from taskloom.engines.cluster.client.printing import KEPT, Printing
 
 LIMIT = 60.0
@@ -20,11 +20,7 @@ LIMIT = 60.0
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """Its workers warn of everything: they take over the filters that are in force when they start."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        cluster = LocalCluster(n_workers=2, threads_per_worker=2)
-    with cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=2) as cluster:
         yield cluster
 
 
@@ -147,6 +143,62 @@ def test_warnings_and_log_records_come_before_the_result(client: Client, caplog:
     assert [record.getMessage() for record in caplog.records] == ["log of careful now"]
 
 
+def test_the_filters_of_now_hold_in_a_cluster_that_has_long_been_there(client: Client) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        for action, shown in (("ignore", 0), ("always", 1), ("ignore", 0), ("default", 1), ("once", 1)):
+            warnings.simplefilter(action)  # type: ignore[arg-type]
+            client.submit(caution, "said now", pure=False).result()
+            assert len(caught) == shown, action
+            caught.clear()
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="said now"):
+            client.submit(caution, "said now", pure=False).result()
+
+
+def test_a_worker_that_comes_later_has_the_filters_of_now() -> None:
+    with Client(n_workers=1, threads_per_worker=1) as client, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="said now"):
+            client.submit(caution, "said now", pure=False).result()
+        client.cluster.scale(2)
+        client.wait_for_workers(2)
+        for worker in client.scheduler_info()["workers"]:
+            with pytest.raises(UserWarning, match="said now"):
+                client.submit(caution, "said now", pure=False, workers=[worker]).result()
+
+
+def filtering_itself(text: str, begun: Event, go_on: Event) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        begun.set()
+        go_on.wait(LIMIT)
+        caution(text)
+    caution("after that")
+    return [str(each.message) for each in caught]
+
+
+def test_filters_of_a_task_are_its_own_when_those_of_its_worker_change(client: Client) -> None:
+    begun, go_on = Event(client=client), Event(client=client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = client.submit(filtering_itself, "to itself", begun, go_on, pure=False)
+        assert begun.wait(LIMIT)
+        warnings.simplefilter("error")
+        client.gather(client.map(abs, range(8), pure=False))
+        go_on.set()
+        with pytest.raises(UserWarning, match="after that"):
+            task.result()
+
+
+def test_a_level_of_now_holds(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for level, count in ((logging.ERROR, 0), (logging.WARNING, 1), (logging.CRITICAL, 0)):
+        with caplog.at_level(level, "taskloom-test.output"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            client.submit(caution, "levels", pure=False).result()
+        assert len(caplog.records) == count
+        caplog.clear()
+
+
 def test_odd_characters(client: Client, capsys: Seen) -> None:
     text = "\x1b[31mred\x00 \u2028 \U0001f600 \udc80"
     client.submit(sys_stdout_write, text + "\n").result()
@@ -170,6 +222,37 @@ def test_a_stdout_that_breaks_stops_nobody(
     assert "printed" in caplog.text
     monkeypatch.setattr(sys, "stdout", None)
     assert client.submit(say, "nobody hears that either").result() is None
+
+
+WITH_OTHER_FILTERS = """
+import sys, warnings
+from taskloom.distributed import Client
+sys.stderr = sys.stdout
+def caution(text):
+    warnings.warn(text, stacklevel=1)
+with Client(sys.argv[1]) as client:
+    warnings.simplefilter(sys.argv[2])
+    client.submit(caution, "of the other", pure=False).result()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    client.submit(caution, "of the other", pure=False).result()
+"""
+
+
+@pytest.mark.parametrize("theirs", ["ignore", "error"])
+def test_filters_of_one_client_are_not_those_of_another(cluster: LocalCluster, client: Client, theirs: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client.submit(caution, "own", pure=False).result()
+        command = [sys.executable, "-c", WITH_OTHER_FILTERS, cluster.scheduler_address, theirs]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            lines = [*iter(other.stdout.readline, "ready\n")]
+            client.submit(caution, "own", pure=False).result()
+            lines += other.communicate("\n", timeout=LIMIT)[0].splitlines()
+    assert [str(each.message) for each in caught] == ["own", "own"]
+    assert other.returncode == 0  # what is an error there is shown
+    assert sum("of the other" in line for line in lines) == (2 if theirs == "error" else 0)
 
 
 OTHER = """

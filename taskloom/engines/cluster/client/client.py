@@ -133,7 +133,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
     # -- results --------------------------------------------------------------------------------------------------
 
     def gather(self, futures: Any, errors: str = "raise", direct: Any = None, asynchronous: Any = None) -> Any:
-        """Wait for futures, in containers of any depth, and bring their results: the same containers with those.
+        """Bring the results of futures, in containers of any depth, as the same containers. Ctrl-C ends only the wait.
 
         Parameters
         ----------

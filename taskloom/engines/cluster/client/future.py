@@ -106,7 +106,7 @@ class Future:
         return self._state.status == "cancelled"
 
     def result(self, timeout: Any = None) -> Any:
-        """Wait for the result, and bring it here.
+        """Wait for the result, and bring it here. Ctrl-C ends the wait, and not the task: `cancel` does that.
 
         Parameters
         ----------

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import ref
 
 from taskloom.bus.event_bus import bus
+from taskloom.engines import worker
 from taskloom.engines.cluster.client.aside import Callbacks, Hold, Sweeper
 from taskloom.engines.cluster.client.asked import Asked
 from taskloom.engines.cluster.client.asking import Asking
@@ -25,6 +26,7 @@ from taskloom.engines.cluster.forks import WHY, give_up_in_forks
 from taskloom.engines.cluster.scheduler.tasks import NOT_A_FUNCTION, SHIFT, Slice
 from taskloom.engines.cluster.worker.place import current_task
 from taskloom.engines.processes_errors import function_stays
+from taskloom.engines.worker.said import manner
 from taskloom.graph import Key, function_name
 
 CLOSED = "its client was closed"
@@ -55,6 +57,7 @@ class Session(Asking):
         self.runs = ()
         self.gone = ""
         self.printing = Printing()
+        self._manner = b""  # how the coordinator has been told that this process wants tasks to warn and log
         self._holds: dict[int, Hold] = {}  # of all futures, by identity
         self._keeps = False  # whether there may be states that are kept
         self._sweeper = Sweeper(self._sweep)
@@ -100,8 +103,15 @@ class Session(Asking):
         with self._lock:
             first = self._next
             self._next += n
-            self.printing.note(first)
+            self._begin(first)
             return first
+
+    def _begin(self, first: int) -> None:
+        """Note where tasks with ids from this one on are submitted, and say what this process wants to hear of them."""
+        self.printing.note(first)
+        if (now := manner()) is not self._manner and not worker.inside:
+            self._manner = now
+            self.connection.send("wants", now)
 
     def _number(self) -> int:
         return self.allocate(1)
@@ -125,7 +135,7 @@ class Session(Asking):
                 return []
             first = self._next
             self._next += n
-            self.printing.note(first)
+            self._begin(first)
             slice, parcels = draft.finish(first, asked, named)
             ids = range(first, first + n)
             made = list(map(State, ids, draft.keys, draft.bases))
@@ -150,7 +160,7 @@ class Session(Asking):
                 return None
             id = self._next
             self._next += 1
-            self.printing.note(id)
+            self._begin(id)
             state = State(id, key, function.code)
             future = own(state)
             self.states[id] = state

@@ -87,7 +87,7 @@ class Coordinator(Staffing):
         self._poll = select.poll()
         self.clients = Clients(self.scheduler, self._poll, self.call)
         self.coordinating = Coordinating(self.scheduler, self.crew, self.clients)
-        self.clients.on_leave = self.coordinating.client_left
+        self.clients.on_leave = self._client_left
         self.inbox = Inbox(self)
         self.post = Post(self.scheduler, self.crew, self.stops, self.clients)
         for plugin in preload:
@@ -297,6 +297,10 @@ class Coordinator(Staffing):
     def _adopt(self, link: Link) -> None:
         """A client of another process has connected; from the listener's thread."""
         self.call(self.clients.join_remote, RemoteClient(link))
+
+    def _client_left(self, number: int) -> None:
+        self.crew.client_left(number)
+        self.coordinating.client_left(number)
 
     # -- what goes out --------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from taskloom.engines.worker.keeper import keeper
 from taskloom.engines.worker.launch import LAUNCHERS
 from taskloom.engines.worker.memory import kills
 from taskloom.engines.worker.parcel import Parcel
-from taskloom.engines.worker.said import manner, pack_manner
+from taskloom.engines.worker.said import common_manner, manner
 from taskloom.errors import ConfigError
 
 DIES_AT_ONCE = 5  # workers in a row, for each there should be, that end before they have done anything
@@ -74,6 +74,7 @@ class Crew:
         self.started = 0
         self._new: list[int] = []
         self._files: dict[int, tuple[int, str]] = {}
+        self._manners: dict[int, bytes] = {}  # by client, what it wants to hear
         self._oom_kills = kills()
         if processes:
             allow_many_files()
@@ -108,7 +109,6 @@ class Crew:
             keeper.do(self._start)
 
     def _start(self) -> None:
-        now = manner()
         while len(self.workers) - len(self.leaving) < self.size:
             number = self.started
             self.started += 1
@@ -121,9 +121,29 @@ class Crew:
             if self.processes:
                 environment = worker_environment(self.size * self.threads, self.environment)
                 worker.send("setup", [*sys.path], os.getcwd(), environment)
-                worker.send("adopt", pack_manner(now))
+                worker.send("adopt", self._manner())
             worker.send("join", number, name, self.threads, self.address, self.secret)
             self.allowance.tell(worker, number)
+
+    # -- how they warn and log ------------------------------------------------------------------------------------
+
+    def wants(self, client: int, manner: bytes) -> None:
+        """A client has said what it wants to hear of the tasks that it submits from now on."""
+        self._manners[client] = manner
+        self._adopt()
+
+    def client_left(self, client: int) -> None:
+        """What it wanted to hear does not count any more."""
+        if self._manners.pop(client, None) is not None and self._manners:
+            self._adopt()
+
+    def _adopt(self) -> None:
+        now = self._manner()
+        for worker in self.workers.values():
+            worker.send("adopt", now)
+
+    def _manner(self) -> bytes:
+        return common_manner(self._manners.values()) if self._manners else manner()
 
     def _free_name(self) -> str:
         """The first name that no worker has: one that takes the place of another has its name, too, so that tasks that

@@ -55,6 +55,7 @@ class Inbox:
             "retry": _plain(scheduler.retry),
             "scatter": self._scatter,
             "submit": self._submit,
+            "wants": _plain(coordinator.crew.wants),
             "watch": _plain(scheduler.watch),
             "withdraw": _plain(coordinating.withdraw),
         }
