@@ -14,6 +14,7 @@ from typing import Any
 import dask
 from dask._task_spec import DataNode, convert_legacy_graph
 from dask.optimization import cull, fuse
+from dask.utils import ensure_dict
 
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import note
@@ -52,7 +53,7 @@ def get_threads(dsk: Any, keys: Any, **options: Any) -> Any:
 def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: Any) -> Any:
     """Compute keys of a graph in worker processes: in place of `dask.multiprocessing.get`."""
     __tracebackhide__ = True
-    dsk, dependencies = cull(_noted(dsk), keys if isinstance(keys, list) else [keys])
+    dsk, dependencies = cull(ensure_dict(_noted(dsk)), keys if isinstance(keys, list) else [keys])
     if optimize_graph:
         dsk, _ = fuse(dsk, keys, dependencies)
     if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
