@@ -11,7 +11,7 @@ from distributed import Client
 
 from taskloom.adapters.dask.collections import Adopted, by_kind, futures_for
 from taskloom.adapters.dask.gets import annotations_of
-from taskloom.adapters.dask.releases import mapping_of, optimized
+from taskloom.adapters.dask.optimized import mapping_of, optimized_expression
 from taskloom.adapters.distributed import connection, following
 from taskloom.containers import flat
 from taskloom.engines.base import check_options
@@ -59,13 +59,13 @@ class ClientOfDask:
         theirs = [place for place, collection in enumerate(collections) if adopter_of(collection) is not None]
         kinds = by_kind(collections, theirs)
         if len(kinds) == 1 and len(theirs) == len(collections):
-            source, keys = optimized(collections, optimize_graph)
+            source, keys = optimized_expression(collections, optimize_graph)
             return source, [Adopted(one, source, names) for one, names in zip(collections, keys, strict=True)]
         found = list(collections)
         dsk: dict[Key, Any] = {}
         annotations: dict[Key, Annotations] = {}
         for places in kinds:
-            source, keys = optimized([collections[place] for place in places], optimize_graph)
+            source, keys = optimized_expression([collections[place] for place in places], optimize_graph)
             dsk.update(mapping_of(source))
             annotations.update(annotations_of(source))
             for place, names in zip(places, keys, strict=True):

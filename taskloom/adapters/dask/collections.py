@@ -12,7 +12,7 @@ import dask.multiprocessing
 from taskloom.adapters.dask.choice import current_client
 from taskloom.adapters.dask.gets import annotations_of, get_processes
 from taskloom.adapters.dask.graphs import DaskGraph, future_of
-from taskloom.adapters.dask.releases import mapping_of, optimized
+from taskloom.adapters.dask.optimized import mapping_of, optimized_expression
 from taskloom.collections.base import DefaultScheduler, threads
 from taskloom.containers import flat
 from taskloom.graph import Key
@@ -60,7 +60,7 @@ def adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Adopted]:
     dsk = DaskGraph({})
     for places in by_kind(collections, range(len(collections))):
         with _shuffling_here():
-            source, found = optimized([collections[place] for place in places], optimize_graph)
+            source, found = optimized_expression([collections[place] for place in places], optimize_graph)
         dsk.update(mapping_of(source))
         dsk.annotations.update(annotations_of(source))
         keys.update(zip(places, found, strict=True))

@@ -11,10 +11,10 @@ from dask._task_spec import convert_legacy_graph
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
-from taskloom.adapters.dask import releases
 from taskloom.adapters.dask.expressions import Refused, is_expression, refusing, tree, walk
 from taskloom.adapters.dask.graphs import DaskGraph, ends_of_aliases
 from taskloom.adapters.dask.layers import graph_of_layers, high_level_graphs, read, read_noted, size_of
+from taskloom.adapters.dask.optimized import mapping_of, optimized_expression
 from taskloom.bus import Layers, RunGraph, layer_readers
 from taskloom.graph import compile_plan
 from taskloom.scheduling import merged_graph
@@ -90,8 +90,8 @@ def _after(
     roots = [expression.optimize() for expression in expressions]
     drawn = {"Expression after optimisation": tree(roots)} if roots else {}
     if _size(roots) <= MOST_TASKS:
-        known, _ = releases.optimized(collections, optimize_graph=True)
-        dsk = {**_as_run(releases.mapping_of(known)), **others}
+        known, _ = optimized_expression(collections, optimize_graph=True)
+        dsk = {**_as_run(mapping_of(known)), **others}
         drawn["After optimisation"] = task_graph(dsk, [known, *roots, *graphs])
     return drawn
 

@@ -18,7 +18,7 @@ from dask.utils import ensure_dict
 
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import note
-from taskloom.adapters.dask.releases import mapping_of, persist
+from taskloom.adapters.dask.optimized import mapping_of
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
@@ -107,7 +107,9 @@ class ClientGet:
 
     def persist(self, collections: Any, optimize_graph: bool = True, **options: Any) -> Any:
         """The same collections of Dask's over futures of their results, which stay on the cluster."""
-        return persist(*collections, scheduler=self.hold(), optimize_graph=optimize_graph, traverse=False, **options)
+        return dask.base.persist(
+            *collections, scheduler=self.hold(), optimize_graph=optimize_graph, traverse=False, **options
+        )
 
 
 class ClientHold(ClientGet):

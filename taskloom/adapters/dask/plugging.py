@@ -24,7 +24,6 @@ from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
 from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
-from taskloom.adapters.dask.releases import persist, persist_is_delegated
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
 from taskloom.engines import ENGINES
@@ -117,10 +116,6 @@ def _plug_in() -> None:
     _undo.append(partial(_swap, {ours: theirs for theirs, ours in _REPLACED.items()}))
     dask.base.get_scheduler = get_scheduler
     _undo.append(partial(setattr, dask.base, "get_scheduler", _get_scheduler))
-    if not persist_is_delegated:
-        for module in (dask, dask.base):
-            module.persist = persist_through_clients
-            _undo.append(partial(setattr, module, "persist", persist))
     _undo.append(_share_callbacks())
     _hide_frames()
     _undo.append(_show_frames)
@@ -194,13 +189,6 @@ def _distributed_client_is_open() -> bool:
     except ValueError:
         return False
     return True
-
-
-def persist_through_clients(*args: Any, scheduler: Any = None, **options: Any) -> Any:
-    """In place of `dask.persist`, where that knows no clients but Dask's: persists through taskloom's, too."""
-    collections, _ = dask.base.unpack_collections(*args, traverse=options.get("traverse", True))
-    found = get_scheduler(scheduler=scheduler, collections=collections)
-    return persist(*args, scheduler=found.hold() if isinstance(found, ClientGet) else scheduler, **options)
 
 
 # -- what is replaced --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What differs between releases of dask.distributed, or is none of its documented names: all in this place.
 
-Tested with 2025.1 to 2026.8.
+Tested with 2026.3 to 2026.8.
 """
 
 from __future__ import annotations
