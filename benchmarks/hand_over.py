@@ -35,8 +35,8 @@ def measure(effort: Effort) -> Report:
     with _sleeper() as pid:
         ways: dict[str, Callable[[], object]] = {
             "copy into fresh memory": array.copy,
-            "write to a memfd (taskloom)": partial(_written, array, 1),
-            "write halves to two memfds, in two threads": partial(_written, array, 2),
+            "write to a memfd": partial(_written, array, 1),
+            "write halves to two memfds, in two threads (taskloom)": partial(_written, array, 2),
             "allocate a memfd, then write": partial(_allocated, array),
             "copy into a mapped memfd": partial(_mapped, array, 0),
             "copy into a mapped, populated memfd": partial(_mapped, array, POPULATE_WRITE),

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dask
-from dask._task_spec import convert_legacy_graph
+from dask._task_spec import DataNode, convert_legacy_graph
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
@@ -97,7 +97,7 @@ def _after(
 
 
 def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
-    """What is drawn of a graph of dask's: its tasks and its data.
+    """What is drawn of a graph of dask's: its tasks and its data, also data that a cluster holds, of which it has keys.
 
     Parameters
     ----------
@@ -105,6 +105,8 @@ def task_graph(dsk: Mapping[Any, Any], graphs: Iterable[Any]) -> RunGraph:
     graphs : the expressions and high-level graphs that it was made of, which know of its layers.
     """
     nodes = convert_legacy_graph(ensure_dict(dsk))
+    held = {key for node in nodes.values() for key in node.dependencies if key not in nodes}
+    nodes = {**{key: DataNode(key, None) for key in held}, **nodes}
     tasks = RunGraph.of(compile_plan(DaskGraph(nodes), list(nodes)))  # says what is wrong with a graph that cannot run
     functions = dict(zip(tasks.keys, tasks.functions, strict=True))
     number = {key: place for place, key in enumerate(nodes)}

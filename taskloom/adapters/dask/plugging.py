@@ -32,11 +32,16 @@ _shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
 
 
 def shuffle_method() -> str:
-    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk."""
+    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk.
+
+    A graph that is made before anything computes it, as those of bags are, is for the scheduler that is in force then.
+    """
     method: str = _shuffle_method()
-    get = prepared_for.get()
-    if get is None or dask.config.get("dataframe.shuffle.method", None) is not None:
+    if dask.config.get("dataframe.shuffle.method", None) is not None:
         return method
+    get = prepared_for.get() or _found_scheduler(None, None, None, None)
+    if get is None and sys._getframe(1).f_globals["__name__"] == "dask.bag.core":
+        get = get_processes  # as bags prefer
     return "tasks" if get == get_processes or isinstance(get, ClientGet) else method
 
 
@@ -83,8 +88,12 @@ _OF_ENGINES: dict[str, Get] = {
     "distributed": get_cluster,
 }
 
-#: taskloom's own functions, which are strict and take no expressions, and what Dask is given in their place.
+#: taskloom's own functions, which are strict and take no expressions, and Dask's, which somebody may have imported
+#: before they were replaced; and what Dask is given in their place.
 _DOORS = (
+    (dask.local.get_sync, get_sync),
+    (dask.threaded.get, get_threads),
+    (dask.multiprocessing.get, get_processes),
     (taskloom.get, get_sync),
     (taskloom.threaded.get, get_threads),
     (taskloom.multiprocessing.get, get_processes),

@@ -456,6 +456,32 @@ def test_process_engines_shuffle_by_tasks(scheduler: str) -> None:
         assert ("maybe_buffered_partd" in last_run().graph.functions) == (not on_disk)
 
 
+@pytest.mark.parametrize("name", ["threaded", "multiprocessing"])
+def test_functions_of_dasks_that_were_imported_before(name: str) -> None:
+    taskloom.disable_dask()
+    before = getattr(dask, name).get
+    taskloom.enable_dask()
+    assert taskloom.get({"another": 1}, "another") == 1
+    assert da.ones(4, chunks=2).sum().compute(scheduler=before) == 4
+    assert last_run().engine == {"threaded": "threads", "multiprocessing": "processes"}[name]
+
+
+def is_odd(x: int) -> bool:
+    return x % 2 == 1
+
+
+def shuffles_by_tasks(collection: Any) -> bool:
+    return not [key for key in collection.__dask_graph__() if "partd" in str(key)]
+
+
+def test_bags_are_grouped_as_the_scheduler_in_force_can() -> None:
+    bag = db.from_sequence(range(20), npartitions=2)
+    assert shuffles_by_tasks(bag.groupby(is_odd)), "in worker processes, which bags prefer"
+    for scheduler in ("sync", "threads", "processes", "distributed"):
+        with dask.config.set(scheduler=scheduler):
+            assert shuffles_by_tasks(bag.groupby(is_odd)) == (scheduler in ("processes", "distributed"))
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 

@@ -31,9 +31,6 @@ def shell() -> Iterator[Any]:
     shell.history_manager.end_session()
 
 
-@pytest.mark.skipif(
-    not hasattr(dask.base, "collections_to_expr"), reason="this release of Dask hands its schedulers no layers"
-)
 def test_a_run_is_drawn_with_what_its_layers_make(shell: Any, tmp_path: Path) -> None:
     total = shell.run_cell_magic("graph", f"--layers --save {tmp_path}/run.svg", f"{ARRAY}\nx.compute().sum()")
     assert total == 3200

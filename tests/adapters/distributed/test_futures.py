@@ -11,6 +11,7 @@ import pytest
 
 import taskloom
 from taskloom import delayed
+from taskloom.adapters.dask.drawings import DaskSource
 from taskloom.distributed import Client
 from taskloom.engines.worker.pool import pool
 from tests.adapters.clusters.processes import DaskProcesses
@@ -104,3 +105,11 @@ def test_dasks_collections_need_no_taskloom_on_the_cluster(shared: DaskProcesses
     with Client(shared.address) as client:
         future = client.submit(add, 1, 1)
         assert taskloom.compute(dask.delayed(add)(future, 1), da.ones(4, chunks=2).sum()) == (3, 4)
+
+
+def test_what_a_cluster_holds_is_drawn(client: Any) -> None:
+    held = (da.ones(8, chunks=2) + 1).persist()
+    for graph in DaskSource().graphs([held.sum()], optimized=False, may_compute=True).values():
+        drawn = {key: len(dependencies) for key, dependencies in zip(graph.keys, graph.dependencies, strict=True)}
+        assert [drawn[key] for key in held.__dask_keys__()] == [0] * 4
+        assert len(drawn) > 4

@@ -34,9 +34,6 @@ def test_file_of_a_scheduler_leads_to_it(shared: DaskProcesses) -> None:
         assert client.submit(add, 1, 2).result() == 3
 
 
-@pytest.mark.skipif(
-    not hasattr(dask.base, "collections_to_expr"), reason="this release of Dask hands its schedulers no layers"
-)
 def test_layers_are_known(client: Any, ends: list[Run]) -> None:
     taskloom.enable_dask()
     try:
