@@ -128,9 +128,8 @@ def test_all_workers_and_names_of_a_new_run_are_shown(notebook: Notebook) -> Non
     notebook.run("g = {(n, i): (time.sleep, 0.05) for n in 'abcdefgh' for i in range(4)}")
     notebook.run("_ = taskloom.threaded.get(g, list(g), num_workers=2)")
     dashboard.get_by_text("32/32 tasks · finished").wait_for()
-    workers, names = notebook.page.evaluate(ROWS)
-    assert workers >= 2
-    assert names == 6
+    until(lambda: notebook.page.evaluate(ROWS)[0] >= 2, "a second worker")
+    until(lambda: notebook.page.evaluate(ROWS)[1] == 6, "all names")
 
 
 def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) -> None:
