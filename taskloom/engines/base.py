@@ -22,6 +22,7 @@ from taskloom.errors import ConfigError, TaskloomError, WorkerDied
 from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, did_you_mean, is_task, short_key
 
 _known_options = {"callbacks"}  # of all engines
+_OF_CLUSTERS = dict.fromkeys(("n_workers", "nworkers"), "num_workers")  # what they call it
 
 
 MANY_NOTES = 10
@@ -226,7 +227,7 @@ def _unknown_option(option: str, options: AbstractSet[str]) -> TypeError:
     if option in known:
         hint = f" {option}= belongs to taskloom.compute; a graph runs on threads with taskloom.threaded.get."
     else:
-        hint = did_you_mean(option, {*known, "n_workers"}).replace("'n_workers'", "'num_workers'")  # a cluster's name
+        hint = did_you_mean(_OF_CLUSTERS.get(option, option), known)
     return TypeError(f"No engine has an option {option!r}.{hint} There are: {', '.join(sorted(options))}.")
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from taskloom import config
-from taskloom.engines import ENGINES, find_engine
+from taskloom.engines import find_engine
+from taskloom.notebook.selector import known_engines
 from taskloom.scheduling import get_scheduler
 
 CLUSTER_OF_DASK = "dask.distributed"  # as its runs call their engine
@@ -38,7 +39,7 @@ class Contender(NamedTuple):
 
 def contender_names() -> list[str]:
     """Those that there are, each once."""
-    names = [engine.name for engine in dict.fromkeys(ENGINES.values())]
+    names = [engine.name for engine in known_engines()]
     return names if _client_of_dask() is None else [*names, CLUSTER_OF_DASK]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import groupby
 from math import nan
+from operator import itemgetter
 from time import perf_counter
 from typing import Any
 from weakref import ref
@@ -297,7 +298,7 @@ class Listener:
 
     def _others(self, tasks: Sequence[Any]) -> None:
         here = self.clock.here
-        for worker, group in groupby(sorted(tasks, key=_first), _first):
+        for worker, group in groupby(sorted(tasks, key=itemgetter(0)), itemgetter(0)):
             _, keys, clients, starts, stops, sizes = zip(*group, strict=True)
             shift = self._shifts.get(worker, 0.0)
             times = [here(time + shift) for pair in zip(starts, stops, strict=True) for time in pair]
@@ -317,10 +318,6 @@ _HEARS: dict[int, Callable[[Listener, Any], None]] = {
     kinds.SAMPLE: Listener._sampled,
     kinds.OTHERS: Listener._others,
 }
-
-
-def _first(entry: Any) -> int:
-    return int(entry[0])
 
 
 def _worker_of(entry: Any) -> int:

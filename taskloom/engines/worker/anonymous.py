@@ -8,16 +8,17 @@ mapping. What the file holds stays in the page cache as long as there is room.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future
 from functools import cache
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskloom.engines.cpus import usable_cpus
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 try:
     import fcntl
@@ -66,6 +67,8 @@ def sealed_files(parts: Sequence[Any], size: int) -> Sequence[int]:
     """
     if size < HALVED or usable_cpus() < 2:
         return (sealed_file(parts),)
+    from concurrent.futures import Future  # most have nothing so large
+
     head, tail = _halves(parts, size // 2 // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY)
     second: Future[int] = Future()
     try:
@@ -116,6 +119,8 @@ def private_mapping(files: Sequence[int]) -> mmap.mmap:
     It needs the files no longer. Python's own mapping of a file would keep it open, and a thousand open files are more
     than many systems allow.
     """
+    import ctypes  # most get nothing that is mapped
+
     sizes = [os.fstat(file).st_size for file in files]
     memory = mmap.mmap(-1, sum(sizes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
@@ -130,6 +135,8 @@ def private_mapping(files: Sequence[int]) -> mmap.mmap:
 @cache
 def _mmap() -> Any:
     """That of the system, which can put what it maps to a place."""
+    import ctypes
+
     function = ctypes.CDLL(None, use_errno=True).mmap
     function.restype = ctypes.c_void_p
     function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_ssize_t]

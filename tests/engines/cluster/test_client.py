@@ -36,8 +36,10 @@ from taskloom.distributed import (
     progress,
     wait,
 )
+from taskloom.engines.cluster.client.hearing import Arrival
 from taskloom.engines.cluster.local_cluster import nprocesses_nthreads
 from taskloom.engines.cluster.scheduler.tasks import SHIFT
+from tests.engines.cases import PATIENCE
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])
@@ -1091,3 +1093,18 @@ def test_each_error_says_how_to_replay_its_own_task(client: Client) -> None:
     for word, command in zip(("first", "second"), notes, strict=True):
         with pytest.raises(ValueError, match=word):
             eval(command, {"taskloom": taskloom})
+
+
+def test_an_interrupt_that_comes_in_a_finalizer_is_not_lost() -> None:
+    class Struck:
+        def close(self) -> None:
+            raise KeyboardInterrupt
+
+    def drop_and_wait() -> None:
+        Arrival(Struck())
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        drop_and_wait()

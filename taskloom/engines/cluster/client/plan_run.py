@@ -98,10 +98,10 @@ class PlanRun:
     def execute(self, asked: Asked) -> list[Any]:
         """Run it, and wait: the list of results."""
         __tracebackhide__ = True
-        run, records = self.run, self.session.records
+        run = self.run
         complete = False
         try:
-            records.begin_run(run, self.first, len(self.plan))
+            self.session.records.begin_run(run, self.first, len(self.plan))
             run.on_cancel(self.over.resolve)
             self.begin(asked)
             with waiting():
@@ -115,12 +115,14 @@ class PlanRun:
             return results
         finally:
             try:
-                self.end(complete)
-                records.end_run(run)
+                self._leave(complete)
             except KeyboardInterrupt:  # just now: nothing is left all the same
-                self.end(complete)
-                records.end_run(run)
+                self._leave(complete)
                 raise
+
+    def _leave(self, complete: bool) -> None:
+        self.end(complete)
+        self.session.records.end_run(self.run)
 
     def begin(self, asked: Asked) -> None:
         """Submit it."""
