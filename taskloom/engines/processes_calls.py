@@ -81,8 +81,8 @@ class Calls:
                     while self._hear(worker):
                         pass
                     self._bury(worker)
-                elif not worker.copy_output() and worker.fate() is None:
-                    self._pool.stop_watching_output(worker, what)
+                else:
+                    worker.copy_output()
         return self._ready.pop(0)
 
     def _hear(self, worker: WorkerProcess) -> bool:

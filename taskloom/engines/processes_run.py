@@ -83,8 +83,8 @@ class ProcessesRun(Queues):
                 while (message := worker.receive()) is not None:
                     self._hear(hand, message)
                 self._bury(hand)
-            elif not worker.copy_output() and worker.fate() is None:
-                self.pool.stop_watching_output(worker, what)
+            else:
+                worker.copy_output()
 
     def _on_idle(self, worker: WorkerProcess, what: str) -> None:
         """Something has come from a worker that has no part in the run yet."""

@@ -50,6 +50,30 @@ def test_print_reaches_the_caller_in_order(get: Get) -> None:
     assert err.getvalue() == "".join(f"warning {i}\n" for i in range(50))
 
 
+def test_print_reaches_the_caller_after_both_streams_had_something_at_once(get: Get, tmp_path: Path) -> None:
+    def start_thread(folder: Path) -> None:
+        def print_between_runs() -> None:
+            while not (folder / "go").exists():
+                sleep(0.002)
+            print("line")
+            print("warning", file=sys.stderr)
+            (folder / "gone").touch()
+
+        threading.Thread(target=print_between_runs).start()
+
+    def task(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    get({"x": (start_thread, tmp_path)}, "x", num_workers=1)
+    (tmp_path / "go").touch()
+    wait_until((tmp_path / "gone").exists)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for text in ("first", "second", "third"):
+            get({"x": (task, text)}, "x", num_workers=1)
+    assert (out.getvalue(), err.getvalue()) == ("line\n", "warning\nfirst\nsecond\nthird\n")
+
+
 def test_an_error_has_the_frames_of_the_user_and_its_inputs(get: Get) -> None:
     def inner(x: int) -> float:
         return 1 / x

@@ -150,9 +150,7 @@ class WorkerPool:
             return
         self.workers.remove(worker)
         for file in [file for file, (owner, _) in self._files.items() if owner is worker]:
-            del self._files[file]
-            with contextlib.suppress(KeyError, OSError):
-                self._poll.unregister(file)
+            self._stop_watching(file)
         worker.close()
 
     def ran_out_of_memory(self, worker: WorkerProcess) -> bool:
@@ -176,10 +174,13 @@ class WorkerPool:
         self.turns.away = inf
         ready = self._poll.poll(timeout)
         self.turns.away = monotonic()
-        for file, _ in ready:
+        for file, event in ready:
             if file not in self._files:
                 continue
             owner, what = self._files[file]
+            if what in ("stdout", "stderr") and not event & select.POLLIN:
+                self._stop_watching(file)  # its other end is closed: it would be reported for ever
+                continue
             if owner is None:
                 self._waker.clear()
             elif what == "end":  # or it has closed its links, and is of no use any more
@@ -187,13 +188,6 @@ class WorkerPool:
                 owner.process.wait()
             found.append((owner, what))
         return sorted(found, key=_urgency) if len(found) > 1 else found
-
-    def stop_watching_output(self, worker: WorkerProcess, name: str) -> None:
-        """Its other end is closed: it would be reported for ever."""
-        for file, what in list(self._files.items()):
-            if what == (worker, name):
-                del self._files[file]
-                self._poll.unregister(file)
 
     def _watch_worker(self, worker: WorkerProcess) -> None:
         self._watch(worker.work.fileno(), worker, "work")
@@ -204,6 +198,11 @@ class WorkerPool:
     def _watch(self, file: int, worker: WorkerProcess, what: str) -> None:
         self._files[file] = (worker, what)
         self._poll.register(file, select.POLLIN)
+
+    def _stop_watching(self, file: int) -> None:
+        del self._files[file]
+        with contextlib.suppress(KeyError, OSError):
+            self._poll.unregister(file)
 
     def settle(self, run: int, patience: float) -> None:
         """Have the workers stop what they do for a run, and forget it. Whoever does not is left to `next_run`."""

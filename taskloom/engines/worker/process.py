@@ -122,14 +122,12 @@ class LinkedProcess:
                 return message
             hear(*message[1])
 
-    def copy_output(self) -> bool:
-        """Write what it has printed to where this thread prints; returns whether there was anything."""
-        texts = self.read_output()
-        for name, text in texts:
+    def copy_output(self) -> None:
+        """Write what it has printed to where this thread prints."""
+        for name, text in self.read_output():
             stream = sys.stdout if name == "stdout" else sys.stderr
             if stream is not None:
                 stream.write(text)
-        return bool(texts)
 
     def read_output(self) -> list[tuple[str, str]]:
         """What it has printed since the last time, by the name of the stream."""

@@ -102,7 +102,7 @@ def write_and_read(directory: Path, engine: Any) -> None:
     xr.save_mfdataset(parts, [directory / f"part-{number}.nc" for number in range(3)], engine=engine)
     for pattern in ("whole.nc", "later.nc", "part-*.nc"):
         paths = sorted(directory.glob(pattern))
-        with xr.open_mfdataset(paths, engine=engine, chunks={"time": 2}, parallel=True) as found:
+        with xr.open_mfdataset(paths, engine=engine, chunks={"time": 2}) as found:
             xr.testing.assert_identical(found.compute(), expected)
             xr.testing.assert_allclose(found.mean().compute(), expected.mean())
 
