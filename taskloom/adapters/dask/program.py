@@ -84,6 +84,7 @@ def as_dict(*values: Any) -> dict[Any, Any]:
 _BUILDERS: dict[type, Callable[..., Any]] = {List: as_list, Tuple: as_tuple, Set: as_set, Dict: as_dict}
 _CASTS: dict[type, Callable[..., Any]] = {list: as_list, tuple: as_tuple, set: as_set}
 _UNNAMED = {as_list, as_tuple, as_set, as_dict, identity}  # a task is not called by these if there are others
+_PLAIN = {bool, int, float, str, tuple, type(None)}  # literal values, whatever they are
 
 
 def _outer_function(steps: Sequence[Step]) -> Callable[..., Any]:
@@ -156,24 +157,40 @@ class Assembly:
     def _find(self, value: Any, scope: Mapping[Key, Code] | None) -> Code:
         """Where an argument is; keys are looked up in `scope`, or are dependencies of the task."""
         cls = value.__class__
+        if cls is Task:
+            return self._call(value, scope)
         if cls is TaskRef or cls is Alias or isinstance(value, TaskRef):
             key = value.target if cls is Alias else value.key
             if scope is not None:
                 return scope[key]
             inputs = self.inputs
             return 3 * inputs.setdefault(key, len(inputs)) + 1
-        if isinstance(value, Task):
-            return self._call(value, scope)
         if cls is DataNode:
             value = value.value
+        elif isinstance(value, Task):
+            return self._call(value, scope)
         elif isinstance(value, GraphNode):  # of somebody's own making
             needed = tuple(value.dependencies)
-            return self._step(_Node(value, needed), [self._find(TaskRef(key), scope) for key in needed])
+            return self._step(_Node(value, needed), self._find_all(map(TaskRef, needed), scope))
         if hasattr(value.__class__, "__taskloom_input__"):
             self.inputs[Held(value)] = number = len(self.inputs)
             return 3 * number + 1
         self.literals.append(value)
         return 3 * len(self.literals) - 1
+
+    def _find_all(self, values: Iterable[Any], scope: Mapping[Key, Code] | None) -> list[Code]:
+        """Where arguments are: `_find` of each, at less cost for what is common."""
+        codes, literals = [], self.literals
+        for value in values:
+            cls = value.__class__
+            if cls is TaskRef and scope is not None:
+                codes.append(scope[value.key])
+            elif cls in _PLAIN:
+                literals.append(value)
+                codes.append(3 * len(literals) - 1)
+            else:
+                codes.append(self._find(value, scope))
+        return codes
 
     def _call(self, task: Task, scope: Mapping[Key, Code] | None) -> Code:
         function = task.func
@@ -183,16 +200,16 @@ class Assembly:
         if function is apply and callable(args[0]) and not isinstance(args[0], GraphNode | TaskRef):
             function = self._applied.setdefault(id(args[0]), Applied(args[0]))
             args = args[1:]
-        codes = [self._find(arg, scope) for arg in args]
-        builder = _BUILDERS.get(task.__class__)
+        codes = self._find_all(args, scope)
         kwargs = task.kwargs
+        if not kwargs and task.__class__ is Task:
+            return self._step(function, codes)
+        builder = _BUILDERS.get(task.__class__)
         if builder is None and function is cast:
             builder = _CASTS.get(kwargs.get("typ"))
         if builder is not None:
             return self._step(builder, codes)
-        if not kwargs:
-            return self._step(function, codes)
-        codes += [self._find(value, scope) for value in kwargs.values()]
+        codes += self._find_all(kwargs.values(), scope)
         return self._step(function, codes, tuple(kwargs))
 
     def _step(self, function: Callable[..., Any], codes: Sequence[Code], names: tuple[str, ...] = ()) -> Code:
@@ -202,7 +219,7 @@ class Assembly:
     def _fused(self, task: Task, scope: Mapping[Key, Code] | None) -> Code:
         """The calls inside of a fused task, each behind those it needs."""
         inner, end, names, *args = task.args
-        found = {name: self._find(arg, scope) for name, arg in zip(names, args, strict=False)}
+        found: dict[Key, Code] = dict(zip(names, self._find_all(args, scope), strict=False))
         todo = [end]
         while todo:
             key = todo[-1]
