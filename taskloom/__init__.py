@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,16 @@ def _client_elsewhere(*args: Any, **options: Any) -> Any:
     return distributed.connect(*args, **options)
 
 
-higher["client_elsewhere"] = _client_elsewhere
+def _library_elsewhere(value: Any) -> Any:
+    """`dask.distributed`, where its clients or futures are meant; nobody means them who has not imported it."""
+    if "distributed" not in sys.modules:
+        return None
+    from taskloom.adapters.dask import choice
+
+    return choice.library_of(value)
+
+
+higher |= {"client_elsewhere": _client_elsewhere, "library_elsewhere": _library_elsewhere}
 
 
 def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:

@@ -12,6 +12,8 @@ import dask
 from taskloom import config
 from taskloom.adapters.dask.gets import options_for
 from taskloom.engines import ENGINES
+from taskloom.engines.cluster.client.current import newest_client
+from taskloom.engines.cluster.worker.place import worker_here
 
 _EPOCH = 0x01B21DD213814000  # of version 1 identifiers, in their ticks of 100 ns before that of clocks
 
@@ -52,6 +54,21 @@ def current_client() -> Any:
     except ValueError:
         return None
     return client if client.status == "running" else None  # one that could not connect stays in its books
+
+
+def library_of(value: Any) -> Any:
+    """`dask.distributed`, if the value is a client of its or has futures of its, or its client is in force; or None.
+
+    It is in force in tasks of its workers, where it was opened later than taskloom's, and where none of those is open.
+    """
+    library = sys.modules["distributed"]
+    client = current_client()
+    if client is None:
+        return None
+    if isinstance(value, library.Client) or (value is not None and library.futures_of(value)):
+        return library
+    in_force = worker_here() is None and (newest_client() is None or newest() is client)
+    return library if in_force else None
 
 
 def _opened(client: Any) -> int:

@@ -156,9 +156,9 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
             del futures  # a traceback holds this frame, perhaps for long
 
     def _cancel_pending(self, futures: Any) -> None:
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
-        pending = [future._state.id for future in futures_of(futures) if not future.done()]
+        pending = [future._state.id for future in futures_in(futures) if not future.done()]
         self._session.send("cancel", pending, False)
 
     async def _gather(self, futures: Any, errors: str) -> Any:
@@ -275,10 +275,10 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
         return self._do(self._tell("retry", futures))
 
     async def _tell(self, kind: str, futures: Any, *fields: Any) -> None:
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
         packing = Packing(self._session)
-        found = futures_of(futures)
+        found = futures_in(futures)
         for future in found:
             packing.own(future)
         self._session.send(kind, [future._state.id for future in found], *fields)

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.client.elsewhere import library_of
 from taskloom.engines.cluster.worker.place import WorkerInfo, undisturbed, worker_here
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def closed(client: Client) -> None:
 def replaced() -> list[list[Client]]:
     """The open clients that have made their clusters, but for the one that is used where none is given, each in a list
     of its own."""
-    newest = next((client for client in reversed(_open) if client.is_default), None)
+    newest = newest_client()
     return [[client] for client in _open if client is not newest and client._owns_cluster and client.cluster]
 
 
 def default_client(client: Client | None = None) -> Client:
-    """The given client, or else the newest that is open and wants to be the default.
+    """The given client, or else the newest that is open and wants to be the default; one of dask's where only they are.
 
     Raises
     ------
@@ -52,10 +53,18 @@ def default_client(client: Client | None = None) -> Client:
     here = chosen.get()
     if here is not None and here.status == "running":
         return here
-    for other in reversed(_open):
-        if other.is_default:
-            return other
+    newest = newest_client()
+    if newest is not None:
+        return newest
+    theirs = library_of()
+    if theirs is not None:
+        return theirs.get_client()  # type: ignore[no-any-return]
     raise ValueError("No client is open. Start one: client = Client().")
+
+
+def newest_client() -> Client | None:
+    """The newest that is open and wants to be the default."""
+    return next((client for client in reversed(_open) if client.is_default), None)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Clients of schedulers that are not taskloom's: `Client` gives one of dask's own for them."""
+"""Clients of schedulers that are not taskloom's: `Client` gives one of dask's own for them, and so do others that need
+a client, or futures."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from taskloom.engines.cluster.client.higher import higher
@@ -17,6 +19,32 @@ class MaybeElsewhere:
         if is_elsewhere(address) or (address is None and options.get("scheduler_file")):
             return higher["client_elsewhere"](address, *args, **options)
         return super().__new__(cls)
+
+
+class MaybeTheirs:
+    """Makes another library's thing of the same name where a client of that library's is given, or is in force."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        client = options.get("client", next((value for value in args if hasattr(value, "submit")), None))
+        theirs = library_of(client) if client is None or is_elsewhere(client) else None
+        return super().__new__(cls) if theirs is None else getattr(theirs, cls.__name__)(*args, **options)
+
+
+class MaybeOfTheirs:
+    """Makes another library's thing of the same name for futures of that library's."""
+
+    def __new__(cls, futures: Any = None, *args: Any, **options: Any) -> Any:
+        first = next(iter(futures), None) if isinstance(futures, Collection) else None
+        theirs = library_of(first) if is_elsewhere(first) else None
+        return super().__new__(cls) if theirs is None else getattr(theirs, cls.__name__)(futures, *args, **options)
+
+
+def library_of(value: Any = None) -> Any:
+    """The module of another library: whose client the value is, whose futures are in it, or whose client is in force.
+
+    None where that is nobody but taskloom.
+    """
+    return higher["library_elsewhere"](value) if "library_elsewhere" in higher else None
 
 
 def is_elsewhere(address: Any) -> bool:

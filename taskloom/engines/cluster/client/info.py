@@ -67,10 +67,10 @@ class ClusterInfo:
         return self._do(self._who_has(futures))
 
     async def _who_has(self, futures: Any) -> dict[Key, tuple[str, ...]]:
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
         session = self._session
-        states = list(session.states.values()) if futures is None else [future._state for future in futures_of(futures)]
+        states = list(session.states.values()) if futures is None else [future._state for future in futures_in(futures)]
         found, _ = await session.answer("who_has", [state.id for state in states])
         return {state.key: tuple([self._name(worker) for worker in found.get(state.id, ())]) for state in states}
 
@@ -97,9 +97,9 @@ class ClusterInfo:
 
     def futures_of(self, futures: Any) -> list[Future]:
         """The futures in a value, see `taskloom.distributed.futures_of`."""
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
-        return futures_of(futures)
+        return futures_in(futures)
 
     def processing(self, workers: Any = None) -> Any:
         """Worker -> keys of the tasks that it runs, or was given to run."""
@@ -114,12 +114,12 @@ class ClusterInfo:
         return self._do(self._call_stack(futures, keys))
 
     async def _call_stack(self, futures: Any, keys: Iterable[Key] | None) -> dict[str, dict[Key, list[str]]]:
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
         ids = None
         if futures is not None or keys is not None:
             names = set(keys or ())
-            ids = [future._state.id for future in futures_of(futures)]
+            ids = [future._state.id for future in futures_in(futures)]
             ids += [state.id for state in list(self._session.states.values()) if state.key in names]
         found, _ = await self._session.answer("call_stack", ids)
         return {self._name(worker): stacks for worker, stacks in found.items() if stacks}

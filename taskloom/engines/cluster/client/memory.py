@@ -36,10 +36,10 @@ class Memory(ClusterInfo):
         return self._do(self._moved("rebalance", futures, workers))
 
     async def _moved(self, what: str, futures: Any, workers: Any, *more: Any) -> None:
-        from taskloom.engines.cluster.client.waiting import futures_of
+        from taskloom.engines.cluster.client.waiting import futures_in
 
         session = self._session
-        states = None if futures is None else [future._state for future in futures_of(futures)]
+        states = None if futures is None else [future._state for future in futures_in(futures)]
         await settled(states or ())
         ids = None if states is None else [state.id for state in states]
         numbers = None if workers is None else [worker.number for worker in self._workers(workers)]

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from taskloom.bus.run import presenters
+from taskloom.engines.cluster.client.elsewhere import library_of
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import settled
-from taskloom.engines.cluster.client.waiting import futures_of
+from taskloom.engines.cluster.client.waiting import futures_in
 
 WIDTH = 24  # characters of the bar
 PAUSE = 0.1  # seconds between two looks
@@ -27,10 +28,13 @@ def progress(*futures: Any, notebook: bool | None = None) -> None:
     futures : futures or persisted collections, in containers of any depth.
     notebook : whether this is a notebook; found out by default.
     """
-    found = futures_of(futures)
+    found = futures_in(futures)
+    theirs = None if found else library_of(futures)
     if notebook is None:
         notebook = _is_notebook()
-    if not notebook:
+    if theirs is not None and not (notebook and "progress" in presenters):  # whose bars are there by themselves
+        theirs.progress(*futures, notebook=notebook)
+    elif not notebook:
         if found:
             _watch(found)
     elif "progress" in presenters:

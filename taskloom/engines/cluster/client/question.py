@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskloom.engines.cluster.client.future import Future, pickled
 from taskloom.engines.cluster.client.options import seconds_of
 from taskloom.engines.cluster.client.reply import Reply, in_loop, waiting
-from taskloom.engines.cluster.client.waiting import futures_of
+from taskloom.engines.cluster.client.waiting import futures_in
 from taskloom.engines.cluster.worker.place import current_task, undisturbed
 from taskloom.engines.worker.parcel import Parcel, is_plain
 from taskloom.errors import SerializationError
@@ -159,7 +159,7 @@ def _pack(client: Client, value: Any) -> _Packed:
     token = pickled.set(found)
     try:
         # Where nothing needs to be pickled, futures must be, as those who read them are to have their own.
-        pack = Parcel.of if session.connection.threads and futures_of(value) else session.pack
+        pack = Parcel.of if session.connection.threads and futures_in(value) else session.pack
         parcel = pack(value)
     except Exception as error:
         raise SerializationError(f"A value of type {type(value).__name__} cannot be pickled: {error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from taskloom.engines.cluster.client.current import get_client
+from taskloom.engines.cluster.client.elsewhere import MaybeTheirs
 from taskloom.engines.cluster.client.question import Outcome, Question
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 100  # characters of a name
 
 
-class Shared:
+class Shared(MaybeTheirs):
     """Something that all who know its name share.
 
     It can be pickled: as an argument of a task it is the same thing there.

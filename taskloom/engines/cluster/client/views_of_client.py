@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskloom.bus.event_bus import Subscription, bus, runs
 from taskloom.bus.run import Run, presenters
 from taskloom.engines.cluster.client.current import default_client
+from taskloom.engines.cluster.client.elsewhere import MaybeTheirs
 from taskloom.engines.cluster.client.higher import higher
 from taskloom.engines.cluster.client.merged_run import merged_run
 from taskloom.engines.cluster.client.others import ForeignRun, name_of_others
@@ -182,7 +183,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
             }
 
 
-class get_task_stream:
+class get_task_stream(MaybeTheirs):
     """A block; `data` holds the tasks that ended in it, and `figure` their picture if it was asked for.
 
     Those of other clients of the cluster are among them, with ``"client"``, the number of theirs.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from taskloom.containers import extract
 from taskloom.engines.cluster.client.current import default_client
+from taskloom.engines.cluster.client.elsewhere import MaybeOfTheirs, library_of
 from taskloom.engines.cluster.client.future import Future
 from taskloom.engines.cluster.client.gathering import bring, settled
 from taskloom.engines.cluster.client.higher import higher
@@ -29,8 +30,15 @@ class DoneAndNotDoneFutures(NamedTuple):
     not_done: set[Future]
 
 
-def futures_of(value: Any) -> list[Future]:
+def futures_of(value: Any) -> list[Any]:
     """The futures in a value: in containers of any depth, and in the graphs of persisted collections; each once."""
+    found = futures_in(value)
+    theirs = None if found else library_of(value)
+    return found if theirs is None else list(theirs.futures_of(value))
+
+
+def futures_in(value: Any) -> list[Future]:
+    """The futures of taskloom's clients in a value."""
     finder = _Finder()
     extract([value], finder)
     return list(finder.found)
@@ -77,7 +85,9 @@ def wait(fs: Any, timeout: Any = None, return_when: str = ALL_COMPLETED) -> Any:
         raise ValueError(
             f'return_when={return_when!r} cannot be used: it takes "{ALL_COMPLETED}" or "{FIRST_COMPLETED}".'
         )
-    futures = futures_of(fs)
+    futures = futures_in(fs)
+    if not futures and (theirs := library_of(fs)) is not None:
+        return theirs.wait(fs, timeout, return_when)
     client = futures[0].client if futures else default_client()
     return client._do(_wait(futures, return_when), seconds_of(timeout))
 
@@ -98,7 +108,7 @@ def _any(state: State) -> bool:
 
 
 @compared(AS_COMPLETED)
-class as_completed:
+class as_completed(MaybeOfTheirs):
     """The futures as they are no longer pending, each as often as it was added.
 
     Parameters
@@ -313,7 +323,10 @@ _forgotten: dict[int, Future] = {}
 def fire_and_forget(obj: Any) -> None:
     """Have tasks run although nobody keeps their futures: also when their client is closed, as long as there is the
     cluster."""
-    for future in futures_of(obj):
+    futures = futures_in(obj)
+    if not futures and (theirs := library_of(obj)) is not None:
+        theirs.fire_and_forget(obj)
+    for future in futures:
         kept = Future(future.key, future._client)
         future._client._session.send("fire", [kept._state.id])
         number = id(kept)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskloom.engines.cluster.client.elsewhere import library_of
 from taskloom.engines.cluster.compared import WORKER, compared
 from taskloom.engines.cluster.worker.place import WorkerInfo, current_task, worker_here
 from taskloom.graph import Key
@@ -132,6 +133,8 @@ def get_worker() -> WorkerHandle:
     'worker-0'
     """
     worker = worker_here()
+    if worker is None and (theirs := library_of()) is not None:
+        return theirs.get_worker()  # type: ignore[no-any-return]
     if worker is None:
         raise ValueError("There is no worker here: call it inside of a task.")
     return worker.handle
