@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from ast import literal_eval
 from collections import deque
 from typing import Any, TypedDict
@@ -69,7 +70,7 @@ class SelectorState(TypedDict):
     engines: list[EngineChoice]
     chosen: str  # an engine's name, `AUTO`, or empty where something else was chosen
     force_text: str
-    source_text: str
+    source_text: str  # and what it is not in force for
     settings: list[SettingField]
     advice: list[Advice]
     can_undo: bool
@@ -131,7 +132,7 @@ class Selection:
             engines=[_AUTO_CHOICE, *map(_choice, known_engines())],
             chosen=AUTO if setting.value is None else engine.name if isinstance(setting.value, str) and engine else "",
             force_text=_force_text(setting.value, engine, fields),
-            source_text=_source_text("scheduler", setting.source),
+            source_text=_source_text("scheduler", setting.source) + _except_for_dask(setting.value),
             settings=fields,
             advice=advice(),
             can_undo=bool(self._made),
@@ -252,6 +253,19 @@ def _source_text(name: str, source: str) -> str:
     if source == "environment":
         return one_line(_variable_of(name), 120)
     return one_line(_SOURCES.get(source, source), 120)
+
+
+def _except_for_dask(scheduler: Any) -> str:
+    """That an open client of Dask's runs Dask's collections, unless the scheduler in force does."""
+    if "distributed" not in sys.modules:
+        return ""
+    from taskloom.adapters.dask import choice
+
+    client = choice.current_client()
+    chosen = choice.configured() or choice.newest()
+    if client is None or client is scheduler or (chosen is not None and chosen is not client):
+        return ""
+    return one_line(f"; Dask's collections run on the client at {client.scheduler.address}", 160)
 
 
 def _variable_of(name: str) -> str:

@@ -84,6 +84,38 @@ def test_undo_takes_back_one_choice_after_the_other(shell: InteractiveShell) -> 
         shell.run_line_magic("scheduler", "undo")
 
 
+def test_a_client_of_dask_that_runs_its_collections_all_the_same_is_named(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+
+    def said(line: str) -> str:
+        """What a line says, which has to be what happens."""
+        shell.run_line_magic("scheduler", line)
+        dask.delayed(abs)(-1).compute()
+        text = capsys.readouterr().out
+        assert ("Dask's collections" in text) == (taskloom.last_run().engine == "dask.distributed"), text
+        return text
+
+    taskloom.enable_dask()
+    try:
+        assert said("sync").startswith("Scheduler: sync (from %scheduler).")
+        with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as client:
+            assert said("threads").startswith("Scheduler: threads · workers ")
+            but = f"; Dask's collections run on the client at {client.scheduler.address}). "
+            assert said("undo").startswith(f"Scheduler: sync (from %scheduler{but}")
+            assert but in said("auto")
+            assert but in said("undo")
+            assert f"(from the default{but}" in said("undo")
+            assert but in said("")
+            with dask.config.set(scheduler="threads"):
+                said("")
+        assert "Dask's" not in said("")
+    finally:
+        taskloom.disable_dask()
+
+
 def test_auto_means_no_choice(shell: InteractiveShell) -> None:
     shell.run_line_magic("scheduler", "sync")
     shell.run_line_magic("scheduler", "auto")

@@ -97,21 +97,26 @@ class SubmittedBook(SampledBook):
 
     Parameters
     ----------
-    alive : callable, whether the connection is there over which they went.
+    connection : gives what says whether the connection that is there now is still there.
     """
 
     run: ClusterRun
 
-    def __init__(self, run: ClusterRun, workers: Workers, burst: int, alive: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: ClusterRun, workers: Workers, burst: int, connection: Callable[[], Callable[[], bool]]
+    ) -> None:
         super().__init__(run, workers, burst)
         self.submissions = run.submissions
         self.heard = self.touched  # when there was any news
-        self._alive = alive
+        self._connection = connection
+        self._alive = connection()  # the one over which they go
         self._sizes = array("d")  # bytes of results, by row
         self._moved: set[tuple[int, int]] = set()  # rows, and workers to which they went
 
     def expect(self, submission: Submission) -> None:
         """Tasks are to come."""
+        if not self.submissions:  # it may be another one than when the record was opened
+            self._alive = self._connection()
         self.submissions.append(submission)
         self.touched = perf_counter()
 
@@ -129,6 +134,18 @@ class SubmittedBook(SampledBook):
     ) -> None:
         super().add(first, keys, functions, dependencies, wanted)
         self._sizes.extend([0.0] * (self.run.n_tasks - len(self._sizes)))
+
+    def takes(self, n: int) -> bool:
+        return self._alive() and super().takes(n)
+
+    def settle(self) -> None:
+        """All of it is done, as somebody has what was wanted, even if the scheduler has not told of it so far."""
+        now = perf_counter()
+        rows = [row for row, stop in enumerate(self.run.stop) if not stop]
+        for row in rows:
+            self.run.start[row] = self.run.start[row] or now
+            self.run.stop[row] = now
+        self.note_done(rows)
 
     @property
     def is_complete(self) -> bool:

@@ -121,8 +121,9 @@ class Following:
             self._listener.withdraw(submission)
             raise
         submission.states = [future._state for future in futures.values()]
-        if self._polling is not None:
-            self._polling.submitted(submission)
+        polling = self._polling
+        if polling is not None:
+            polling.submitted(submission)
         return futures
 
     def _get(self, client: Client, *args: Any, **options: Any) -> Any:
@@ -180,14 +181,16 @@ class Following:
             if comm is None or client.scheduler_comm is not comm:
                 return
             try:
-                await self._listen(client)
+                await self._listen(client, comm)
             except BaseException:
-                self._comm = None  # the next submission tries again
+                with self._asking:
+                    if self._comm is comm:
+                        self._comm = None  # the next submission tries again
                 raise
             if client.scheduler_comm is not comm and self._told is not None:
                 await connection.unregister(client, self._topic)
 
-    async def _listen(self, client: Client) -> None:
+    async def _listen(self, client: Client, comm: Any) -> None:
         self._told = self._polling = None
         self._listener.connected()
         client.subscribe_topic(self._topic, self._listener.hear)
@@ -197,7 +200,7 @@ class Following:
         except OSError:
             raise
         except Exception as error:
-            self._polling = Polling(client, self._listener)
+            self._polling = Polling(client, comm, self._listener)
             for submission in self._listener.awaited:
                 self._polling.submitted(submission)
             warnings.warn(_refused(client, error), RuntimeWarning, stacklevel=2)
@@ -231,7 +234,7 @@ def _refused(client: Client, error: Exception) -> str:
     address = getattr(client.scheduler, "address", "?")
     return (
         f"The scheduler at {address} takes no plugin of taskloom's ({reason}). It is asked four times a second "
-        "instead: runs are shown, later and in less detail."
+        "instead: runs are shown, later and in less detail, and what other clients run is not."
     )
 
 

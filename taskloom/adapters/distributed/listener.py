@@ -59,10 +59,8 @@ class Listener:
             client = self._client()
             if client is None or client.status not in ("running", "connecting"):
                 return False
-            if comm is None:
-                comm = client.scheduler_comm
-                return True
-            return client.status == "running" and client.scheduler_comm is comm
+            comm = comm or client.scheduler_comm
+            return client.scheduler_comm is comm
 
         return alive
 

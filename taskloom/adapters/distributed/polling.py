@@ -26,10 +26,16 @@ _counter = count()  # of tasks and workers, over all connections: what is left o
 
 
 class Polling:
-    """Finds out what the plugin would tell, and tells the listener in its place."""
+    """Finds out what the plugin would tell, and tells the listener in its place.
 
-    def __init__(self, client: Client, listener: Listener) -> None:
+    Parameters
+    ----------
+    comm : the connection over which the plugin was refused, and with which this ends.
+    """
+
+    def __init__(self, client: Client, comm: Any, listener: Listener) -> None:
         self._client = ref(client)
+        self._comm = comm
         self._listener = listener
         self._numbers: dict[Any, int] = {}  # of tasks, by key
         self._begun: set[int] = set()
@@ -47,7 +53,15 @@ class Polling:
 
     # -- on the client's thread ---------------------------------------------------------------------------------------
 
+    def _connected(self) -> Client | None:
+        """The client, as long as it has this connection."""
+        client = self._client()
+        there = client is not None and connection.is_open(client) and client.scheduler_comm is self._comm
+        return client if there else None
+
     def _take(self, submission: Submission) -> None:
+        if self._connected() is None or submission not in self._listener.awaited:
+            return  # what is still awaited is told of over the connection to come
         graph = submission.graph()
         needed = _needed(submission.keys, graph)
         self._submissions.append((submission, needed))
@@ -69,14 +83,15 @@ class Polling:
     async def _poll(self) -> None:
         """Ask until all has ended, or the connection."""
         while self._submissions:
-            client = self._client()
-            if not connection.is_open(client):
+            client = self._connected()
+            if client is None:
                 self._submissions.clear()
                 return
-            assert client is not None
             ended = [entry for entry in self._submissions if not entry[0].is_pending]  # before it is asked
             try:
                 batch = await self._ask(client)
+            except OSError:  # the client will notice, too
+                batch = []
             except Exception:  # runs are ended all the same
                 _log.exception("taskloom: the scheduler at %s could not be asked", client.scheduler.address)
                 batch = []

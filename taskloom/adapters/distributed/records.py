@@ -60,7 +60,9 @@ class ClusterRecords(Records):
         """Close such a record. The bus is still to be told."""
         with self._lock:
             self._forget(book)
-        if status == "cancelled":
+        if status == "finished":
+            book.settle()
+        elif status == "cancelled":
             book.give_up([row for row, stop in enumerate(book.run.stop) if not stop])
         book.run.end(status)
 
@@ -74,7 +76,7 @@ class ClusterRecords(Records):
             return book
 
     def _open(self, run: ClusterRun) -> SubmittedBook:
-        book = SubmittedBook(run, self._workers, bus.bursts, self._wire.alive())
+        book = SubmittedBook(run, self._workers, bus.bursts, self._wire.alive)
         run.on_cancel(partial(self._cancel, book))
         run.on_recall(partial(self._replan, book))
         self._books = (book, *self._books)

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from operator import add
 from pathlib import Path
@@ -143,48 +142,6 @@ def test_dask_still_knows_the_method_of_the_client(shared: DaskProcesses, ends: 
         (x,) = dask.persist(dask.delayed(add)(1, 2))
         assert x.key in client.futures
         assert client.gather(client.futures and distributed.futures_of(x)) == [3]
-
-
-def test_scheduler_that_refuses_is_asked(ends: list[Run], soon: Soon) -> None:
-    refuse = """
-def dask_setup(scheduler):
-    def refuse(**_):
-        raise ValueError("no plugins here")
-    scheduler.handlers["register_scheduler_plugin"] = refuse
-"""
-    with DaskProcesses(preload=refuse) as cluster:
-        with pytest.warns(RuntimeWarning, match=r"takes no plugin of taskloom's .*no plugins here.* asked four times"):
-            client = _connected(cluster)
-        with client:
-            _check_polling(client, ends, soon)
-
-
-def _connected(cluster: DaskProcesses) -> Any:
-    client: Any = Client(cluster.address)
-    client.submit(add, 1, 1).result()  # by then the scheduler has answered
-    return client
-
-
-def _check_polling(client: Any, ends: list[Run], soon: Soon) -> None:
-    (first,) = soon(lambda: ends)
-    assert first.n_done == 1
-    ends.clear()
-    assert client.get({"x": (add, 1, 2), "y": (add, "x", 1)}, "y") == 4
-    (run,) = ends
-    assert (run.status, run.n_done, run.n_tasks) == ("finished", 2, 2)
-    assert {worker.name for worker in run.workers} <= {"worker-0", "worker-1"}
-    with pytest.raises(ZeroDivisionError) as caught:
-        client.get({"a": (add, 1, -1), "b": (divmod, 1, "a"), "c": (add, "b", 1)}, "c")
-    assert ends[1].failure is not None
-    assert ends[1].failure.key == "b"
-    assert caught.value.__notes__
-    client.gather(client.map(lambda i: i, range(20)))
-    soon(lambda: len(ends) == 3)
-    assert ends[2].n_done == 20
-    future = client.submit(time.sleep, 30)
-    soon(lambda: taskloom.runs[-1].running)
-    future.cancel()
-    soon(lambda: len(ends) == 4)
 
 
 def test_plugin_needs_nothing_that_a_scheduler_has_not() -> None:

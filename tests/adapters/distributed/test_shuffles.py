@@ -95,7 +95,7 @@ def test_failed_task_that_is_fused_with_a_step_of_a_rechunking(client: Any, ends
         refused = (x.rechunk({0: 20, 1: 40}).rechunk(chunks).map_blocks(refuse, dtype=x.dtype)).rechunk({0: 80, 1: 40})
     with pytest.raises(OverflowError):
         refused.sum().compute()
-    run = ends[-1]
+    run = next(each for each in ends if each.failure)  # the record of what was persisted may end after it
     assert any("shuffle-barrier" in str(key) for key in run.graph.keys)
     with pytest.raises(OverflowError, match=rf"^\({shape[0]}, {shape[1]}\)") as caught:
         failure_of(run).replay()
