@@ -72,18 +72,50 @@ def _taken_apart(error: BaseException, depth: int) -> dict[str, Any]:
         for name in ("__cause__", "__context__"):
             other = getattr(error, name)
             if other is not None:
-                parts[name] = _taken_apart(other, depth - 1)
+                parts[name] = _taken_apart_or_told(other, depth - 1)
     if isinstance(cls.__init__, FunctionType) and cls.__reduce__ is BaseException.__reduce__:
         # Its own __init__ may want other arguments than `args`: it is not called again.
-        state = dict(error.__dict__)
-        state.pop("__notes__", None)
+        state = _portable(error.__dict__, notes)
         slots = {name: value for name in _slotnames(cls) if (value := getattr(error, name, _MISSING)) is not _MISSING}
         parts["raw"] = dumps((cls, error.args, state, slots))
     else:
         # Not the exception itself: tblib, where something has installed it, would pickle the whole traceback.
-        parts["reduced"] = dumps(error.__reduce_ex__(5))
+        reduced = error.__reduce_ex__(5)
+        if type(reduced) is tuple and len(reduced) == 3 and reduced[2] is error.__dict__:
+            reduced = (*reduced[:2], _portable(error.__dict__, notes))
+        parts["reduced"] = dumps(reduced)
     _made(parts)  # what cannot be unpickled is found here, where it can be described
     return parts
+
+
+def _taken_apart_or_told(error: BaseException, depth: int) -> dict[str, Any]:
+    """What another exception was raised from, or what stands for it where it cannot travel."""
+    try:
+        return _taken_apart(error, depth)
+    except Exception:
+        return _taken_apart(Unpicklable(*_described(error)), 0)
+
+
+def _portable(attributes: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """The attributes of an exception, but for those that cannot be pickled, which is noted."""
+    state = {name: value for name, value in attributes.items() if name != "__notes__"}
+    try:
+        dumps(state)
+    except Exception:
+        lost = {name: why for name, value in state.items() if (why := _why_not(value))}
+        for name, why in lost.items():
+            notes.append(f"Its attribute {name} was left in its worker process, as it cannot be pickled: {why}")
+            del state[name]
+    return state
+
+
+def _why_not(value: Any) -> str:
+    """Why a value cannot be pickled; nothing if it can."""
+    try:
+        dumps(value)
+    except Exception as error:
+        return str(error)[:LONGEST] or repr(error)[:LONGEST]
+    return ""
 
 
 def _put_together(parts: dict[str, Any]) -> BaseException:
