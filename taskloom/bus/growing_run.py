@@ -69,6 +69,10 @@ class GrowingRun(Run):
         """Set what tells the clock reading since when nothing is outstanding, if nothing is."""
         self._quiet_since = since
 
+    @property
+    def is_at_work(self) -> bool:
+        return self.status == "running" and self._quiet_since() is None
+
     def on_recall(self, recall: Callable[[int, bool], Plan]) -> None:
         """Set what brings functions and inputs from where they are, for `plan_for`."""
         self._recall = recall

@@ -199,6 +199,11 @@ class Run:
         return False
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether something is still to be done; the record of futures stays open for a while without."""
+        return self.status == "running" and self.n_done + self.n_failed < self.n_tasks
+
+    @property
     def keeps_inputs(self) -> bool:
         """Whether its tasks can be run again, so far: functions and constants are kept until another run has ended."""
         return self.graph.plan is not None
