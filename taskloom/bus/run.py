@@ -208,6 +208,11 @@ class Run:
         """Whether its tasks can be run again, so far: functions and constants are kept until another run has ended."""
         return self.graph.plan is not None
 
+    @property
+    def can_recall(self) -> bool:
+        """Whether functions and inputs that are not kept may be brought from a cluster, as long as that has them."""
+        return False
+
     def plan_for(self, task: int, fresh: bool = False) -> Plan:
         """The plan, with the function of a task and all that is needed to compute its inputs where they are not kept,
         or, if they are to be `fresh`, where they are.
@@ -225,8 +230,12 @@ class Run:
         """Keep no functions, constants and inputs any more: another run has ended."""
         self.graph.release_plan()
         if self.failure is not None:
-            self.failure = self.failure.without_inputs()
-            self.failures = {task: failure.without_inputs() for task, failure in self.failures.items()}
+            self.failure = self._reduced(self.failure)
+            self.failures = {task: self._reduced(failure) for task, failure in self.failures.items()}
+
+    def _reduced(self, failure: Failure) -> Failure:
+        """What is kept of a failure once another run has ended."""
+        return failure.without_inputs()
 
     # -- for everybody --------------------------------------------------------------------------------------------
 
