@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from taskloom.bus.run import Failure, Run, Status
+from taskloom.bus.failure import Failure
+from taskloom.bus.run import Run, Status
 from taskloom.bus.run_graph import RunGraph
 from taskloom.graph import Key, Plan
 
