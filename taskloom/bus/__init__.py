@@ -12,9 +12,10 @@ from taskloom.bus.event_bus import (
     subscribe,
     witnessed_by,
 )
+from taskloom.bus.failure import Failure
 from taskloom.bus.graph_layers import Layer, LayerReader, Layers, layer_readers
 from taskloom.bus.growing_run import GrowingRun
-from taskloom.bus.run import Failure, Run, current_run, presenters
+from taskloom.bus.run import Run, current_run, presenters
 from taskloom.bus.run_graph import RunGraph
 from taskloom.bus.workers import Sample, Transfer, Worker
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from taskloom.bus.run import Failure, Run, Status
+from taskloom.bus.failure import Failure
+from taskloom.bus.run import Run, Status
 from taskloom.bus.run_graph import RunGraph
 from taskloom.graph import Key, Plan
 
@@ -68,6 +69,10 @@ class GrowingRun(Run):
     def on_quiet(self, since: Callable[[], float | None]) -> None:
         """Set what tells the clock reading since when nothing is outstanding, if nothing is."""
         self._quiet_since = since
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.status == "running" and self._quiet_since() is None
 
     def on_recall(self, recall: Callable[[int, bool], Plan]) -> None:
         """Set what brings functions and inputs from where they are, for `plan_for`."""

@@ -9,17 +9,17 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, MutableSequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import nan
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from taskloom.bus.columns import Tasks
+from taskloom.bus.failure import Failure
 from taskloom.bus.run_graph import RunGraph
 from taskloom.bus.workers import Sample, Transfer, Worker
-from taskloom.errors import WorkerDied
-from taskloom.graph import Key, Plan, short_key, task_name
+from taskloom.graph import Plan, short_key, task_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,55 +35,6 @@ current_run: ContextVar[Run | None] = ContextVar("current_run", default=None)
 presenters: dict[str, Callable[..., Any]] = {}
 
 _ids = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The task that ended a run, with the inputs it had, kept for replay until the next run.
-
-    Where they are elsewhere, `recall` brings the function and the inputs.
-    """
-
-    key: Key
-    exception: BaseException | str
-    worker: int
-    attempt: int = 1
-    function: Callable[..., Any] | None = None
-    inputs: tuple[Any, ...] = ()
-    recall: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]] | None = None
-
-    def replay(self) -> Any:
-        """Run the task once more, in this thread, with the inputs it had.
-
-        Raises
-        ------
-        ValueError
-            The inputs are not kept any more: another run has ended since, or the record was read from a file.
-        """
-        if self.recall is not None:
-            function, inputs = self.recall()
-            return function(*inputs)
-        if self.function is None:
-            raise ValueError(
-                f"The inputs of {self.key!r} are not at hand: they are kept only in the process that ran the task, and "
-                "only until another run has ended."
-            )
-        return self.function(*self.inputs)
-
-    @property
-    def ended_worker(self) -> bool:
-        """Whether the task brought down the process that ran it, and would do so again."""
-        error = self.exception
-        return error.startswith(f"{WorkerDied.__name__}:") if isinstance(error, str) else isinstance(error, WorkerDied)
-
-    def without_inputs(self) -> Failure:
-        """What is kept once another run has ended: text instead of objects."""
-        error = self.exception
-        try:
-            text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        except Exception:  # a user's __str__ may do anything
-            text = type(error).__name__
-        return Failure(self.key, text, self.worker, self.attempt)
 
 
 class Run:
@@ -199,9 +150,19 @@ class Run:
         return False
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether something is still to be done; the record of futures stays open for a while without."""
+        return self.status == "running" and self.n_done + self.n_failed < self.n_tasks
+
+    @property
     def keeps_inputs(self) -> bool:
         """Whether its tasks can be run again, so far: functions and constants are kept until another run has ended."""
         return self.graph.plan is not None
+
+    @property
+    def can_recall(self) -> bool:
+        """Whether functions and inputs that are not kept may be brought from a cluster, as long as that has them."""
+        return False
 
     def plan_for(self, task: int, fresh: bool = False) -> Plan:
         """The plan, with the function of a task and all that is needed to compute its inputs where they are not kept,
@@ -220,8 +181,12 @@ class Run:
         """Keep no functions, constants and inputs any more: another run has ended."""
         self.graph.release_plan()
         if self.failure is not None:
-            self.failure = self.failure.without_inputs()
-            self.failures = {task: failure.without_inputs() for task, failure in self.failures.items()}
+            self.failure = self._reduced(self.failure)
+            self.failures = {task: self._reduced(failure) for task, failure in self.failures.items()}
+
+    def _reduced(self, failure: Failure) -> Failure:
+        """What is kept of a failure once another run has ended."""
+        return failure.without_inputs()
 
     # -- for everybody --------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from taskloom.bus.run_graph import RunGraph
 
 if TYPE_CHECKING:
-    from taskloom.bus.run import Failure, Run
+    from taskloom.bus.failure import Failure
+    from taskloom.bus.run import Run
 
 FORMAT = "taskloom-run"
 VERSION = 2
@@ -110,7 +111,8 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 def load(path: str | os.PathLike[str]) -> Run:
     """Read the run that `save` wrote to `path`."""
-    from taskloom.bus.run import Failure, Run
+    from taskloom.bus.failure import Failure
+    from taskloom.bus.run import Run
     from taskloom.bus.workers import Sample, Transfer, Worker
 
     def read_failure(line: dict[str, Any]) -> Failure:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 from taskloom import config
 from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
-from taskloom.bus.run import Failure, Run, Status
+from taskloom.bus.failure import Failure
+from taskloom.bus.run import Run, Status
 from taskloom.bus.run_graph import RunGraph
 from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus

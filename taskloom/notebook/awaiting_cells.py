@@ -40,10 +40,13 @@ class AwaitingCells:
 
 
 def at_end_of_cell(shell: InteractiveShell, act: Callable[[Any], None]) -> None:
-    """Call `act` once, when the cell that is running has ended, with its `ExecutionResult`."""
+    """Call `act` once, when the cell that is running has ended, with its `ExecutionResult`.
+
+    It comes before what others do then, such as draw bars: one that draws a run may say that it needs none.
+    """
 
     def ended(result: Any) -> None:
         shell.events.unregister("post_run_cell", ended)
         act(result)
 
-    shell.events.register("post_run_cell", ended)
+    shell.events.callbacks["post_run_cell"].insert(0, ended)

@@ -59,16 +59,20 @@ def _run_of(request: Request) -> Run:
         if found is None:
             raise UsageError(f"There is no run {number}. There are {', '.join(str(run.id) for run in bus.runs)}.")
         run = found
-    if not run.keeps_inputs:
+    if not (run.keeps_inputs or run.can_recall):
         raise UsageError(f"Run {run.id} is over, and {_GONE}")
-    if not _is_usable(run):
+    if not _is_at_hand(run):
         raise UsageError(f"Run {run.id} has not ended yet.")
     return run
 
 
 def _is_usable(run: Run) -> bool:
     """Whether tasks of a run can be run again; futures go on, and may be asked for meanwhile."""
-    return run.keeps_inputs and (run.status != "running" or isinstance(run, GrowingRun))
+    return run.keeps_inputs and _is_at_hand(run)
+
+
+def _is_at_hand(run: Run) -> bool:
+    return run.status != "running" or isinstance(run, GrowingRun)
 
 
 _GONE = (
@@ -120,7 +124,11 @@ def _nothing_failed(run: Run) -> str:
         text += f" Any of its tasks can be run again: %replay KEY, such as  %replay {one_line(example, 80)}"
     failed = next((other for other in reversed(bus.runs) if other.failure is not None), None)
     if failed is not None and failed.failure is not None:
-        text += f"\nRun {failed.id} failed at {key_label(failed.failure.key)}, but {_GONE}"
+        text += f"\nRun {failed.id} failed at {key_label(failed.failure.key)}"
+        if failed.can_recall:
+            text += f", which runs again as long as its cluster has it:  %replay --run {failed.id}"
+        else:
+            text += f", but {_GONE}"
     return text
 
 

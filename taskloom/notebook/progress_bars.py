@@ -82,12 +82,12 @@ class ProgressBars:
     def end_of_cell(self) -> None:
         """Draw the bars of runs that are not over yet, in the cell that started them and is about to end."""
         for run in runs:
-            if run.status == "running" and run.n_done + run.n_failed < run.n_tasks:
-                self.run_started(run)  # nobody may have told of it yet
+            if run.status == "running":
+                self.run_started(run)  # nobody may have told of it yet, and then it would be in the next cell
                 with self._lock:
                     followed = self._followed.get(run.id)
                     if followed is not None:
-                        followed.appear()
+                        followed.appear() if run.is_at_work else followed.update()
 
     def show(self, run: Run) -> None:
         """Draw a bar of a run in the cell that asks for one, besides that of the cell that started it."""

@@ -49,6 +49,7 @@ class RunFollower:
         self._from, self._until = time.time(), inf
         self._lock = Lock()
         self._live: dict[int, View] = {}
+        self._seen: set[int] = set()
         self.views: list[View] = []
         self.left_out = 0
         self._subscription = bus.subscribe(self)
@@ -72,13 +73,17 @@ class RunFollower:
     def run_started(self, run: Run) -> None:
         """Take on a run that the cell started."""
         with self._lock:
-            if not self._is_ours(run):
-                return
-            if len(self.views) == MOST_GRAPHS or run.n_tasks > MOST_TASKS:
-                self.left_out += 1
-                return
-            self._live[run.id] = view = self._new_view(run)
-            self.views.append(view)
+            self._take_on(run)
+
+    def _take_on(self, run: Run) -> None:
+        if run.id in self._seen or not self._is_ours(run):
+            return
+        self._seen.add(run.id)
+        if len(self.views) == MOST_GRAPHS or run.n_tasks > MOST_TASKS:
+            self.left_out += 1
+            return
+        self._live[run.id] = view = self._new_view(run)
+        self.views.append(view)
 
     def run_updated(self, run: Run) -> None:
         """Draw how far the run is."""
@@ -95,8 +100,13 @@ class RunFollower:
             self._leave()
 
     def end_of_cell(self) -> None:
-        """Take on no more runs; those that go on, in other threads, are drawn to their end."""
+        """Take on no more runs; those that go on are drawn to their end, here, where nothing can be added later."""
         with self._lock:
+            for run in bus.runs:
+                if run.status == "running":
+                    self._take_on(run)  # nobody may have told of it yet
+            for view in self._live.values():
+                view.draw()
             self._until = time.time()
             self._leave()
 

@@ -67,7 +67,7 @@ def recorder() -> Iterator[Recorder]:
 
 def test_a_short_run_draws_nothing(recorder: Recorder) -> None:
     run = recorder.start()
-    recorder.after(run, 0.2)
+    recorder.after(run, 0.1)
     recorder.end(run)
     (bar,) = recorder.bars
     assert not bar.drawn

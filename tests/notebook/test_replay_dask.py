@@ -82,3 +82,23 @@ def test_frames_of_dask_that_raise_are_shown(session: Any) -> None:
     output = session.run("%%replay\nw\nup")
     assert "rechunk()" in output
     assert "rechunk()" in output.rpartition("ipdb> up\n")[2] or "wrong()" in output.rpartition("ipdb> up\n")[2]
+
+
+def test_a_persist_that_failed_before_the_last_run(session: Any, address: str) -> None:
+    session.shell.user_ns["address"] = address
+    session.run(SETUP + "import dask, distributed, time, taskloom\n" + OPENS["a dask cluster"])
+    output = session.run(
+        "persisted = da.arange(9, chunks=3).map_blocks(outer, meta=np.ones(0)).persist()\n"
+        "persisted = (persisted + 2).map_blocks(outer, meta=np.ones(0)).persist(); distributed.wait(persisted)\n"
+        "failed = taskloom.last_run()\n"
+        "while failed.status == 'running':\n    time.sleep(0.01)\n"
+        "print(failed.id)"
+    )
+    number = int(output.split()[-1])
+    session.run("taskloom.get({'a': (abs, -1)}, 'a')")
+    assert f"which runs again as long as its cluster has it:  %replay --run {number}" in session.run("%replay")
+    output = session.run(f"%replay --run {number}", "p int(part.sum())", "up", "p mine.size > 0", "q")
+    assert "ipdb> p int(part.sum())\n27\n" in output
+    assert "ipdb> p mine.size > 0\nTrue\n" in output
+    session.run("client.close()")
+    assert "the client that submitted it is not connected any more" in session.run(f"%replay --run {number}")

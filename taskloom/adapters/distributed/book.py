@@ -11,7 +11,7 @@ from typing import Any
 from taskloom.bus import Failure, GrowingRun, Sample, Transfer
 from taskloom.engines.cluster.client.books import FuturesBook, Workers
 from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
-from taskloom.graph import Key
+from taskloom.graph import Key, Plan
 
 SILENCE = 10.0  # seconds without any news from a scheduler that has not ended what is awaited by nobody
 
@@ -65,11 +65,24 @@ class ClusterRun(GrowingRun):
         super().__init__(*args)
         self.submissions: list[Submission] = []
         self.kept: list[Any] = []
+        self._from_cluster: Callable[[int, bool], Plan] | None = None  # what is asked once nothing is kept here
+
+    @property
+    def can_recall(self) -> bool:
+        return self._from_cluster is not None
+
+    def plan_for(self, task: int, fresh: bool = False) -> Plan:
+        bring = self._from_cluster
+        return super().plan_for(task, fresh) if bring is None else bring(task, fresh)
 
     def let_go(self) -> None:
+        self._from_cluster = self._recall
         super().let_go()
         self.submissions.clear()  # which may hold much, and futures
         self.kept.clear()
+
+    def _reduced(self, failure: Failure) -> Failure:
+        return replace(super()._reduced(failure), recall=failure.recall)  # which holds nothing but the record
 
 
 class SampledBook(FuturesBook):

@@ -175,6 +175,18 @@ def values_of(client: Any, keys: Iterable[Any]) -> dict[Any, Any]:
     return dict(_wait_for(client, bring())) if keys else {}
 
 
+def task_there(client: Any, key: Any) -> Any:
+    """A task as the scheduler has it: as long as there is a future of it, or of what needs it; else None."""
+
+    async def ask() -> Any:
+        return await client.scheduler.get_runspec(key=key)
+
+    try:
+        return _wait_for(client, ask(), PATIENCE)
+    except KeyError:
+        return None
+
+
 def compute_aside(client: Any, graph: Mapping[Any, Any], keys: Collection[Any]) -> tuple[dict[Any, Any], list[Future]]:
     """Have the cluster compute something without a record: the values, and futures of them."""
     token = is_aside.set(True)

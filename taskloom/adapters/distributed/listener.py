@@ -13,7 +13,7 @@ from weakref import ref
 from distributed import Client, Future
 
 from taskloom.adapters.distributed import events as kinds
-from taskloom.adapters.distributed.book import Submission, SubmittedBook
+from taskloom.adapters.distributed.book import ClusterRun, Submission, SubmittedBook
 from taskloom.adapters.distributed.clock import Clock
 from taskloom.adapters.distributed.failure import failure_of, note
 from taskloom.adapters.distributed.occupancy import Occupancy
@@ -71,8 +71,8 @@ class Listener:
             futures = [Future(key, client) for key in keys if key in client.futures]
             client.loop.add_callback(client._cancel, futures)
 
-    def _plan_of(self, book: SubmittedBook, row: int, fresh: bool) -> Any:
-        return plan_of(self._client(), book, row, fresh)
+    def _plan_of(self, run: ClusterRun, row: int, fresh: bool) -> Any:
+        return plan_of(self._client(), run, row, fresh)
 
     # -- in the threads of the caller ---------------------------------------------------------------------------------
 
@@ -196,15 +196,17 @@ class Listener:
             for task in followers:
                 self._occupancy.end(task, stop)
             ids = [id for task in followers for id in self._ids.get(task, ())]
-            for number in [id for id in self._ids.get(cause, ()) if self._is_open(id)] or ids[:1]:
-                book = self._books[number]
+            blamed = {self._books[id]: id for id in self._ids.get(cause, ()) if self._is_open(id)}
+            for id in ids:  # one of these stands for a task that failed in a record that has ended
+                blamed.setdefault(self._books[id], id)
+            for book, number in blamed.items():
                 same = [id for id in ids if self._books[id] is book]
                 row = book.row(number)
                 if row in book.run.failures:  # it was told before
                     book.fail(book.run.failures[row], [book.row(id) for id in same], stop)
                 else:
                     begun = self.clock.here(start) if start else 0.0
-                    recall = Recall(self._client, book, row)
+                    recall = Recall(self._client, book.run, book.run.graph.keys[row])
                     where = worker if worker >= 0 else None
                     self.records.failed(number, text, where, begun, stop, attempts, same, recall)
                 for id in same:

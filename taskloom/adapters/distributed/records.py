@@ -41,10 +41,10 @@ class ClusterRecords(Records):
     Parameters
     ----------
     wire : who listens to the scheduler.
-    replan : makes of a book, a row, and whether its inputs are to be fresh, what runs that task again.
+    replan : makes of a record, a row, and whether its inputs are to be fresh, what runs that task again.
     """
 
-    def __init__(self, wire: ClientWire, replan: Callable[[SubmittedBook, int, bool], Plan]) -> None:
+    def __init__(self, wire: ClientWire, replan: Callable[[ClusterRun, int, bool], Plan]) -> None:
         super().__init__(ENGINE, wire, recall=partial(_no_recall))
         self._wire = wire
         self._replan = replan
@@ -78,7 +78,7 @@ class ClusterRecords(Records):
     def _open(self, run: ClusterRun) -> SubmittedBook:
         book = SubmittedBook(run, self._workers, bus.bursts, self._wire.alive)
         run.on_cancel(partial(self._cancel, book))
-        run.on_recall(partial(self._replan, book))
+        run.on_recall(partial(self._replan, run))
         self._books = (book, *self._books)
         bus.started(run)
         return book

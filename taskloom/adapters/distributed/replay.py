@@ -7,8 +7,16 @@ from functools import partial
 from typing import Any
 
 from taskloom.adapters.dask.program import Assembly
-from taskloom.adapters.distributed.book import SubmittedBook
-from taskloom.adapters.distributed.connection import can_wait, compute_aside, held_by, is_barrier, is_open, values_of
+from taskloom.adapters.distributed.book import ClusterRun
+from taskloom.adapters.distributed.connection import (
+    can_wait,
+    compute_aside,
+    held_by,
+    is_barrier,
+    is_open,
+    task_there,
+    values_of,
+)
 from taskloom.adapters.distributed.shuffles import OwnPart, Shuffles
 from taskloom.graph import Key, Plan
 
@@ -16,35 +24,44 @@ _NOT_AT_HAND = (
     "What it was called with is not at hand: it builds on results that were on the cluster, which has them no more. "
     "Compute those again, and replay the task before anything else is computed."
 )
+_FORGOTTEN = (
+    "What it was called with is not at hand: it is kept here only until another run has ended, and on the cluster only "
+    "as long as there is a future of the task, or of what needs it. Run its cell again, and keep what it gives, such "
+    "as  z = x.persist() ; or replay the task before anything else is computed."
+)
 _SHUFFLED = "What it was called with comes from a shuffle, which only the workers of its cluster can do, "
+_ON_CLUSTER = "What it was called with is on its cluster, "
 _CLOSED = (
-    f"{_SHUFFLED}and the client that submitted it is not connected any more. Compute it again, and replay the task "
-    "while the client is open."
+    "and the client that submitted it is not connected any more. Compute it again, and replay the task while the "
+    "client is open."
 )
 _IN_THREAD_OF_CLIENT = (
-    f"{_SHUFFLED}and its client works in this thread, which cannot wait for itself. Replay it in another thread, or "
-    "compute it with a client that is not asynchronous."
+    "and its client works in this thread, which cannot wait for itself. Replay it in another thread, or compute it "
+    "with a client that is not asynchronous."
 )
 
 
-def plan_of(client: Any, book: SubmittedBook, row: int, fresh: bool) -> Plan:
+def plan_of(client: Any, run: ClusterRun, row: int, fresh: bool) -> Plan:
     """A plan with the tasks of a record, of which one row can be run, and what has to run first.
 
     Results that the cluster still has are constants of it; if they are to be `fresh`, only those that nothing in the
-    record computes. What comes from a shuffle of the cluster's workers is computed there again.
+    record computes. What comes from a shuffle of the cluster's workers is computed there again, and so is what a task
+    needs that was submitted before the record began, or is not kept with the record any more: the cluster has it as
+    long as there is a future of the task.
 
     Raises
     ------
     ValueError
         The cluster has something no more, or cannot be reached.
     """
-    keys = book.run.graph.keys
+    keys = run.graph.keys
     rows = {key: number for number, key in enumerate(keys)}
     tasks: dict[Key, Any] = {}
-    for submission in book.submissions:
+    for submission in run.submissions:
         tasks.update(submission.graph())
-    if keys[row] not in tasks:
-        raise ValueError(_NOT_AT_HAND)
+    is_elsewhere = keys[row] not in tasks
+    if is_elsewhere:
+        tasks[keys[row]] = _told(client, keys[row])
     shuffles = Shuffles(tasks)
     own = OwnPart(tasks[keys[row]], shuffles)
     tasks |= own.taken
@@ -55,13 +72,14 @@ def plan_of(client: Any, book: SubmittedBook, row: int, fresh: bool) -> Plan:
     needed = _needed(own.inputs, tasks, values)  # what only led to results that are there need not run
     missing = [key for key in needed if key not in values]
     shuffled = bool(own.taken) or any(key in shuffles for key in missing)
-    if any(key not in tasks if shuffled else key in elsewhere for key in missing):
+    if not is_elsewhere and any(key not in tasks if shuffled else key in elsewhere for key in missing):
         raise ValueError(_NOT_AT_HAND)
     plan = _Sketch(keys, rows, values)
-    if shuffled:
-        _check_connection(client)
-        again = ComputedAgain(client, book, tasks, [key for key in own.inputs if key not in values])
-        plan.leave(again, {key: tasks[key].dependencies for key in missing})
+    if shuffled or is_elsewhere:
+        where = _SHUFFLED if shuffled else _ON_CLUSTER
+        _check_connection(client, where)
+        again = ComputedAgain(client, run, tasks, [key for key in own.inputs if key not in values], where)
+        plan.leave(again, {key: tasks[key].dependencies if key in tasks else () for key in missing})
     else:
         for key in missing:
             plan.run(rows[key], OwnPart(tasks[key], shuffles))
@@ -126,34 +144,55 @@ class ComputedAgain:
 
     Parameters
     ----------
-    book : of the record of the task. As long as that has its inputs, the cluster keeps these.
-    tasks : all that may have to run.
+    run : the record of the task. As long as that has its inputs, the cluster keeps these.
+    tasks : what may have to run, but for what the scheduler has anyway.
+    where : a sentence's beginning, about them.
     """
 
-    def __init__(self, client: Any, book: SubmittedBook, tasks: Mapping[Key, Any], keys: Collection[Key]) -> None:
+    def __init__(
+        self, client: Any, run: ClusterRun, tasks: Mapping[Key, Any], keys: Collection[Key], where: str
+    ) -> None:
         self.keys = keys
         self._client = client
-        self._run = book.run
+        self._run = run
         self._tasks = tasks
+        self._where = where
         self._values: dict[Key, Any] | None = None
 
     def bring(self, key: Key, *_: Any) -> Any:
         if self._values is None:
-            _check_connection(self._client)
+            _check_connection(self._client, self._where)
             graph = {key: self._tasks[key] for key in _needed(self.keys, self._tasks) if key in self._tasks}
             try:
-                self._values, self._run.kept[:] = compute_aside(self._client, graph, self.keys)
+                self._values, futures = compute_aside(self._client, graph, self.keys)
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"[:500]
-                raise ValueError(f"{_SHUFFLED}and could not be computed there again: {reason}") from error
+                raise ValueError(f"{self._where}and could not be computed there again: {_brief(error)}") from error
+            if self._run.keeps_inputs:
+                self._run.kept[:] = futures
         return self._values[key]
 
 
-def _check_connection(client: Any) -> None:
+def _check_connection(client: Any, where: str) -> None:
     if not is_open(client):
-        raise ValueError(_CLOSED)
+        raise ValueError(where + _CLOSED)
     if not can_wait(client):
-        raise ValueError(_IN_THREAD_OF_CLIENT)
+        raise ValueError(where + _IN_THREAD_OF_CLIENT)
+
+
+def _told(client: Any, key: Key) -> Any:
+    """A task, from the scheduler."""
+    _check_connection(client, _ON_CLUSTER)
+    try:
+        task = task_there(client, key)
+    except Exception as error:
+        raise ValueError(f"{_ON_CLUSTER}and could not be brought: {_brief(error)}") from error
+    if task is None:
+        raise ValueError(_FORGOTTEN)
+    return task
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 def _needed(keys: Iterable[Key], tasks: Mapping[Key, Any], known: Collection[Key] = ()) -> dict[Key, None]:
@@ -183,23 +222,27 @@ class Recall:
     Parameters
     ----------
     client : leads to the one that submitted it.
-    book : of its record.
+    run : its record.
     """
 
-    def __init__(self, client: Callable[[], Any], book: SubmittedBook, row: int) -> None:
+    def __init__(self, client: Callable[[], Any], run: ClusterRun, key: Key) -> None:
         self._client = client
-        self._book = book
-        self._row = row
+        self._run = run
+        self._key = key
 
     def __call__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        plan = plan_of(self._client(), self._book, self._row, fresh=False)
+        keys = self._run.graph.keys
+        if self._key not in keys:  # the record has grown old, and has lost rows
+            raise ValueError(_FORGOTTEN)
+        number = keys.index(self._key)
+        plan = plan_of(self._client(), self._run, number, fresh=False)
         results = plan.results()
         needed: set[int] = set()
-        todo = [self._row]
+        todo = [number]
         while todo:
             new = set(plan.dependencies(todo.pop())) - needed
             needed |= new
             todo += new
         for row in sorted(needed):
             results[row] = plan.functions[row](*plan.inputs(row, results))
-        return plan.functions[self._row], tuple(plan.inputs(self._row, results))
+        return plan.functions[number], tuple(plan.inputs(number, results))

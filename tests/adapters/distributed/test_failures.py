@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import add, truediv
 from typing import Any
 
+import dask
 import dask.array as da
 import distributed
 import numpy as np
@@ -110,6 +111,83 @@ def test_any_task_of_the_last_run_can_be_run_again(client: Any, ends: list[Run])
     assert results[row] == 21
     taskloom.get({"a": (abs, -1)}, "a")
     assert not run.keeps_inputs
+
+
+@pytest.fixture
+def failed(client: Any, ends: list[Run], soon: Soon) -> Any:
+    """What a failed `persist` has given, and its run, which has ended."""
+
+    def refuse(number: int) -> int:  # in here: workers cannot import this file
+        if number > 1:
+            raise OverflowError(number)
+        return number
+
+    tasks = [dask.delayed(refuse)(dask.delayed(add)(number, 1), dask_key_name=f"refuse-{number}") for number in (0, 4)]
+    persisted = list(dask.persist(*tasks))
+    distributed.wait(persisted)
+    (run,) = soon(lambda: ends)
+    assert run.status == "failed"
+    return persisted, run
+
+
+def test_failed_persist_runs_again_after_another_run(failed: Any) -> None:
+    persisted, run = failed
+    for _ in range(2):
+        taskloom.get({"a": (abs, -1)}, "a")
+    assert not run.keeps_inputs
+    assert run.can_recall
+    _, inputs = run.failure.recall()
+    assert inputs[0] == 5
+    with pytest.raises(OverflowError, match=r"^5$") as caught:
+        run.failure.replay()
+    assert caught.traceback[-1].name == "refuse"
+    assert run.plan_for(run.failed_task, fresh=True).keys[run.failed_task] == "refuse-4"
+    assert len(persisted) == 2
+
+
+def test_failed_persist_that_is_computed_runs_again(failed: Any, ends: list[Run]) -> None:
+    persisted, _ = failed
+    with pytest.raises(OverflowError):
+        persisted[1].compute()
+    failure = ends[1].failure
+    assert failure is not None
+    assert failure.key == "refuse-4"
+    with pytest.raises(OverflowError, match=r"^5$") as caught:
+        failure.replay()
+    assert caught.traceback[-1].name == "refuse"
+
+
+def test_what_builds_on_a_failed_persist_fails_with_it(failed: Any, ends: list[Run]) -> None:
+    persisted, run = failed
+    more = dask.delayed(add)(persisted[1], 1, dask_key_name="more").persist()
+    with pytest.raises(OverflowError) as caught:
+        more.compute()
+    failure = ends[-1].failure
+    assert failure is not None, "told although the task failed in a record before"
+    (note, *_) = caught.value.__notes__
+    assert "task 'refuse-4' failed in run" in note
+    assert not any("'more'" in note for note in caught.value.__notes__)
+    with pytest.raises(OverflowError, match=r"^5$"):
+        run.failure.replay()
+
+
+def test_failed_persist_whose_result_is_gone_says_what_to_do(client: Any, failed: Any, soon: Soon) -> None:
+    persisted, run = failed
+    taskloom.get({"a": (abs, -1)}, "a")
+    del persisted[:]
+    gc.collect()
+    soon(lambda: not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+    for replay in (run.failure.replay, lambda: run.plan_for(run.failed_task)):
+        with pytest.raises(ValueError, match="Run its cell again, and keep what it gives"):
+            replay()
+
+
+def test_failed_persist_whose_client_is_closed_says_so(client: Any, failed: Any) -> None:
+    _, run = failed
+    taskloom.get({"a": (abs, -1)}, "a")
+    client.close()
+    with pytest.raises(ValueError, match="the client that submitted it is not connected any more"):
+        run.failure.replay()
 
 
 def test_each_future_that_fails_is_noted(client: Any, ends: list[Run], soon: Soon) -> None:

@@ -11,8 +11,9 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from taskloom.bus.event_bus import bus
+from taskloom.bus.failure import Failure
 from taskloom.bus.growing_run import GrowingRun
-from taskloom.bus.run import Failure, Run
+from taskloom.bus.run import Run
 from taskloom.bus.workers import Transfer
 from taskloom.engines.measure import LONG, bytes_of
 from taskloom.graph import Key

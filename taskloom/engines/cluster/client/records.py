@@ -12,8 +12,9 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from taskloom.bus.event_bus import bus
+from taskloom.bus.failure import Failure
 from taskloom.bus.growing_run import GrowingRun
-from taskloom.bus.run import Failure, Run
+from taskloom.bus.run import Run
 from taskloom.engines.base import where_failed
 from taskloom.engines.cluster.client.books import Book, FuturesBook, GraphBook, Member, Workers
 from taskloom.engines.cluster.client.others import ForeignRun, OthersBook, name_of_others
