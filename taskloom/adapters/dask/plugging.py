@@ -39,7 +39,11 @@ def shuffle_method() -> str:
     method: str = _shuffle_method()
     if dask.config.get("dataframe.shuffle.method", None) is not None:
         return method
-    get = prepared_for.get() or _found_scheduler(None, None, None, None)
+    get = prepared_for.get()
+    try:
+        get = get or _found_scheduler(None, None, None, None)
+    except RuntimeError:  # the client in force is asynchronous: what is submitted to it is for its cluster
+        return method
     if get is None and sys._getframe(1).f_globals["__name__"] == "dask.bag.core":
         get = get_processes  # as bags prefer
     return "tasks" if get == get_processes or isinstance(get, ClientGet) else method

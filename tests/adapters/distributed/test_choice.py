@@ -1,5 +1,6 @@
 """`taskloom.compute` runs Dask's collections where Dask would, unless somebody has chosen something in taskloom."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -206,9 +207,21 @@ def test_a_misspelt_option_is_refused(theirs: Any) -> None:
     assert taskloom.compute(ones(), retries=1, num_workers=1) == (64,)
 
 
-def test_an_asynchronous_client_is_refused_as_dask_does(shared: DaskProcesses) -> None:
-    import asyncio
+def test_what_is_shuffled_can_be_submitted_to_an_asynchronous_client(shared: DaskProcesses) -> None:
+    async def submit() -> Any:
+        async with distributed.Client(shared.address, asynchronous=True) as client:
+            frame = dd.from_pandas(FRAME, npartitions=4)
+            shuffled = frame.merge(dd.from_pandas(FRAME, npartitions=3), on="a", how="left").shuffle("b_x").optimize()
+            return await client.compute(shuffled.a.sum())
 
+    taskloom.enable_dask()
+    try:
+        assert asyncio.run(submit()) == FRAME.a.sum()
+    finally:
+        taskloom.disable_dask()
+
+
+def test_an_asynchronous_client_is_refused_as_dask_does(shared: DaskProcesses) -> None:
     async def main() -> None:
         async with distributed.Client(shared.address, asynchronous=True):
             with pytest.raises(RuntimeError, match="asynchronous"):

@@ -46,6 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
         taskloom.enable_dask()
         if engine != DEFAULTS:
             taskloom.config.set(scheduler=engine)
+        taskloom.get(
+            {"x": (abs, 1)}, "x"
+        )  # starts the ticker's thread, else the first test that runs is said to leak it
         taskloom.subscribe(runs)
     results = open(os.environ["SUITES_RESULTS"], "a")  # noqa: SIM115  # closed with the session
     config.pluginmanager.register(Recorder(results, runs), "recorder of outcomes")
