@@ -103,13 +103,15 @@ def _number_of(run: Run, text: str) -> int:
 
 
 def _hint(run: Run, text: str) -> str:
-    """The tasks whose keys or names are written almost like `text`."""
+    """The tasks whose keys or names are written almost like `text`, else the first that there are."""
     keys = run.graph.keys
     near = nearest_keys(text, keys) or [
         key for name in nearest_keys(text, run.names) for key in keys if task_name(key) == name
     ]
     numbers = {key: number for number, key in enumerate(keys)}
-    return f" Did you mean {_some(run, [numbers[key] for key in near])}?" if near else ""
+    if near:
+        return f" Did you mean {_some(run, [numbers[key] for key in near])}?"
+    return f" Its tasks are {_some(run, list(range(len(keys))))}." if len(keys) else " It has no tasks."
 
 
 def _some(run: Run, tasks: list[int]) -> str:

@@ -166,5 +166,5 @@ _BAR = (
     "background-color:rgba(128,128,128,0.25);"
 )
 _FILL = "display:block;height:8px;background-color:#2196f3;"
-_MEMORY = "flex:0 0 116px;"
+_MEMORY = "flex:0 0 136px;white-space:nowrap;"
 _MUTED = "opacity:0.7;"

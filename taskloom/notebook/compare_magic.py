@@ -143,6 +143,8 @@ def _positive(option: re.Match[str], kind: type[int] | type[float]) -> float:
 
 def _no_engine(name: str) -> str:
     """A word on the line above a cell that is no engine."""
+    if name.startswith("-"):
+        return f"%%compare has no option {name!r}: -n and --limit only. Engines are named bare: %%compare sync threads."
     try:
         find_engine(name)
     except ConfigError as error:

@@ -11,8 +11,10 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from taskloom import bus, config
+from taskloom.graph import did_you_mean
 from taskloom.notebook.progress_bars import NewBar, ProgressBars
 from taskloom.notebook.terminal_bar import TerminalLine
+from taskloom.views.labels import one_line
 
 if TYPE_CHECKING:
     from taskloom.bus import Run
@@ -71,7 +73,8 @@ class ProgressMagic:
             self._forget_choice()
             self._choice = config.Assignment({"notebook.progress": wish == "on"}, source="%progress")
         elif wish:
-            raise UsageError(f"%progress takes on or off, not {line.strip()!r}.")
+            shown = one_line(line.strip(), 80)
+            raise UsageError(f"%progress takes on or off, not {shown!r}.{did_you_mean(wish, ('off', 'on'))}")
         else:
             print(f"Progress bars are {'on' if config.get('notebook.progress') else 'off'}.")
 

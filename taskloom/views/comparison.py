@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 CLEAR = 1.1  # times faster than the next: less is not worth a choice
 ONE_CORE = 1.2  # cores busy, at most, where tasks take turns
+IDLE = 0.5  # cores busy, at most, of work that mostly waits while nothing else runs
+CLEARLY_MORE = 1.3  # times as many cores busy
+OWN_LOCKS = ("processes", "distributed")  # engines whose workers are processes, each with an interpreter's lock
 SHORT_TASK = 1e-3  # seconds
 SHORT_WORK = 0.02  # seconds: of less, what other threads do takes too large a share to say which cores were busy
 
@@ -214,13 +217,16 @@ def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
     widest = max((best, *others), key=lambda row: row.parallelism)
     if widest.parallelism <= ONE_CORE:
         return "The tasks follow one another: there was nothing to run side by side."
-    if widest is best and any(row.seconds > best.seconds * CLEAR for row in others):
+    sequential = next((row for row in (best, *others) if row.engine == "sync"), None)
+    if widest is best and sequential and sequential.seconds > best.seconds * CLEAR and sequential.cores < IDLE:
         return "The tasks wait much of the time, and others ran meanwhile."
-    if widest.engine == "threads":
+    if widest.engine == "threads" and any(
+        row.engine in OWN_LOCKS and row.cores > widest.cores * CLEARLY_MORE for row in (best, *others)
+    ):
         return "On threads the tasks took turns at the interpreter's lock: one core was busy at a time."
     return (
-        f"On {widest.engine} tasks ran side by side, but one core was busy at a time: they wait for something, or the "
-        "machine is busy with something else."
+        f"On {widest.engine} tasks ran side by side with {widest.cores:.1f} cores busy: the machine may be busy with "
+        "something else, tasks may wait, or BLAS threads compete: then OMP_NUM_THREADS=1 is worth a try."
     )
 
 

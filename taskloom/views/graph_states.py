@@ -77,7 +77,7 @@ def caption(run: Run, pace: Pace | None = None) -> str:
     """One line on the run: how far it is, on which engine, and while it lasts when it may end."""
     n_done, n_tasks, status, elapsed = run.n_done, run.n_tasks, run.status, run.duration
     running = status == "running"
-    estimate = pace.estimate(elapsed, n_done, n_tasks) if pace and running else None
+    estimate = pace.of(run) if pace and running else None
     parts = [
         f"{n_done:,}/{n_tasks:,} tasks",
         "stopped" if status == "cancelled" else status,

@@ -109,7 +109,7 @@ class Progress:
         """
         run = self._run
         status, total, done, elapsed = run.status, run.n_tasks, run.n_done, run.duration
-        estimate = self._pace.estimate(elapsed, done, total) if status == "running" else None
+        estimate = self._pace.of(run) if status == "running" else None
         running = len(run.running) if status == "running" else 0
         return ProgressState(
             status=status,

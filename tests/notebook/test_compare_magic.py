@@ -204,6 +204,7 @@ def test_an_interrupt_ends_a_cell_with_await(shell: InteractiveShell) -> None:
         ("thread", "1", "Did you mean 'threads'"),
         ("-n 0", "1", "-n takes a whole number, at least 1, not '0'"),
         ("-n many", "1", "not 'many'"),
+        ("--engines threads,sync", "1", "Engines are named bare"),
         ("--limit -1", "1", "--limit takes a number of seconds above 0"),
     ],
 )

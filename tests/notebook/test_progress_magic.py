@@ -36,6 +36,8 @@ def test_progress_switches_and_tells(shell: InteractiveShell, capsys: pytest.Cap
     assert capsys.readouterr().out == "Progress bars are on.\nProgress bars are off.\n"
     with pytest.raises(UsageError, match="on or off, not 'maybe'"):
         shell.run_line_magic("progress", "maybe")
+    with pytest.raises(UsageError, match="Did you mean 'off'"):
+        shell.run_line_magic("progress", "of")
 
 
 def test_unload_undoes_everything(shell: InteractiveShell) -> None:

@@ -78,6 +78,7 @@ def test_a_finished_run(session: Any) -> None:
 
 def test_what_it_says_of_keys(failed: Any) -> None:
     assert "has no task 'falls'. Did you mean 'fails'?" in failed.run("%replay falls")
+    assert "has no task 'nokey'. Its tasks are " in failed.run("%replay nokey")
     assert "'one' is data that the graph holds" in failed.run("%replay one")
     assert "has no task '[1, 2]'" in failed.run("%replay [1, 2]")
     assert len(failed.run("%replay " + "<b>" * 1000)) < 500

@@ -28,17 +28,27 @@ def test_the_fastest_is_recommended_by_its_median() -> None:
         ([row("sync", 1.0, 1.2), row("threads", 1.1, 1.3)], "No clear difference between sync and threads"),
         ([row("sync", 1.0, 2.0), row("threads", 1.8, 3.0)], "No clear difference between sync and threads"),
         (
-            [row("sync", 1.0), row("threads", 0.1, cores=0.1, parallelism=5)],
+            [row("sync", 1.0, cores=0.01), row("threads", 0.1, cores=0.1, parallelism=5)],
             "The tasks wait much of the time, and others ran meanwhile.",
         ),
-        ([row("sync", 1.0), row("threads", 2.0, parallelism=2)], "took turns at the interpreter's lock"),
-        ([row("sync", 1.0), row("threads", 0.98, parallelism=2)], "took turns at the interpreter's lock"),
+        (
+            [row("sync", 1.0), row("threads", 2.0, parallelism=2), row("processes", 1.1, cores=1.6)],
+            "took turns at the interpreter's lock",
+        ),
+        (
+            [row("sync", 1.5), row("threads", 1.44, cores=0.6, parallelism=2), row("processes", 0.889, cores=0.5)],
+            "On threads tasks ran side by side with 0.6 cores busy",
+        ),
+        (
+            [row("sync", 1.0), row("threads", 0.5, cores=1.0, parallelism=2)],
+            "OMP_NUM_THREADS=1 is worth a try",
+        ),
         ([row("sync", 1.0), row("threads", 2.0)], "The tasks follow one another"),
         ([row("sync", 1.0, tasks=0), row("threads", 2.0, tasks=0)], "computed nothing with taskloom"),
         ([row("sync", 1.0)], "sync: nothing else finished."),
         ([], "No engine finished"),
     ],
-    ids=["close", "overlapping", "waiting", "lock", "lock, no slower", "chain", "no tasks", "single", "none"],
+    ids=["close", "overlapping", "waiting", "lock", "no lock", "busy machine", "chain", "no tasks", "single", "none"],
 )
 def test_reasons(rows: list[EngineTrials], text: str) -> None:
     assert text in Comparison(rows).recommendation

@@ -122,6 +122,28 @@ def test_remaining_time_is_known_while_nothing_finishes() -> None:
     assert progress.state()["remaining"] == pytest.approx(105, rel=0.01)
 
 
+def test_the_start_of_workers_is_no_part_of_the_pace() -> None:
+    run = new_run(*range(27), seconds=2.2)
+    progress = Progress(run)
+    run.start[0] = run.zero + 2.0
+    finish(run, 1)
+    assert "left" not in progress.state()["time_text"], "one task says little"
+    for task in range(1, 11):
+        run.start[task] = run.zero + 2.0 + 0.2 * task
+        finish(run, 1)
+        run.zero -= 0.2
+        run.start[: task + 1] = [start - 0.2 for start in run.start[: task + 1]]
+    state = progress.state()
+    assert state["remaining"] == pytest.approx(16 * 0.2, rel=0.2)
+    assert "left" in state["time_text"]
+
+
+def test_where_all_is_done_nothing_is_left() -> None:
+    run = new_run(*range(20), seconds=4)
+    finish(run, 20)
+    assert "left" not in progress_state(run)["time_text"]
+
+
 def test_many_names_share_the_last_row() -> None:
     run = new_run(*[(f"name{chr(97 + n)}", i) for n in range(20) for i in range(20 - n)])
     finish(run, run.n_tasks - 3)

@@ -1204,8 +1204,10 @@ def test_running_on_the_scheduler(side: Side, client: Any) -> None:
 
 def test_waiting_for_workers(client: Any) -> None:
     client.wait_for_workers(2)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError) as caught:
         client.wait_for_workers(3, timeout=0.1)
+    if type(client).__module__.startswith("taskloom"):
+        assert str(caught.value) == "After 0.1 s there are 2 of the 3 workers waited for."
 
 
 def test_a_client_shows_itself(client: Any) -> None:

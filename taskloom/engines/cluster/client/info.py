@@ -219,10 +219,26 @@ class ClusterInfo:
         """
         from taskloom.engines.cluster.client.options import seconds_of
 
+        seconds = seconds_of(timeout)
+
         async def answer() -> None:
             await self._session.answer("wait_for_workers", n_workers)
 
-        return self._do(answer(), seconds_of(timeout))
+        async def in_time() -> None:
+            try:
+                await in_loop(answer(), seconds)
+            except TimeoutError as error:
+                raise TimeoutError(self._too_few(n_workers, seconds)) from error
+
+        if self.asynchronous:
+            return in_time()
+        try:
+            return block(answer(), seconds)
+        except TimeoutError as error:
+            raise TimeoutError(self._too_few(n_workers, seconds)) from error
+
+    def _too_few(self, wanted: int, seconds: float | None) -> str:
+        return f"After {seconds:g} s there are {len(self._session.workers)} of the {wanted} workers waited for."
 
     def restart(self, timeout: Any = None, wait_for_workers: bool = True) -> Any:
         """Cancel all futures, and have new workers in place of those there are."""
