@@ -53,7 +53,7 @@ def test_moves_while_the_cell_is_busy_and_leaves_one_line(notebook: Notebook) ->
     assert bar.get_attribute("aria-valuemax") == "80"
     legend = cell.locator(".taskloom-progress-legend").inner_text()
     assert re.search(r"load\s*\d+/40\s*clean\s*\d+/40", legend) or re.search(r"clean\s*\d+/40\s*load\s*\d+/40", legend)
-    assert "left" in cell.locator(".taskloom-progress-time").inner_text()
+    until(lambda: "left" in cell.locator(".taskloom-progress-time").inner_text(), "how long it will take")
 
     notebook.wait(cell)
     picture = cell.locator(".taskloom-progress")

@@ -12,7 +12,7 @@ import dask
 from taskloom import config
 from taskloom.adapters.dask.gets import options_for
 from taskloom.engines import ENGINES
-from taskloom.engines.cluster.client.current import newest_client
+from taskloom.engines.cluster.client.current import own_client
 from taskloom.engines.cluster.worker.place import worker_here
 
 _EPOCH = 0x01B21DD213814000  # of version 1 identifiers, in their ticks of 100 ns before that of clocks
@@ -67,7 +67,7 @@ def library_of(value: Any) -> Any:
         return None
     if isinstance(value, library.Client) or (value is not None and library.futures_of(value)):
         return library
-    in_force = worker_here() is None and (newest_client() is None or newest() is client)
+    in_force = worker_here() is None and (own_client() is None or newest() is client)
     return library if in_force else None
 
 

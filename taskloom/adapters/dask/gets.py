@@ -94,13 +94,10 @@ class ClientGet:
     @property
     def has_processes(self) -> bool:
         """Whether tasks run in other processes than this one."""
-        from taskloom.engines.cluster.client.current import default_client  # what has sockets is loaded when needed
+        from taskloom.engines.cluster.client.current import own_client  # what has sockets is loaded when needed
 
-        try:
-            cluster = default_client(self._client).cluster
-        except ValueError:  # none is open yet
-            return True
-        return cluster is None or bool(cluster.processes)
+        client = self._client or own_client()
+        return client is None or client.cluster is None or bool(client.cluster.processes)
 
     def hold(self) -> ClientHold:
         return ClientHold(self._client)

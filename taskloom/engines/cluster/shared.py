@@ -7,7 +7,7 @@ import threading
 
 from taskloom import config
 from taskloom.engines.cluster.client.client import Client
-from taskloom.engines.cluster.client.current import default_client
+from taskloom.engines.cluster.client.current import own_client
 from taskloom.engines.cluster.engine import DistributedEngine
 
 
@@ -16,10 +16,7 @@ def open_client() -> Client:
 
     That cluster is replaced when it is gone, or when the settings for new clusters have changed and nothing runs on it.
     """
-    try:
-        return default_client()
-    except ValueError:
-        return _shared.client()
+    return own_client() or _shared.client()
 
 
 class _Shared:

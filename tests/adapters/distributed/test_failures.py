@@ -186,6 +186,7 @@ def test_failed_persist_whose_client_is_closed_says_so(client: Any, failed: Any)
     _, run = failed
     taskloom.get({"a": (abs, -1)}, "a")
     client.close()
+    dask.config.config.pop("scheduler")  # which Dask leaves there where a client is closed inside of its block
     with pytest.raises(ValueError, match="the client that submitted it is not connected any more"):
         run.failure.replay()
 

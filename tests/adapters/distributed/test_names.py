@@ -19,8 +19,14 @@ def test_futures_are_waited_for(client: Any) -> None:
     assert len(ours.wait(futures).done) == 3
     assert {future.result() for future in ours.as_completed(futures)} == {0, 1, 2}
     assert dict(ours.as_completed(futures, with_results=True)) == dict(zip(futures, range(3), strict=True))
-    ours.fire_and_forget(futures)
     ours.progress(futures, notebook=False)
+
+
+def test_tasks_run_although_nobody_keeps_their_futures(client: Any) -> None:
+    gate, done = distributed.Event("gate"), distributed.Event("done")
+    ours.fire_and_forget(client.submit(lambda: gate.wait(30) and done.set()))
+    gate.set()
+    assert done.wait(30)
 
 
 def test_futures_of_collections_are_found(client: Any) -> None:

@@ -36,7 +36,7 @@ def closed(client: Client) -> None:
 def replaced() -> list[list[Client]]:
     """The open clients that have made their clusters, but for the one that is used where none is given, each in a list
     of its own."""
-    newest = newest_client()
+    newest = _newest()
     return [[client] for client in _open if client is not newest and client._owns_cluster and client.cluster]
 
 
@@ -48,22 +48,22 @@ def default_client(client: Client | None = None) -> Client:
     ValueError
         None is open.
     """
-    if client is not None:
-        return client
-    here = chosen.get()
-    if here is not None and here.status == "running":
-        return here
-    newest = newest_client()
-    if newest is not None:
-        return newest
+    found = client or own_client()
+    if found is not None:
+        return found
     theirs = library_of()
     if theirs is not None:
         return theirs.get_client()  # type: ignore[no-any-return]
     raise ValueError("No client is open. Start one: client = Client().")
 
 
-def newest_client() -> Client | None:
-    """The newest that is open and wants to be the default."""
+def own_client() -> Client | None:
+    """The client of taskloom's that is chosen here, or else the newest that is open and wants to be the default."""
+    here = chosen.get()
+    return here if here is not None and here.status == "running" else _newest()
+
+
+def _newest() -> Client | None:
     return next((client for client in reversed(_open) if client.is_default), None)
 
 
