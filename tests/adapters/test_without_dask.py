@@ -13,7 +13,8 @@ FOLDER = Path(__file__).parent / "without_dask"
 #: What runs again: some tests that go through much of each room.
 AGAIN = {
     "graphs": "tests/graph/test_graphs.py tests/collections/test_delayed.py",
-    "engines": "tests/engines/test_contract.py -k processes",
+    "bus": "tests/bus/test_event_bus.py",
+    "engines": "tests/engines/test_contract.py",
     "cluster": "tests/engines/cluster/test_client.py",
     "views": "tests/views/test_graph.py tests/diagnostics/test_drawing.py",
     "notebook": "tests/notebook/test_graph_magic.py tests/notebook/test_progress_magic.py",
