@@ -100,7 +100,12 @@ def client(shared: Any) -> Any:
 
 @pytest.fixture
 def workers(client: Any) -> list[str]:
-    return list(client.scheduler_info()["workers"])
+    """Both of them: a client of dask's knows them as of its last question only, a while ago."""
+    deadline = time.monotonic() + LIMIT
+    while len(found := list(client.scheduler_info()["workers"])) < 2:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found
 
 
 def inc(x: Any) -> Any:

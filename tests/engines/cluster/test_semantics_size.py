@@ -25,6 +25,7 @@ from .sides import (  # noqa: F401  # fixtures
     side,
     until,
     wait_for,
+    workers,
 )
 
 pytestmark = QUIET
@@ -51,11 +52,6 @@ def shared(side: Side) -> Iterator[Any]:
 @pytest.fixture
 def client(shared: Any) -> Any:
     return shared
-
-
-@pytest.fixture
-def workers(client: Any) -> list[str]:
-    return list(client.scheduler_info()["workers"])
 
 
 @pytest.fixture
