@@ -1,10 +1,12 @@
-"""The warm helper threads that all runs on the threads engine share.
+"""The warm threads that all runs on the threads engine share: helpers, and a *lookout* that sends them.
 
-At most one idle helper, the *sentinel*, looks three times a millisecond whether a run has more ready tasks than its
-workers take; the others sleep. The sentinel joins a run when that pays: when it got the interpreter lock promptly three
-times in a row, so that the lock is free often enough for two, or when the run has not finished a task in several looks.
-A run of tiny tasks that hold the lock is thus left to one thread, which is fastest, while tasks that block find company
-at once.
+The lookout looks three times a millisecond whether a run has more ready tasks than its workers take, and sends it a
+helper when that pays: when it got the interpreter lock promptly three times in a row, so that the lock is free often
+enough for two, or when the run has not finished a task in several looks. A run of tiny tasks that hold the lock is thus
+left to one thread, which is fastest, while tasks that block find company at once.
+
+The helper that worked last is the first to be sent again: malloc keeps memory per thread, and what one of them has
+freed is there for its next tasks.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
 from threading import get_ident
 from time import perf_counter
 from typing import Protocol
@@ -25,7 +29,7 @@ PROMPT = 0.0005  # seconds by which a wake-up may be late when nobody keeps the 
 STALLED_LOOKS = 4  # looks without progress after which a run gets help although the lock is never free
 STARVED = 0.5  # seconds without progress after which a run gets a thread of its own though all places are taken
 CHECK_EVERY = 0.2  # seconds between looks for that
-QUIET_LOOKS = 33  # looks in vain after which the sentinel sleeps until it is called
+QUIET_LOOKS = 33  # looks in vain after which the lookout sleeps until it is called
 
 
 class Shared(Protocol):
@@ -52,17 +56,26 @@ class Shared(Protocol):
 
 
 class Helper:
-    """What the crew knows of one of its threads."""
+    """A thread of the crew and what it has to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Callable[[], None]) -> None:
+        self.job: Callable[[], None] | None = job
+        self.thread = 0
         self.signal = threading.Lock()  # held while there is nothing to do
         self.signal.acquire()
-        self.called = 0.0  # when it was last called
-        self.job: Callable[[], None] | None = None
+
+
+class Seen(Enum):
+    """What the lookout found in a look at all runs."""
+
+    NOTHING = auto()
+    SURPLUS = auto()  # and room for a helper: perhaps worth it at the next look
+    FULL = auto()  # more tasks than workers, but no room
+    SENT = auto()  # a helper is on its way
 
 
 class Crew:
-    """Helper threads and what they do. All runs share them: no run is helped by more than its `num_workers` allows
+    """The threads and what they do. All runs share them: no run is helped by more than its `num_workers` allows
     for the helpers of all runs and the caller that it goes back to. Other callers, who brought their threads, do not
     count. A run that stands still, as its tasks may wait for each other, gets a thread although no place is free.
     """
@@ -72,9 +85,13 @@ class Crew:
         self.asleep = False  # nobody looks although there is room: whoever has tasks to spare should `call`
         self._lock = threading.RLock()  # the collector may come under it, and a finalizer may compute
         self._runs: list[Shared] = []
-        self._idle: list[Helper] = []  # those asleep, without the sentinel
-        self._sentinel: Helper | None = None
+        self._idle: list[Helper] = []  # the one that worked last at the end
         self._numbers = itertools.count(1)
+        self._lookout = False  # whether there is one
+        self._bell = threading.Lock()  # held while the lookout has no reason to look before its time
+        self._bell.acquire()
+        self._rung = 0.0  # when
+        self._full = False  # the lookout waits for room
 
     # -- for runs and their callers -------------------------------------------------------------------------------
 
@@ -82,8 +99,10 @@ class Crew:
         """Let helpers join `run`."""
         with self._lock:
             self._runs.append(run)
-            if self._sentinel is None:
+            if not self._lookout:
                 self.asleep = True
+            elif self._full:
+                self._ring()
 
     def close(self, run: Shared) -> None:
         """Let no further helper join `run`. Those that hang in a task of it take nobody's place from now on."""
@@ -102,121 +121,112 @@ class Crew:
         """The calling thread executes nothing for now: there is room for another. Returns what it was at."""
         with self._lock:
             run = self._active.pop(get_ident(), None)
-            if self._sentinel is None and any(run.surplus() for run in self._runs):
-                self._appoint()
-            elif self._sentinel is None:
-                self.asleep = True
-            elif self._sentinel.signal.locked():
-                self._sentinel.signal.release()  # it may wait for room
+            if self._full:
+                self._ring()
             return run
 
-    def call(self) -> None:
-        """Have somebody look at the runs: there are tasks to spare."""
+    def call(self, run: Shared) -> None:
+        """Have the lookout see to `run` now: there are tasks to spare."""
         with self._lock:
-            helper = self._sentinel
-            if helper is None:
-                self._appoint()
-            elif helper.signal.locked():
-                self.asleep = False
-                helper.called = perf_counter()
-                helper.signal.release()
+            if not self._lookout:
+                self._post_lookout()
+            elif self.asleep or self._has_room(run):
+                self._ring()
 
-    def dispatch(self, job: Callable[[], None]) -> None:
-        """Have a thread do `job` at once."""
+    def dispatch(self, job: Callable[[], None], run: Shared | None = None) -> bool:
+        """Have a thread do `job` at once, if the system has one to give.
+
+        If that is work on `run`, the thread has a place there until it calls `leave`.
+        """
         with self._lock:
-            if self._idle:
-                helper = self._idle.pop()
-                helper.job = job
-                helper.signal.release()
-            else:
-                helper = Helper()
-                helper.job = job
-                self._start(helper)
-
-    # -- the helpers' threads -------------------------------------------------------------------------------------
-
-    def _appoint(self) -> None:
-        """Have a sleeping or new helper watch, if some run has room for it."""
-        self.asleep = False
-        if not self._runs:
-            return
-        if self._idle:
-            self._sentinel = self._idle.pop()
-            self._sentinel.called = perf_counter()
-            self._sentinel.signal.release()
-        else:
-            self._sentinel = Helper()
             try:
-                self._start(self._sentinel)
+                helper = self._send(job)
             except BaseException as error:
-                self._sentinel, self.asleep = None, True  # whoever has tasks to spare appoints another
                 if not no_thread_to_give(error):
                     raise
+                return False
+            if run is not None:
+                self._active[helper.thread] = run
+            return True
 
-    def _has_room(self, run: Shared) -> bool:
-        helpers = sum([helped is not None for helped in self._active.values()])
-        return helpers + (self._active.get(run.outermost.first, run) is None) < run.num_workers
+    # -- helpers --------------------------------------------------------------------------------------------------
 
-    def _start(self, helper: Helper) -> None:
-        name = f"taskloom-{next(self._numbers)}"
-        threading.Thread(target=self._live, args=(helper,), name=name, daemon=True).start()
+    def _send(self, job: Callable[[], None]) -> Helper:
+        if self._idle:
+            helper = self._idle.pop()
+            helper.job = job
+            helper.signal.release()
+        else:
+            helper = Helper(job)
+            name = f"taskloom-{next(self._numbers)}"
+            thread = threading.Thread(target=self._live, args=(helper,), name=name, daemon=True)
+            thread.start()
+            helper.thread = thread.ident or 0
+        return helper
 
     def _live(self, helper: Helper) -> None:
         while True:
             if helper.job is not None:
                 helper.job()
                 helper.job = None
-            elif self._sentinel is helper:
-                self._watch(helper).help()
-                with self._lock:
-                    self._active.pop(get_ident(), None)
             with self._lock:
-                if self._sentinel is None and self._runs:
-                    self._sentinel = helper
-                    helper.called = perf_counter()
-                    continue
-                if self._sentinel is None:
-                    self.asleep = True
-                helper.signal.acquire(blocking=False)  # of a call that came when it had just found a run
                 self._idle.append(helper)
             helper.signal.acquire()
 
-    def _watch(self, helper: Helper) -> Shared:
-        """Wait for a run that is worth joining."""
+    def _help(self, run: Shared) -> None:
+        with self._lock:  # so after the lookout has noted where this thread is
+            self._ring()  # there may be work for one more
+        run.help()
+        self.leave()
+
+    # -- the lookout ----------------------------------------------------------------------------------------------
+
+    def _post_lookout(self) -> None:
+        self._rung = perf_counter()
+        try:
+            threading.Thread(target=self._look_out, name="taskloom-lookout", daemon=True).start()
+        except BaseException as error:
+            if not no_thread_to_give(error):
+                raise
+        else:
+            self._lookout, self.asleep = True, False
+
+    def _ring(self) -> None:
+        if self._bell.locked():
+            self.asleep = False
+            self._rung = perf_counter()
+            self._bell.release()
+
+    def _look_out(self) -> None:
         quiet = 0
-        prompt = PROMPT_LOOKS if perf_counter() - helper.called < PROMPT else 0  # looks in a row that came in time
+        prompt = PROMPT_LOOKS if perf_counter() - self._rung < PROMPT else 0  # looks in a row that came in time
         while True:
-            run, needed = self._pick(prompt >= PROMPT_LOOKS)
-            if run is not None:
-                return run
-            quiet = 0 if needed else quiet + 1
+            seen = self._look(prompt >= PROMPT_LOOKS)
+            quiet = quiet + 1 if seen is Seen.NOTHING else 0
             if quiet > QUIET_LOOKS:
                 quiet = 0
                 self.asleep = True
-                if any(run.surplus() for run in list(self._runs)):  # which have no room
+                if any(run.surplus() for run in list(self._runs)):
                     self.asleep = False
-                    called = helper.signal.acquire(timeout=CHECK_EVERY)
-                    due = perf_counter()
-                else:
-                    helper.signal.acquire()
-                    self.asleep = False
-                    called = True
+                    continue
+                pause = -1.0
             else:
-                due = perf_counter() + LOOK_EVERY
-                called = helper.signal.acquire(timeout=LOOK_EVERY)
-            if perf_counter() - (helper.called if called else due) > PROMPT:
+                pause = CHECK_EVERY if seen is Seen.FULL else LOOK_EVERY
+            due = perf_counter() + pause
+            rung = self._bell.acquire(timeout=pause)
+            if perf_counter() - (self._rung if rung else due) > PROMPT:
                 prompt = 0
-            elif called:
-                prompt = PROMPT_LOOKS  # whoever calls knows that it pays
+            elif rung:
+                prompt = PROMPT_LOOKS  # whoever rings knows that it pays
             else:
                 prompt += 1
 
-    def _pick(self, prompt: bool) -> tuple[Shared | None, bool]:
-        """A run to join, the newest first, and whether any has work for one more thread.
+    def _look(self, prompt: bool) -> Seen:
+        """Look at all runs, the newest first, and send a helper to the first that should have one.
 
-        A run that makes progress is joined only if the look was `prompt`.
+        A run that makes progress gets one only if the look was `prompt`.
         """
-        needed = False
+        seen = Seen.NOTHING
         now = perf_counter()
         with self._lock:
             for run in reversed(self._runs):
@@ -228,18 +238,23 @@ class Crew:
                 else:
                     run.last_progress, run.stalled, run.since = progress, 0, now
                 if self._has_room(run):
-                    needed = True
-                    joins = prompt or run.stalled >= STALLED_LOOKS
+                    seen = Seen.SURPLUS
+                    due = prompt or run.stalled >= STALLED_LOOKS
                 else:
+                    if seen is Seen.NOTHING:
+                        seen = Seen.FULL
                     own = 1 + sum([helped is run for helped in self._active.values()])
-                    joins = now - run.since > STARVED and own < run.num_workers
-                if joins:
+                    due = now - run.since > STARVED and own < run.num_workers
+                if due and self.dispatch(partial(self._help, run), run):
                     run.since = now
-                    self._active[get_ident()] = run
-                    self._sentinel = None
-                    self._appoint()
-                    return run, True
-        return None, needed
+                    seen = Seen.SENT
+                    break
+            self._full = seen is Seen.FULL
+        return seen
+
+    def _has_room(self, run: Shared) -> bool:
+        helpers = sum([helped is not None for helped in self._active.values()])
+        return helpers + (self._active.get(run.outermost.first, run) is None) < run.num_workers
 
 
 crew = Crew()

@@ -74,6 +74,10 @@ class ThreadsEngine(Engine):
 
 def _submit_to_crew(outcomes: SimpleQueue[Any], context: Context) -> Submit:
     def submit(task: int, function: Callable[..., Any], args: list[Any]) -> None:
-        crew.dispatch(lambda: outcomes.put((task, context.copy().run(call, function, args))))
+        def job() -> None:
+            outcomes.put((task, context.copy().run(call, function, args)))
+
+        if not crew.dispatch(job):
+            job()
 
     return submit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
@@ -69,10 +70,8 @@ class ThreadsRun:
             if several:
                 crew.open(self)
                 if crew.asleep:
-                    crew.call()
-            if event_loop_is_running():
-                crew.dispatch(self._stand_in)
-            else:
+                    crew.call(self)
+            if not (event_loop_is_running() and self._send_stand_in(self._work_first)):
                 self._work_as_caller()
             if self.over.locked():
                 self._wait()
@@ -109,12 +108,14 @@ class ThreadsRun:
                     crew.leave()
                     raise
 
-    def _stand_in(self) -> None:
-        """Be the first worker, in place of a caller whose thread has an event loop to serve."""
-        crew.enter(self)
+    def _send_stand_in(self, work: Callable[[], None]) -> bool:
+        return crew.dispatch(partial(self._stand_in, work), self)
+
+    def _stand_in(self, work: Callable[[], None]) -> None:
+        """Be the first worker, in place of a caller whose thread has other things to do."""
         _thread.run = self
         try:
-            self.context.copy().run(self._work_first)
+            self.context.copy().run(work)
         finally:
             _thread.run = None
             crew.leave()
@@ -216,10 +217,25 @@ class ThreadsRun:
                 task = self.owned
             elif self.shared:
                 self.roots.append(done)
-        if self.shared:
-            self._work_shared(task)
-        else:
+        if not self.shared:
             self._finish()
+            return
+        in_main = self._outermost is None and self.first == threading.main_thread().ident
+        if not (in_main and self._send_stand_in(partial(self._take_over, task))):
+            self._work_shared(task)
+
+    def _take_over(self, task: int) -> None:
+        """Go on as the first worker in place of the main thread.
+
+        Tasks that are worth several threads are long, and an interrupt should not have to wait for one. Besides, malloc
+        returns to the system what the main thread frees, and takes it back for the next task: a rechunk of large arrays
+        took 8 % longer.
+        """
+        with self.lock:
+            self.first = get_ident()
+            self.numbers[self.first] = 0
+        self.run.workers[0].name = threading.current_thread().name
+        self._work_shared(task)
 
     def _work_shared(self, task: int) -> None:
         """Run tasks until none is ready or the run is stopped; `task` is one that has just been done, or -1.
@@ -266,7 +282,7 @@ class ThreadsRun:
                 if task < 0:
                     break
                 if (roots or ready) and (crew.asleep or took > worth_a_call):
-                    crew.call()
+                    crew.call(self)
                     stop = clock()
                 while True:
                     current[number] = task

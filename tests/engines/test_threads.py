@@ -292,6 +292,65 @@ assert sorted(get({key: (barrier.wait, 5.0) for key in "ab"}, ["a", "b"], num_wo
     assert check_child(program) == "interrupted\n"
 
 
+def test_tasks_that_are_shared_leave_the_main_thread_free() -> None:
+    names: deque[str] = deque()
+    both = threading.Barrier(2)
+
+    def task(_: Any) -> None:
+        both.wait(PATIENCE)
+        names.append(threading.current_thread().name)
+
+    dsk = {("x", i): (task, i) for i in range(20)}
+    get(dsk, list(dsk), num_workers=2)
+    assert names.count("MainThread") == 1  # the first one, of which nobody knew that it would be long
+    run = taskloom.last_run()
+    assert run is not None
+    assert {worker.name for worker in run.workers} == set(names) - {"MainThread"}
+    assert len(run.workers) == 2
+
+
+def test_an_interrupt_does_not_wait_for_a_task_that_nothing_can_end() -> None:
+    program = """
+import hashlib, os, signal, threading, time
+from taskloom.threaded import get
+both, begun = threading.Barrier(2), threading.Barrier(3)
+def task(i):
+    if i < 2:
+        both.wait(10)  # the first one is in the main thread
+    else:
+        begun.wait(10)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
+def interrupt():
+    begun.wait(10)
+    time.sleep(0.05)  # until both are in there
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+dsk = {("x", i): (task, i) for i in range(4)}
+try:
+    get(dsk, list(dsk), num_workers=2)
+except KeyboardInterrupt:
+    os._exit(0)  # what they are at is not for us to end
+"""
+    check_child(program)
+
+
+def test_the_same_threads_work_in_one_run_after_the_other() -> None:
+    program = """
+import threading, taskloom
+from collections import Counter
+from taskloom.threaded import get
+both = threading.Barrier(2)
+dsk = {("x", i): (both.wait, 10) for i in range(20)}
+teams = Counter()
+for _ in range(20):
+    get(dsk, list(dsk), num_workers=2)
+    teams[frozenset(worker.name for worker in taskloom.last_run().workers)] += 1
+[(team, times)] = teams.most_common(1)
+assert len(team) == 2 and times > 10, teams  # now and then one is late to come back
+"""
+    check_child(program)
+
+
 def test_importing_starts_no_thread() -> None:
     check_child("import threading, taskloom, taskloom.threaded; assert threading.active_count() == 1")
 
