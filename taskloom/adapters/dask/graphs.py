@@ -24,6 +24,9 @@ from taskloom.errors import MissingDependencyError
 from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
 from taskloom.graph.annotations import NONE
 
+#: What a program takes: a key that the task depends on, without a link, or anything and the link of a value.
+Inputs = list[tuple[Any, int | None]]
+
 
 class DaskReader(Reader):
     """Reads graphs of Dask's task objects, and of tuples among them."""
@@ -37,6 +40,7 @@ class DaskReader(Reader):
         }
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._applied: dict[int, Applied] = {}
+        self._insides: dict[Any, tuple[Program, Inputs] | None] = {}
         if not dsk.shows_aliases:
             self._follow_aliases()
 
@@ -71,6 +75,8 @@ class DaskReader(Reader):
                         function, link = value.func, tuple(links)
                 elif cls is Alias:
                     function, link = identity, index[value.target]
+                elif cls is Task and value.func is _execute_subgraph:
+                    function, link = self._fused(value)
                 elif isinstance(value, GraphNode) and cls is not DataNode:
                     function, link = self._program(value)
             except KeyError:
@@ -84,23 +90,53 @@ class DaskReader(Reader):
 
     def _program(self, node: GraphNode) -> tuple[Program, tuple[int, ...]]:
         """A node as a program, and the links of its inputs."""
+        program, inputs = self._taken_apart(node)
+        return program, tuple([self.index[needed] if link is None else link for needed, link in inputs])
+
+    def _fused(self, task: Task) -> tuple[Program, tuple[int, ...]]:
+        """A task that fuses others, as a program; the blocks of a layer have the same inside, which is read once."""
+        inside, end, names, *args = task.args
+        mark = id(inside), end, names
+        if mark not in self._insides:
+            self._insides[mark] = None  # most are the only one
+            return self._program(task)
+        known = self._insides[mark]
+        if known is None:
+            pattern = Task(None, _execute_subgraph, inside, end, names, *map(TaskRef, range(len(names))))
+            known = self._insides[mark] = self._taken_apart(pattern)
+        program, inputs = known
+        links = []
+        for place, link in inputs:
+            if link is not None:
+                links.append(link)
+                continue
+            arg = args[place]
+            if arg.__class__ is TaskRef:
+                links.append(self.index[arg.key])
+            elif arg.__class__ is DataNode:
+                links.append(self._constant(arg.value))
+            else:
+                return self._program(task)
+        return program, tuple(links)
+
+    def _taken_apart(self, node: GraphNode) -> tuple[Program, Inputs]:
+        """A node as a program, and its inputs."""
         assembly = Assembly(self._applied)
         assembly.add(node)
         signature = assembly.signature()
         program = self._programs.get(signature)
         if program is None:
             program = self._programs[signature] = assembly.program()
-        links = []
-        for needed in assembly.inputs:
-            if needed.__class__ is Held:
-                self.constants.append(needed.value)
-                links.append(-len(self.constants))
-            else:
-                links.append(self.index[needed])
+        inputs: Inputs = [
+            (needed, self._constant(needed.value) if needed.__class__ is Held else None) for needed in assembly.inputs
+        ]
         if assembly.literals:
-            self.constants.append(tuple(assembly.literals))
-            links.append(-len(self.constants))
-        return program, tuple(links)
+            inputs.append((None, self._constant(tuple(assembly.literals))))
+        return program, inputs
+
+    def _constant(self, value: Any) -> int:
+        self.constants.append(value)
+        return -len(self.constants)
 
     def _take_in_futures(self, key: Key, node: GraphNode) -> None:
         """Have a node find what is not in the graph: Dask leaves of futures of its clients no more than their keys."""
@@ -112,8 +148,7 @@ class DaskReader(Reader):
                 raise MissingDependencyError(
                     f"Missing dependency: the task {key!r} needs {missing!r}, {_NOWHERE}{hint}"
                 ) from None
-            self.constants.append(future)
-            self.index[missing] = -len(self.constants)
+            self.index[missing] = self._constant(future)
 
     def data(self, key: Key) -> Any:
         value = self._converted(key)

@@ -20,6 +20,7 @@ import dask.threaded
 import dask.utils
 
 import taskloom
+from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph
 from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
@@ -56,6 +57,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     dask.multiprocessing.get: get_processes,
     _shuffle_method: shuffle_method,
     plain_lock: scheduler_lock,
+    their_blockwise_graph: blockwise_graph,
 }
 
 #: Where those stand: modules and classes, where they are loaded, and the names in them.
@@ -70,6 +72,7 @@ _PLACES = (
     ("dask.bag.core", "", "DEFAULT_GET"),
     ("dask.bag.core", "Bag", "__dask_scheduler__"),
     ("dask.bag.core", "Item", "__dask_scheduler__"),
+    ("dask.blockwise", "", "_make_blockwise_graph"),
     ("dask.dataframe.core", "", "DEFAULT_GET"),
     ("dask.dataframe.dask_expr._collection", "FrameBase", "__dask_scheduler__"),
     ("dask.utils", "", "get_default_shuffle_method"),
