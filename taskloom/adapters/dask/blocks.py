@@ -15,6 +15,8 @@ from dask._task_spec import DataNode, GraphNode, Task, TaskRef, parse_input
 
 from taskloom.graph import Key
 
+_PLAIN = {int, float, str, bool, slice, type(None)}  # types of values that hold no others
+
 Block = tuple[int, ...]  # the coordinates of one
 
 their_blockwise_graph = dask.blockwise._make_blockwise_graph  # Dask's own
@@ -94,7 +96,9 @@ def _values(name: str, dependency: Any, taken: Iterable[Block]) -> list[DataNode
     """Of an input that is made of values, such as the shapes of chunks."""
     nodes = []
     for block in taken:
-        value = parse_input(dependency.get(block, block))
+        value = dependency.get(block, block)
+        if value.__class__ is not tuple or not _PLAIN.issuperset(map(type, value)):
+            value = parse_input(value)
         if not isinstance(value, GraphNode):
             nodes.append(DataNode(name, value))
         elif value.__class__ is DataNode:

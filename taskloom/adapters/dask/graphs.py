@@ -19,7 +19,7 @@ from dask._task_spec import (
 )
 from dask.utils import apply
 
-from taskloom.adapters.dask.program import Applied, Assembly, Held, Program
+from taskloom.adapters.dask.program import Assembly, Held, Program
 from taskloom.errors import MissingDependencyError
 from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
 from taskloom.graph.annotations import NONE
@@ -39,7 +39,7 @@ class DaskReader(Reader):
             self.index[key]: annotations for key, annotations in dsk.annotations.items() if key in self.index
         }
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._applied: dict[int, Applied] = {}
+        self._shared: dict[Any, Callable[..., Any]] = {}
         self._insides: dict[Any, tuple[Program, Inputs] | None] = {}
         if not dsk.shows_aliases:
             self._follow_aliases()
@@ -96,7 +96,7 @@ class DaskReader(Reader):
     def _fused(self, task: Task) -> tuple[Program, tuple[int, ...]]:
         """A task that fuses others, as a program; the blocks of a layer have the same inside, which is read once."""
         inside, end, names, *args = task.args
-        mark = id(inside), end, names
+        mark = id(inside), id(names), end
         if mark not in self._insides:
             self._insides[mark] = None  # most are the only one
             return self._program(task)
@@ -121,7 +121,7 @@ class DaskReader(Reader):
 
     def _taken_apart(self, node: GraphNode) -> tuple[Program, Inputs]:
         """A node as a program, and its inputs."""
-        assembly = Assembly(self._applied)
+        assembly = Assembly(self._shared)
         assembly.add(node)
         signature = assembly.signature()
         program = self._programs.get(signature)

@@ -7,6 +7,7 @@ tasks of the same shape, as the blocks of an array's layer are, share one progra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, Dict, GraphNode, List, Set, Task, TaskRef, Tuple, _execute_subgraph
@@ -84,7 +85,13 @@ def as_dict(*values: Any) -> dict[Any, Any]:
 _BUILDERS: dict[type, Callable[..., Any]] = {List: as_list, Tuple: as_tuple, Set: as_set, Dict: as_dict}
 _CASTS: dict[type, Callable[..., Any]] = {list: as_list, tuple: as_tuple, set: as_set}
 _UNNAMED = {as_list, as_tuple, as_set, as_dict, identity}  # a task is not called by these if there are others
+_SETTINGS = {bool, int, str, type(None)}  # equal values of the same of these types are the same
 _PLAIN = {bool, int, float, str, tuple, type(None)}  # literal values, whatever they are
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a keyword's value is of the kind that `axis` and `keepdims` have."""
+    return value.__class__ in _SETTINGS or (value.__class__ is tuple and _SETTINGS.issuperset(map(type, value)))
 
 
 def _outer_function(steps: Sequence[Step]) -> Callable[..., Any]:
@@ -122,7 +129,7 @@ class Assembly:
 
     Parameters
     ----------
-    applied : those that were made before, by the identity of their function.
+    shared : callables that were made before for the same functions.
 
     Attributes
     ----------
@@ -131,8 +138,8 @@ class Assembly:
     steps : the calls.
     """
 
-    def __init__(self, applied: dict[int, Applied]) -> None:
-        self._applied = applied
+    def __init__(self, shared: dict[Any, Callable[..., Any]]) -> None:
+        self._shared = shared
         self.inputs: dict[Any, int] = {}
         self.literals: list[Any] = []
         self.steps: list[Step] = []
@@ -198,7 +205,7 @@ class Assembly:
             return self._fused(task, scope)
         args = task.args
         if function is apply and callable(args[0]) and not isinstance(args[0], GraphNode | TaskRef):
-            function = self._applied.setdefault(id(args[0]), Applied(args[0]))
+            function = self._shared.setdefault(id(args[0]), Applied(args[0]))
             args = args[1:]
         codes = self._find_all(args, scope)
         kwargs = task.kwargs
@@ -209,8 +216,17 @@ class Assembly:
             builder = _CASTS.get(kwargs.get("typ"))
         if builder is not None:
             return self._step(builder, codes)
+        if all(map(_is_setting, kwargs.values())):
+            return self._step(self._with_settings(function, kwargs), codes)
         codes += self._find_all(kwargs.values(), scope)
         return self._step(function, codes, tuple(kwargs))
+
+    def _with_settings(self, function: Callable[..., Any], kwargs: Mapping[str, Any]) -> Callable[..., Any]:
+        """A function with keywords that tasks of the same shape have in common, which are bound once for all."""
+        marks = [(name, value.__class__, value) for name, value in kwargs.items()]
+        types = [type(part) for value in kwargs.values() if value.__class__ is tuple for part in value]
+        mark = (id(function), *marks, *types)  # types, as True equals 1
+        return self._shared.setdefault(mark, partial(function, **kwargs))
 
     def _step(self, function: Callable[..., Any], codes: Sequence[Code], names: tuple[str, ...] = ()) -> Code:
         self.steps.append((function, tuple(codes), names))
