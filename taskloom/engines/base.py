@@ -13,7 +13,7 @@ from taskloom import config
 from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
 from taskloom.bus.failure import Failure
-from taskloom.bus.run import Run, Status
+from taskloom.bus.run import Run, Status, current_run
 from taskloom.bus.run_graph import RunGraph
 from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
@@ -140,6 +140,9 @@ class Engine(ABC):
         status: Status = "cancelled"
         try:
             bus.started(run)
+            outer = current_run.get()
+            if outer is not None and outer.status == "cancelled":  # a task that outlives it
+                raise outer.cancelled()
             answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
             status = "finished"
             return answer
@@ -156,6 +159,8 @@ class Engine(ABC):
             raise
         finally:
             try:
+                if status != "finished":
+                    _cancel_those_inside(run)
                 interrupt.close()
                 run.end(status)
                 bus.finished(run)
@@ -164,6 +169,13 @@ class Engine(ABC):
                 if run in bus.active:
                     bus.finished(run)
                 raise
+
+
+def _cancel_those_inside(run: Run) -> None:
+    """Cancel what tasks of a run compute that goes on in other threads."""
+    for other in list(bus.active):
+        if other.parent == run.id:
+            other.cancel()
 
 
 def bring_results(plan: Plan, known: type | None = None) -> None:

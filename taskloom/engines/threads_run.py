@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
@@ -60,7 +59,12 @@ class ThreadsRun:
     # -- the calling thread ---------------------------------------------------------------------------------------
 
     def execute(self, interrupt: Interrupt) -> list[Any]:
-        """Run the plan, with the calling thread as the first worker where it is free to be one."""
+        """Run the plan, with the calling thread as the first worker where it is free to be one.
+
+        The main thread is not, where there is more than one task: an interrupt should not have to wait for the end of
+        a long one, and malloc hands memory that the main thread frees back to the system more often, so that a rechunk
+        of large arrays took 8 % longer.
+        """
         __tracebackhide__ = True
         self.run.on_cancel(partial(self._cancel, interrupt))
         several = self.num_workers > 1 and len(self.plan) > 1
@@ -71,7 +75,8 @@ class ThreadsRun:
                 crew.open(self)
                 if crew.asleep:
                     crew.call(self)
-            if not (event_loop_is_running() and self._send_stand_in(self._work_first)):
+            in_main = several and get_ident() == threading.main_thread().ident
+            if not ((in_main or event_loop_is_running()) and crew.dispatch(self._stand_in, self)):
                 self._work_as_caller()
             if self.over.locked():
                 self._wait()
@@ -108,14 +113,11 @@ class ThreadsRun:
                     crew.leave()
                     raise
 
-    def _send_stand_in(self, work: Callable[[], None]) -> bool:
-        return crew.dispatch(partial(self._stand_in, work), self)
-
-    def _stand_in(self, work: Callable[[], None]) -> None:
+    def _stand_in(self) -> None:
         """Be the first worker, in place of a caller whose thread has other things to do."""
         _thread.run = self
         try:
-            self.context.copy().run(work)
+            self.context.copy().run(self._work_first)
         finally:
             _thread.run = None
             crew.leave()
@@ -217,25 +219,10 @@ class ThreadsRun:
                 task = self.owned
             elif self.shared:
                 self.roots.append(done)
-        if not self.shared:
-            self._finish()
-            return
-        in_main = self._outermost is None and self.first == threading.main_thread().ident
-        if not (in_main and self._send_stand_in(partial(self._take_over, task))):
+        if self.shared:
             self._work_shared(task)
-
-    def _take_over(self, task: int) -> None:
-        """Go on as the first worker in place of the main thread.
-
-        Tasks that are worth several threads are long, and an interrupt should not have to wait for one. Besides, malloc
-        returns to the system what the main thread frees, and takes it back for the next task: a rechunk of large arrays
-        took 8 % longer.
-        """
-        with self.lock:
-            self.first = get_ident()
-            self.numbers[self.first] = 0
-        self.run.workers[0].name = threading.current_thread().name
-        self._work_shared(task)
+        else:
+            self._finish()
 
     def _work_shared(self, task: int) -> None:
         """Run tasks until none is ready or the run is stopped; `task` is one that has just been done, or -1.

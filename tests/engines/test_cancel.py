@@ -262,9 +262,9 @@ def test_a_task_that_outlives_its_run_takes_no_workers_place(calls: list[Any]) -
     """A helper may hang in a task that cannot be interrupted; the next run has all its workers all the same."""
     both, hang = threading.Barrier(2), threading.Event()
 
-    def helper_hangs() -> None:
+    def hangs_or_cancels(hangs: bool) -> None:
         both.wait(PATIENCE)
-        if threading.current_thread() is not threading.main_thread():
+        if hangs:
             hang.wait(PATIENCE)
         else:
             newest().cancel()
@@ -272,7 +272,9 @@ def test_a_task_that_outlives_its_run_takes_no_workers_place(calls: list[Any]) -
     try:
         with cancelled():
             taskloom.threaded.get(
-                {"a": (helper_hangs,), "b": (helper_hangs,), "c": (repr, ["a", "b"])}, "c", num_workers=2
+                {"a": (hangs_or_cancels, True), "b": (hangs_or_cancels, False), "c": (repr, ["a", "b"])},
+                "c",
+                num_workers=2,
             )
         meeting = threading.Barrier(2)
         dsk = {("x", i): (meeting.wait, 2) for i in range(2)}
