@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,11 +13,12 @@ from taskloom import config
 from taskloom.bus.callback import Callback, Hooks, hooks_of, in_service
 from taskloom.bus.event_bus import bus
 from taskloom.bus.failure import Failure
-from taskloom.bus.run import Run, Status, current_run
+from taskloom.bus.run import Run, Status
 from taskloom.bus.run_graph import RunGraph
 from taskloom.engines import worker
 from taskloom.engines.cpus import usable_cpus
 from taskloom.engines.interrupt import Interrupt
+from taskloom.engines.nesting import at_work
 from taskloom.engines.observed import Observer
 from taskloom.errors import ConfigError, TaskloomError, WorkerDied
 from taskloom.graph import Graph, Plan, Task, checked_graph, compile_plan, did_you_mean, is_task, short_key
@@ -137,13 +138,12 @@ class Engine(ABC):
         __tracebackhide__ = True
         run = Run(RunGraph.of(plan), self.name)
         interrupt = Interrupt()
+        outer = getattr(at_work, "run", None)
         status: Status = "cancelled"
         try:
             bus.started(run)
-            outer = current_run.get()
-            if outer is not None and outer.status == "cancelled":  # a task that outlives it
-                raise outer.cancelled()
-            answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
+            with outer.inside.holding(run) if outer is not None else nullcontext():
+                answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
             status = "finished"
             return answer
         except KeyboardInterrupt as error:
@@ -159,8 +159,6 @@ class Engine(ABC):
             raise
         finally:
             try:
-                if status != "finished":
-                    _cancel_those_inside(run)
                 interrupt.close()
                 run.end(status)
                 bus.finished(run)
@@ -169,13 +167,6 @@ class Engine(ABC):
                 if run in bus.active:
                     bus.finished(run)
                 raise
-
-
-def _cancel_those_inside(run: Run) -> None:
-    """Cancel what tasks of a run compute that goes on in other threads."""
-    for other in list(bus.active):
-        if other.parent == run.id:
-            other.cancel()
 
 
 def bring_results(plan: Plan, known: type | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -55,6 +56,9 @@ class ThreadsEngine(Engine):
         occupied = _occupied.get()
         if any(pool is other for other in occupied):
             pool, num_workers = None, 1  # inside a task of that pool, which would wait for a place there for ever
+        if pool is None and sys.is_finalizing():  # a finalizer computes, and the helpers are no more
+            crew.__init__()  # type: ignore[misc]  # one of them may have taken its lock along
+            num_workers = 1
         if pool is None and observer is None:
             return ThreadsRun(plan, run, workers_wanted(num_workers), context).execute(interrupt)
         context.run(_occupied.set, (*occupied, pool))

@@ -15,11 +15,10 @@ from taskloom.engines.crew import crew
 from taskloom.engines.in_order import run_in_order
 from taskloom.engines.interrupt import Interrupt, event_loop_is_running
 from taskloom.engines.measure import LONG, Meter
+from taskloom.engines.nesting import Inside, at_work
 from taskloom.graph import Plan
 
 WORTH_A_CALL = 50e-6  # seconds: tasks that take longer are worth waking a helper for at once
-
-_thread = threading.local()  # .run: the run of which this thread executes a task, if any
 
 
 class ThreadsRun:
@@ -37,8 +36,9 @@ class ThreadsRun:
         self.last_progress = -1
         self.stalled = 0
         self.since = perf_counter()
-        outer: ThreadsRun | None = getattr(_thread, "run", None)
+        outer: ThreadsRun | None = getattr(at_work, "run", None)
         self._outermost = None if outer is None else outer.outermost  # None, not self: a circle would outlive the run
+        self.inside = Inside()
         self.context = context
         self.results = plan.results()
         self.error: BaseException | None = None
@@ -80,8 +80,10 @@ class ThreadsRun:
                 self._work_as_caller()
             if self.over.locked():
                 self._wait()
-        except BaseException:
+        except BaseException as error:
             self._stop()
+            if isinstance(error, KeyboardInterrupt):
+                self.inside.cancel()
             raise
         finally:
             if several:
@@ -97,15 +99,15 @@ class ThreadsRun:
         return self.results
 
     def _work_as_caller(self) -> None:
-        outer = getattr(_thread, "run", None)
+        outer = getattr(at_work, "run", None)
         try:
             if outer is None:
                 crew.enter()
-            self.caller_works, _thread.run = True, self
+            self.caller_works, at_work.run = True, self
             self.context.run(self._work_first)
         finally:
             self.caller_works = False
-            _thread.run = outer
+            at_work.run = outer
             if outer is None:
                 try:
                     crew.leave()
@@ -115,16 +117,16 @@ class ThreadsRun:
 
     def _stand_in(self) -> None:
         """Be the first worker, in place of a caller whose thread has other things to do."""
-        _thread.run = self
+        at_work.run = self
         try:
             self.context.copy().run(self._work_first)
         finally:
-            _thread.run = None
+            at_work.run = None
             crew.leave()
 
     def _wait(self) -> None:
         """Wait until the others are done. A task that waits for a run inside it gives its place away meanwhile."""
-        if getattr(_thread, "run", None) is None:
+        if getattr(at_work, "run", None) is None:
             self.over.acquire()
             return
         run = crew.leave()
@@ -141,6 +143,7 @@ class ThreadsRun:
 
     def _cancel(self, interrupt: Interrupt) -> None:
         self._stop()
+        self.inside.cancel()
         self._finish()
         if self.caller_works:
             interrupt.send()
@@ -161,13 +164,13 @@ class ThreadsRun:
         return len(self.run.done)
 
     def help(self) -> None:
-        _thread.run = self
+        at_work.run = self
         try:
             self._take_stock()
             if self.shared:
                 self.context.copy().run(self._work_shared, -1)
         finally:
-            _thread.run = None
+            at_work.run = None
 
     def _take_stock(self) -> None:
         """Count what is left to do, so that several workers can take part.

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
+from queue import SimpleQueue
 from time import sleep
 from typing import Any
 
@@ -256,6 +258,75 @@ def test_the_run_inside_a_task(local: Engine) -> None:
     with cancelled():
         local.get({"a": (inner,), "b": (repr, "a")}, "b")
     check_next_run(local.get)
+
+
+def test_what_a_task_computes_itself_is_cancelled_with_its_run(calls: list[Any]) -> None:
+    begun, hang, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def inner() -> None:
+        begun.set()
+        hang.wait(PATIENCE)
+
+    def outer(_: int) -> None:
+        try:
+            taskloom.threaded.get({"a": (inner,), "b": (calls.append, "a")}, "b", num_workers=2)
+            calls.append("behind the run inside")
+        finally:
+            ended.set()
+
+    cancel = in_thread(lambda: (begun.wait(PATIENCE), newest().cancel()))
+    with cancelled():
+        taskloom.threaded.get({"x": (outer, 1), "y": (calls.append, "x")}, "y", num_workers=2)
+    cancel()
+    wait_for(ended)
+    hang.set()
+    assert calls == []
+
+
+def test_a_failure_leaves_what_other_tasks_compute_alone(calls: list[Any]) -> None:
+    begun, failed, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def outer(_: int) -> None:
+        taskloom.threaded.get(
+            {"a": (begun.set,), "b": (lambda _: failed.wait(PATIENCE), "a"), "c": (calls.append, "b")}, "c"
+        )
+        ended.set()
+
+    def fail(_: int) -> None:
+        begun.wait(PATIENCE)
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        taskloom.threaded.get({"x": (outer, 1), "y": (fail, 1), "z": (repr, ["x", "y"])}, "z", num_workers=2)
+    failed.set()
+    wait_for(ended)
+    assert calls == [True]
+
+
+def test_a_thread_that_begins_in_a_task_is_not_cancelled_with_its_run() -> None:
+    """It keeps the context of the task, and may serve others."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    asked: SimpleQueue[Any] = SimpleQueue()
+
+    def serve() -> None:
+        for graph in iter(asked.get, None):
+            try:
+                answers.put(taskloom.threaded.get(graph, "b", num_workers=2))
+            except BaseException as error:
+                answers.put(error)
+
+    def start(_: int) -> None:
+        threading.Thread(target=copy_context().run, args=(serve,), daemon=True).start()
+        newest().cancel()
+
+    with cancelled():
+        taskloom.threaded.get({"x": (start, 1), "y": (repr, "x")}, "y", num_workers=2)
+    asked.put({"a": (abs, -1), "b": (abs, "a")})
+    assert answers.get(timeout=PATIENCE) == 1
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.status == "finished"  # nobody's part: the task is long gone
+    asked.put(None)
 
 
 def test_a_task_that_outlives_its_run_takes_no_workers_place(calls: list[Any]) -> None:

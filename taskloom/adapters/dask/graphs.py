@@ -60,7 +60,7 @@ class DaskReader(Reader):
                 value = self._converted(key)
             cls = value.__class__
             try:
-                if cls is Task and not value.kwargs and value.func not in _TAKEN_APART:
+                if cls is Task and not value.kwargs and value.func is not _execute_subgraph and value.func is not apply:
                     links = []
                     for arg in value.args:
                         if arg.__class__ is TaskRef:
@@ -201,7 +201,6 @@ def future_of(key: Key) -> Any:
     return connection.future_of(key)
 
 
-_TAKEN_APART = (_execute_subgraph, apply)  # functions of Dask's that call others
 _NOWHERE = "which is not in the graph."
 
 

@@ -84,7 +84,7 @@ def as_dict(*values: Any) -> dict[Any, Any]:
 
 _BUILDERS: dict[type, Callable[..., Any]] = {List: as_list, Tuple: as_tuple, Set: as_set, Dict: as_dict}
 _CASTS: dict[type, Callable[..., Any]] = {list: as_list, tuple: as_tuple, set: as_set}
-_UNNAMED = {as_list, as_tuple, as_set, as_dict, identity}  # a task is not called by these if there are others
+_UNNAMED = (as_list, as_tuple, as_set, as_dict, identity)  # a task is not called by these if there are others
 _SETTINGS = {bool, int, str, type(None)}  # equal values of the same of these types are the same
 _PLAIN = {bool, int, float, str, tuple, type(None)}  # literal values, whatever they are
 
@@ -97,7 +97,7 @@ def _is_setting(value: Any) -> bool:
 def _outer_function(steps: Sequence[Step]) -> Callable[..., Any]:
     """The function a person would name the task by: the last one that does more than to put results together."""
     for function, _, _ in reversed(steps):
-        if function not in _UNNAMED and getattr(function, "__name__", "") != "finalize":
+        if not any(function is unnamed for unnamed in _UNNAMED) and getattr(function, "__name__", "") != "finalize":
             return function
     return steps[-1][0]
 
