@@ -186,7 +186,7 @@ def _number(plan: Plan, order: Sequence[int], reader: Reader, wanted: list[int])
     plan.constants = reader.constants
     slots = [0] * len(names)
     tasks = order
-    if id(None) in map(id, map(functions.__getitem__, order)):  # not by ==, which a function may answer as arrays do
+    if None in map(functions.__getitem__, order):
         tasks = [node for node in order if functions[node] is not None]
         for node in order:
             if functions[node] is None:
