@@ -111,6 +111,8 @@ class Crew:
                 self._runs.remove(run)
             for thread in [thread for thread, helped in self._active.items() if helped is run]:
                 del self._active[thread]
+            if self._full:
+                self._ring()
 
     def enter(self, run: Shared | None = None) -> None:
         """The calling thread begins to execute tasks, in the place of a caller or as a helper of `run`."""
@@ -176,8 +178,10 @@ class Crew:
     def _help(self, run: Shared) -> None:
         with self._lock:  # so after the lookout has noted where this thread is
             self._ring()  # there may be work for one more
-        run.help()
-        self.leave()
+        try:
+            run.help()
+        finally:
+            self.leave()
 
     # -- the lookout ----------------------------------------------------------------------------------------------
 
@@ -243,8 +247,7 @@ class Crew:
                 else:
                     if seen is Seen.NOTHING:
                         seen = Seen.FULL
-                    own = 1 + sum([helped is run for helped in self._active.values()])
-                    due = now - run.since > STARVED and own < run.num_workers
+                    due = now - run.since > STARVED and self._own(run) < run.num_workers
                 if due and self.dispatch(partial(self._help, run), run):
                     run.since = now
                     seen = Seen.SENT
@@ -254,7 +257,16 @@ class Crew:
 
     def _has_room(self, run: Shared) -> bool:
         helpers = sum([helped is not None for helped in self._active.values()])
-        return helpers + (self._active.get(run.outermost.first, run) is None) < run.num_workers
+        return helpers + self._caller_of(run) < run.num_workers
+
+    def _own(self, run: Shared) -> int:
+        """How many threads work on `run`, that which called it from inside of another among them."""
+        helpers = sum([helped is run for helped in self._active.values()])
+        return helpers + (run.outermost is not run or self._caller_of(run))
+
+    def _caller_of(self, run: Shared) -> bool:
+        """Whether the first worker of `run`, or of that which it is inside of, is a caller at work."""
+        return self._active.get(run.outermost.first, run) is None
 
 
 crew = Crew()

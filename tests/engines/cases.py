@@ -100,7 +100,7 @@ _CLUSTER: dict[str, Any] = {"engine": "distributed", "threads": 8, "lag": 0.1}
 
 CASES = [
     Case("sync", lambda num_workers: nullcontext(taskloom.get), "sync", parallel=False),
-    Case("threads", _threads, "threads", threads=6),
+    Case("threads", _threads, "threads", threads=8),
     Case("executor", _executor, "threads", own_workers=False),
     Case("thread-pool", _thread_pool, "threads", own_workers=False),
     Case("processes", processes, "processes", in_process=False),
