@@ -48,6 +48,9 @@ class Shared(Protocol):
     def surplus(self) -> bool:
         """Whether tasks are ready that nobody has taken."""
 
+    def is_new(self) -> bool:
+        """Whether it has yet to begin: it calls nobody when it does."""
+
     def progress(self) -> int:
         """A number that grows as tasks finish."""
 
@@ -210,7 +213,7 @@ class Crew:
             if quiet > QUIET_LOOKS:
                 quiet = 0
                 self.asleep = True
-                if any(run.surplus() for run in list(self._runs)):
+                if any(run.surplus() or run.is_new() for run in list(self._runs)):
                     self.asleep = False
                     continue
                 pause = -1.0

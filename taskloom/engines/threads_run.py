@@ -160,6 +160,9 @@ class ThreadsRun:
         # Perhaps, once the first task has begun: taking stock will tell.
         return self.run.start[0] > 0.0 and not self.halt and len(self.plan) - len(self.run.done) > 1
 
+    def is_new(self) -> bool:
+        return self.run.start[0] == 0.0 and not self.halt
+
     def progress(self) -> int:
         return len(self.run.done)
 

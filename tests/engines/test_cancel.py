@@ -278,8 +278,8 @@ def test_what_a_task_computes_itself_is_cancelled_with_its_run(calls: list[Any])
     with cancelled():
         taskloom.threaded.get({"x": (outer, 1), "y": (calls.append, "x")}, "y", num_workers=2)
     cancel()
-    wait_for(ended)
     hang.set()
+    wait_for(ended)
     assert calls == []
 
 
