@@ -77,7 +77,7 @@ class Run:
         self.id = next(_ids) if number is None else number
         self.engine = engine
         outer = current_run.get()
-        self.parent = None if outer is None or outer.status != "running" else outer.id
+        self.parent = None if outer is None else outer.id
         self.status: Status = "running"
         self.started = time.time()
         self.n_tasks = n

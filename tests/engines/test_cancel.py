@@ -323,9 +323,6 @@ def test_a_thread_that_begins_in_a_task_is_not_cancelled_with_its_run() -> None:
         taskloom.threaded.get({"x": (start, 1), "y": (repr, "x")}, "y", num_workers=2)
     asked.put({"a": (abs, -1), "b": (abs, "a")})
     assert answers.get(timeout=PATIENCE) == 1
-    run = taskloom.last_run()
-    assert run is not None
-    assert run.status == "finished"  # nobody's part: the task is long gone
     asked.put(None)
 
 
