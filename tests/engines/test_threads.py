@@ -116,21 +116,20 @@ def test_two_runs_that_both_need_company() -> None:
 
 
 def test_while_others_hold_all_places() -> None:
-    """Threads whose tasks go on behind the end of their run, and those of other runs, keep nobody from meeting."""
     begun, go_on = threading.Barrier(3), threading.Event()
 
     def hold(_: int) -> None:
         begun.wait(PATIENCE)
         go_on.wait(PATIENCE)
 
-    others = [in_thread(get, {"a": (hold, 1), "b": (hold, 2)}, ["a", "b"], 2), in_thread(begun.wait, PATIENCE)]
-    others[1]()
+    other = in_thread(get, {"a": (hold, 1), "b": (hold, 2)}, ["a", "b"], 2)
+    begun.wait(PATIENCE)
     try:
         dsk = meeting_of(3)
         assert get(dsk, list(dsk), num_workers=3) == [True] * 3
     finally:
         go_on.set()
-        others[0]()
+        other()
 
 
 def test_inside_a_task() -> None:

@@ -99,12 +99,11 @@ def _values(name: str, dependency: Any, taken: Iterable[Block]) -> list[DataNode
         value = dependency.get(block, block)
         if value.__class__ is not tuple or not _PLAIN.issuperset(map(type, value)):
             value = parse_input(value)
-        if not isinstance(value, GraphNode):
-            nodes.append(DataNode(name, value))
-        elif value.__class__ is DataNode:
-            nodes.append(DataNode(name, value.value))
-        else:
-            raise _Unusual
+        if isinstance(value, GraphNode):
+            if value.__class__ is not DataNode:
+                raise _Unusual
+            value = value.value
+        nodes.append(DataNode(name, value))
     return nodes
 
 

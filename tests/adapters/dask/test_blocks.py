@@ -4,15 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pytest
-
-pytest.importorskip("dask.array")
-
 import dask
 import dask.array as da
 import dask.bag as db
 import dask.blockwise
+import numpy as np
+import pytest
 from dask.array.optimization import optimize
 from dask.core import flatten
 
@@ -86,7 +83,6 @@ def test_dask_has_its_own_way_back() -> None:
 
 def test_a_fused_future_of_a_cluster_is_found_by_every_block() -> None:
     """What blocks hold in the same place differs from block to block."""
-    taskloom.enable_dask()
     with taskloom.distributed.Client(n_workers=1, threads_per_worker=1) as client:
         kept = da.arange(6, chunks=2).persist(scheduler=client)
         np.testing.assert_array_equal(((kept + 1) * 2).compute(scheduler=client), (np.arange(6) + 1) * 2)
