@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
@@ -143,6 +144,8 @@ class Crew:
 
         If that is work on `run`, the thread has a place there until it calls `leave`.
         """
+        if sys.is_finalizing():  # a finalizer computes: the helpers are no more, and no thread begins
+            return False
         with self._lock:
             try:
                 helper = self._send(job)

@@ -443,20 +443,24 @@ elif how == "exception":
     check_child(program, how)
 
 
+@pytest.mark.parametrize("watched", ["watched", "alone"])
 @pytest.mark.parametrize("pause", [0.0, 0.3])
-def test_a_finalizer_computes_while_the_interpreter_exits(pause: float) -> None:
+def test_a_finalizer_computes_while_the_interpreter_exits(pause: float, watched: str) -> None:
     program = """
 import operator, sys, time
+import taskloom
 from taskloom.threaded import get
 graph = {"a": (abs, -1), "b": (abs, -2), "c": (operator.add, "a", "b")}
 class Last:
-    def __del__(self, get=get, graph=graph):
+    def __del__(self, get=get, graph=graph, print=print):
         print(get(graph, "c", num_workers=2), flush=True)
 last = Last()
 get(graph, "c", num_workers=2)
+if sys.argv[2] == "watched":
+    taskloom.Callback().register()
 time.sleep(float(sys.argv[1]))  # until the helpers sleep, or not
 """
-    assert check_child(program, str(pause)) == "3\n"
+    assert check_child(program, str(pause), watched) == "3\n"
 
 
 # -- where the caller's thread has an event loop ---------------------------------------------------------------------
