@@ -18,12 +18,14 @@ import dask.local
 import dask.multiprocessing
 import dask.threaded
 import dask.utils
+from dask._task_spec import convert_legacy_graph
 
 import taskloom
 from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph
 from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
+from taskloom.adapters.dask.legacy import converted_graph
 from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
@@ -58,6 +60,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _shuffle_method: shuffle_method,
     plain_lock: scheduler_lock,
     their_blockwise_graph: blockwise_graph,
+    convert_legacy_graph: converted_graph,
 }
 
 #: Where those stand: modules and classes, where they are loaded, and the names in them.
@@ -69,6 +72,7 @@ _PLACES = (
     ("dask.array.core", "", "DEFAULT_GET"),
     ("dask.array.core", "Array", "__dask_scheduler__"),
     ("dask.array._array_expr._collection", "Array", "__dask_scheduler__"),
+    ("dask.array.optimization", "", "convert_legacy_graph"),
     ("dask.bag.core", "", "DEFAULT_GET"),
     ("dask.bag.core", "Bag", "__dask_scheduler__"),
     ("dask.bag.core", "Item", "__dask_scheduler__"),
