@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any
 
 import dask.array as da
-import dask.array.optimization
 import dask.blockwise
 import dask.local
 import dask.threaded
-from dask._task_spec import GraphNode, Task, _execute_subgraph, convert_legacy_graph
+from dask._task_spec import GraphNode, Task, _execute_subgraph
 from dask.base import collections_to_expr
 from dask.order import order
 
@@ -22,15 +21,15 @@ from benchmarks.rounds import Effort, interleave
 # As dask is before `enable_dask`: whoever reads them later may get taskloom's.
 DASK_SYNC, DASK_THREADS = dask.local.get_sync, dask.threaded.get
 
-from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph  # noqa: E402 - see above
+from taskloom.adapters.dask.array_optimization import optimize_arrays, their_optimize  # noqa: E402 - see above
+from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph  # noqa: E402
 from taskloom.adapters.dask.gets import get_sync, get_threads  # noqa: E402
-from taskloom.adapters.dask.legacy import converted_graph  # noqa: E402
 
 GETS = {"dask sync": DASK_SYNC, "sync": get_sync, "dask threads": DASK_THREADS, "threads": get_threads}
 PAIRS = {"sync": "dask sync", "threads": "dask threads"}
-MAKERS: dict[tuple[Any, str], tuple[Any, Any]] = {  # of tasks: dask's, and what `enable_dask` puts in its place
+MAKERS: dict[tuple[Any, str], tuple[Any, Any]] = {  # of graphs: dask's, and what `enable_dask` puts in its place
     (dask.blockwise, "_make_blockwise_graph"): (their_blockwise_graph, blockwise_graph),
-    (dask.array.optimization, "convert_legacy_graph"): (convert_legacy_graph, converted_graph),
+    (vars(da.Array)["__dask_optimize__"], "_default"): (their_optimize, optimize_arrays),
 }
 ASKED = 8  # times less than dask's threads, at least, on the sum
 
@@ -53,8 +52,8 @@ def measure(effort: Effort) -> Report:
         f"µs a task of the optimised graph; {WORKERS} threads. Scheduling: the whole time of `get` on that graph, less "
         "that of the NumPy calls in it, which are called once more by themselves in the same round. Ratios are of "
         "dask's scheduling to taskloom's. With optimisation: of the whole time of `compute`, less that of the NumPy "
-        "calls; with NumPy: of the whole time. Where taskloom computes, it makes tasks of blocks and reductions, as "
-        "after `enable_dask()`."
+        "calls; with NumPy: of the whole time. Where taskloom computes, it makes the tasks of blocks and optimises "
+        "arrays, as after `enable_dask()`."
     )
     header = ["graph", "tasks", "NumPy", *GETS]
     header += [f"{figure}, {engine}" for figure in ("ratio", "with optimisation", "with NumPy") for engine in PAIRS]
@@ -80,13 +79,13 @@ def _measure(name: str, collection: Any, effort: Effort) -> tuple[list[str], tup
 
 def _compute(who: str, collection: Any, options: Mapping[str, Any]) -> Any:
     """`compute` as it is for somebody who has plain Dask, or Dask on taskloom."""
-    for (module, name), makers in MAKERS.items():
-        setattr(module, name, makers[who in PAIRS])
+    for (place, name), makers in MAKERS.items():
+        setattr(place, name, makers[who in PAIRS])
     try:
         return collection.compute(scheduler=GETS[who], **options)
     finally:
-        for (module, name), (theirs, _) in MAKERS.items():
-            setattr(module, name, theirs)
+        for (place, name), (theirs, _) in MAKERS.items():
+            setattr(place, name, theirs)
 
 
 def _promises(name: str, scheduling: float, optimised: float) -> list[Promise]:

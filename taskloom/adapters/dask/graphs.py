@@ -11,18 +11,22 @@ from dask._task_spec import (
     Alias,
     DataNode,
     GraphNode,
+    List,
     Task,
     TaskRef,
     _execute_subgraph,
     convert_legacy_graph,
     convert_legacy_task,
 )
+from dask._task_spec import _identity_cast as cast
 from dask.utils import apply
 
-from taskloom.adapters.dask.program import Assembly, Held, Program
+from taskloom.adapters.dask.program import Assembly, Held, Program, as_list
 from taskloom.errors import MissingDependencyError
 from taskloom.graph import Annotations, Graph, Key, Reader, annotated, identity, nearest_keys
 from taskloom.graph.annotations import NONE
+
+_LIST = {"typ": list}
 
 #: What a program takes: a key that the task depends on, without a link, or anything and the link of a value.
 Inputs = list[tuple[Any, int | None]]
@@ -40,6 +44,7 @@ class DaskReader(Reader):
         }
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._shared: dict[Any, Callable[..., Any]] = {}
+        self._of_lists: dict[tuple[int, int], Program] = {}
         self._insides: dict[Any, tuple[Program, Inputs] | None] = {}
         if not dsk.shows_aliases:
             self._follow_aliases()
@@ -66,7 +71,7 @@ class DaskReader(Reader):
                         if arg.__class__ is TaskRef:
                             links.append(index[arg.key])
                         elif isinstance(arg, GraphNode | TaskRef):
-                            function, link = self._program(value)
+                            function, link = self._of_list(value) or self._program(value)
                             break
                         else:
                             constants.append(arg)
@@ -92,6 +97,24 @@ class DaskReader(Reader):
         """A node as a program, and the links of its inputs."""
         program, inputs = self._taken_apart(node)
         return program, tuple([self.index[needed] if link is None else link for needed, link in inputs])
+
+    def _of_list(self, task: Task) -> tuple[Program, tuple[int, ...]] | None:
+        """A function of a list of keys, as steps of reductions are, as a program; None for other tasks."""
+        made = task.args[0]
+        is_list = made.__class__ is List or (made.__class__ is Task and made.func is cast and made.kwargs == _LIST)
+        if len(task.args) > 1 or not is_list:
+            return None
+        links = []
+        for arg in made.args:
+            if arg.__class__ is not TaskRef:
+                return None
+            links.append(self.index[arg.key])
+        mark = id(task.func), len(links)
+        program = self._of_lists.get(mark)
+        if program is None:
+            steps = [(as_list, tuple(range(1, 3 * len(links), 3)), ()), (task.func, (0,), ())]
+            program = self._of_lists[mark] = Program(steps, len(links), 0)
+        return program, tuple(links)
 
     def _fused(self, task: Task) -> tuple[Program, tuple[int, ...]]:
         """A task that fuses others, as a program; the blocks of a layer have the same inside, which is read once."""

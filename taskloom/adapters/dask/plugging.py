@@ -18,14 +18,13 @@ import dask.local
 import dask.multiprocessing
 import dask.threaded
 import dask.utils
-from dask._task_spec import convert_legacy_graph
+from dask.context import GlobalMethod
 
 import taskloom
 from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph
 from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
 from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
-from taskloom.adapters.dask.legacy import converted_graph
 from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
@@ -60,7 +59,6 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _shuffle_method: shuffle_method,
     plain_lock: scheduler_lock,
     their_blockwise_graph: blockwise_graph,
-    convert_legacy_graph: converted_graph,
 }
 
 #: Where those stand: modules and classes, where they are loaded, and the names in them.
@@ -72,7 +70,6 @@ _PLACES = (
     ("dask.array.core", "", "DEFAULT_GET"),
     ("dask.array.core", "Array", "__dask_scheduler__"),
     ("dask.array._array_expr._collection", "Array", "__dask_scheduler__"),
-    ("dask.array.optimization", "", "convert_legacy_graph"),
     ("dask.bag.core", "", "DEFAULT_GET"),
     ("dask.bag.core", "Bag", "__dask_scheduler__"),
     ("dask.bag.core", "Item", "__dask_scheduler__"),
@@ -142,6 +139,7 @@ def _plug_in() -> None:
     _undo.append(tell_xarray())
     start_drawing()
     _undo.append(stop_drawing)
+    _speed_up_arrays()
 
 
 # -- which engine ------------------------------------------------------------------------------------------------------
@@ -153,6 +151,7 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     The first of these that says something decides: the call, Dask's configuration, the newest of what was set in
     taskloom and an open client of `dask.distributed`, taskloom's environment and files, the collections.
     """
+    _speed_up_arrays()
     found = _found_scheduler(get, scheduler, collections, cls)
     prepared_for.set(found)
     return found
@@ -232,6 +231,19 @@ def _loaded_places() -> Iterator[tuple[Any, str]]:
             holder = getattr(holder, cls, None)
         if holder is not None:
             yield holder, name
+
+
+def _speed_up_arrays() -> None:
+    """Have arrays optimised by taskloom, once there are any: `dask.array` may be loaded later, if at all."""
+    array = getattr(sys.modules.get("dask.array.core"), "Array", None)
+    method = getattr(array, "__dict__", {}).get("__dask_optimize__")
+    if isinstance(method, GlobalMethod) and method._default.__module__ == "dask.array.optimization":
+        with _switching:
+            if _undo:
+                from taskloom.adapters.dask.array_optimization import optimize_arrays
+
+                _undo.append(partial(setattr, method, "_default", method._default))
+                method._default = optimize_arrays
 
 
 def _share_callbacks() -> Callable[[], None]:
