@@ -37,7 +37,7 @@ TITLES = [
 
 def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import taskloom
 from taskloom import Run, threaded
 from taskloom.bus import EventBus, RunGraph
 from taskloom.bus.ticker import INTERVAL, Clock
-from tests.engines.cases import check_child
+from tests.engines.cases import check_child, until
 
 PATIENCE = 20.0  # seconds until a test gives up
 
@@ -31,11 +31,13 @@ class SteppedClock(Clock):
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.looked_at = threading.Event()  # by a ticker that waits for its next tick
 
     def now(self) -> float:
         return self.time
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        self.looked_at.set()
         condition.wait(0.001)
 
 
@@ -107,6 +109,7 @@ def test_a_bus_with_its_own_clock_tells_of_a_run_in_order_and_ten_times_a_second
     run = a_run()
     with bus.subscribe(listener):
         bus.started(run)
+        assert clock.looked_at.wait(PATIENCE)
         for count in range(1, 4):
             done = listener.count("updated")
             clock.time += INTERVAL
@@ -311,7 +314,7 @@ def test_a_listener_that_is_closed_is_let_go() -> None:
         compute()
     del listener
     gc.collect()
-    assert alive() is None
+    assert until(lambda: alive() is None)  # the ticker may be about to see that there is nothing to tell
 
 
 # -- listeners that misbehave -----------------------------------------------------------------------------------------
@@ -705,9 +708,13 @@ def hold():
     holding.set()
     for _ in range(2):
         sleep(900_000)
+def wait_for_updates():
+    deadline = time.monotonic() + 20
+    while listener.updates < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
 listener = Listener()
 with taskloom.subscribe(listener) as subscription:
-    taskloom.threaded.get({"a": (hold,), "b": (time.sleep, 3)}, ["a", "b"], num_workers=2)
+    taskloom.threaded.get({"a": (hold,), "b": (wait_for_updates,)}, ["a", "b"], num_workers=2)
     from taskloom.bus.event_bus import bus
     print(subscription in bus.subscriptions, listener.updates > 2)
 """

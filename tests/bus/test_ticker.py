@@ -277,4 +277,4 @@ def test_a_thread_that_did_not_start_is_tried_again(error: BaseException, monkey
     else:
         ticker.post(done.set)
     ticker.wake()
-    assert done.wait(5), "what was posted is done by the next thread"
+    assert done.wait(PATIENCE), "what was posted is done by the next thread"

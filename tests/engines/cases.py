@@ -22,6 +22,7 @@ from taskloom.engines.worker.pool import pool as workers
 Get = Callable[..., Any]  # get(dsk, keys, **options)
 
 PATIENCE = 20.0  # seconds after which whatever has not happened never will
+PROGRAM_LIMIT = 3 * PATIENCE  # seconds after which a program hangs: it loads much, and starts others that do
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -115,13 +116,13 @@ def case_named(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def in_child(program: str, *arguments: str, limit: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+def in_child(program: str, *arguments: str, limit: float = PROGRAM_LIMIT) -> subprocess.CompletedProcess[str]:
     """Run a Python program in a process of its own, which is killed after `limit` seconds."""
     command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program, *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=limit, check=False)
 
 
-def check_child(program: str, *arguments: str, limit: float = PATIENCE) -> str:
+def check_child(program: str, *arguments: str, limit: float = PROGRAM_LIMIT) -> str:
     """Run a Python program in a process of its own, which must end well and silently; returns what it printed."""
     done = in_child(program, *arguments, limit=limit)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
@@ -150,6 +151,15 @@ def in_thread(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
         return value
 
     return result
+
+
+def until(condition: Callable[[], object]) -> bool:
+    """Wait for something that must come, but of which nothing tells."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "what the test waits for never happened"
+        sleep(0.002)
+    return True
 
 
 def wait_for(event: threading.Event) -> bool:

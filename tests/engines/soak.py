@@ -20,7 +20,7 @@ import psutil
 import taskloom
 
 TROUBLES = ("none", "none", "kill", "stop", "cancel", "interrupt")
-LONGEST_RUN = 20  # seconds: it hangs
+LONGEST_RUN = 60  # seconds: it hangs
 MOST_DEATHS = 2  # in one run: below the retries of a task
 
 
@@ -124,7 +124,7 @@ def main(seconds: float, seed: int) -> None:
         except KeyboardInterrupt:
             assert kind in ("cancel", "interrupt"), kind
             took = time.monotonic() - begun
-            assert took < 3, took
+            assert took < 15, took
             counts["ended early"] += 1
             trouble.over.set()
         else:

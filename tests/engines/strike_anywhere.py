@@ -13,7 +13,7 @@ from typing import Any
 import taskloom
 from taskloom.bus import current_run
 from taskloom.engines.worker.pool import pool as workers
-from tests.engines.cases import Get, case_named
+from tests.engines.cases import PATIENCE, Get, case_named
 
 PACKAGE = str(Path(taskloom.__file__).parent)
 
@@ -64,7 +64,7 @@ def what_is_left(get: Get, registered: int, meet: bool) -> list[str]:
     if meet:  # not from this thread: whose place counts once, however often it comes
         meeting = threading.Barrier(2)
         answers: list[Any] = []
-        dsk = dict.fromkeys("ab", (meeting.wait, 5.0))
+        dsk = dict.fromkeys("ab", (meeting.wait, PATIENCE))
         thread = threading.Thread(target=lambda: answers.append(get(dsk, ["a", "b"], callbacks=[])))
         thread.start()
         thread.join()

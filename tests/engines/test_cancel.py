@@ -345,7 +345,7 @@ def test_a_task_that_outlives_its_run_takes_no_workers_place(calls: list[Any]) -
                 num_workers=2,
             )
         meeting = threading.Barrier(2)
-        dsk = {("x", i): (meeting.wait, 2) for i in range(2)}
+        dsk = {("x", i): (meeting.wait, PATIENCE / 2) for i in range(2)}
         assert sorted(taskloom.threaded.get(dsk, list(dsk), num_workers=2)) == [0, 1]
     finally:
         hang.set()

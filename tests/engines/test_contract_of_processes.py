@@ -54,7 +54,7 @@ def _process_pool(num_workers: int) -> Iterator[Get]:
 
 @contextmanager
 def _loky(num_workers: int) -> Iterator[Get]:
-    with loky.get_reusable_executor(num_workers) as pool:
+    with loky.get_reusable_executor(num_workers, timeout=600) as pool:  # for which a process may have nothing to do
         yield partial(taskloom.multiprocessing.get, pool=pool)
         pool.shutdown(wait=True, kill_workers=True)
 

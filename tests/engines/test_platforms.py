@@ -50,7 +50,7 @@ def test_what_holds_on_linux_holds_without_its_means(without_linux: None, name: 
         "-k",
         f"({which}) and not executor",
     ]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-20_000:]
 
 
@@ -70,7 +70,7 @@ print(type(pool.workers[0].work).__name__, means())
 @pytest.mark.parametrize("context", ["spawn", "fork", "forkserver"])
 def test_workers_see_that_their_parent_is_gone(without_linux: None, context: str) -> None:
     program = f"""
-import os, psutil, subprocess, sys
+import os, psutil, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", '''
 import os, time, taskloom
 def task(i):
@@ -84,15 +84,22 @@ assert len(workers) >= 2
 child.kill()
 child.wait()
 child.stdout.close()
-gone, alive = psutil.wait_procs(workers, timeout=3)
-assert not [worker for worker in alive if worker.status() != "zombie"], alive
+def lives(worker):
+    try:
+        return worker.status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+deadline = time.monotonic() + 20
+while any(map(lives, workers)):
+    assert time.monotonic() < deadline, workers
+    time.sleep(0.01)
 print("fine")
 """
     assert check_child(program) == "fine\n"
 
 
 LEFT_BEHIND = {
-    "a fork of the task lives on": "os.fork() or time.sleep(60)",
+    "a fork of the task lives on": "os.fork() or time.sleep(100)",
     "its files are closed": "os.closerange(3, 200)",
 }
 

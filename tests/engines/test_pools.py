@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from multiprocessing.pool import ThreadPool
+from time import sleep
 from typing import Any
 
 import pytest
@@ -58,12 +59,14 @@ def test_a_pool_of_twenty_runs_twenty_tasks_at_once(make_pool: Callable[[int], A
 
 def test_num_workers_limits_what_runs_in_a_pool(make_pool: Callable[[int], Any]) -> None:
     lock, running, most = threading.Lock(), [0], [0]
+    both = threading.Barrier(2)
 
     def task(_: int) -> None:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        threading.Event().wait(0.002)
+        both.wait(PATIENCE)
+        sleep(0.002)  # what a third one needs to begin
         with lock:
             running[0] -= 1
 
@@ -119,15 +122,12 @@ def test_a_pool_that_is_ended_while_tasks_wait_in_it(make_pool: Callable[[int], 
     dsk: dict[Any, Any] = {("x", i): (task, i) for i in range(3)}
     call = in_thread(partial(get, pool=pool, num_workers=3), dsk | {"end": (calls.append, list(dsk))}, "end")
     wait_for(started)
-    ending = in_thread(end, pool)
-    if isinstance(pool, ThreadPoolExecutor):
-        ending()
+    end(pool)
     go_on.set()
     with pytest.raises(taskloom.ConfigError, match="shut down") as raised:
         call()
     assert type(pool).__name__ in str(raised.value)
     assert calls == []
-    ending()
 
 
 def test_what_waits_in_a_pool_does_not_start_behind_a_failure(

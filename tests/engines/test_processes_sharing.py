@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 import taskloom
 
-from .cases import PATIENCE, Get, Meet, in_thread
+from .cases import Get, Meet, in_thread, until
 
 
 def newest() -> taskloom.Run:
@@ -139,12 +139,12 @@ def test_frames_on_arrow_are_mapped_and_not_copied(get: Get, tmp_path: Path) -> 
 
 def test_an_import_that_is_cancelled_can_be_made_again(get: Get, tmp_path: Path) -> None:
     """Its worker is as good as before: nobody is stopped between a module's beginning and its end."""
-    package, begun = tmp_path / "slowly", tmp_path / "begun"
+    package, begun, go_on = tmp_path / "slowly", tmp_path / "begun", tmp_path / "go on"
     package.mkdir()
     (package / "part.py").write_text("__all__ = ['value']; value = 1")
     (package / "__init__.py").write_text(
         f"from .part import *\nnames = part.__all__\nopen({str(begun)!r}, 'a').close()\n"
-        "import time\nend = time.monotonic() + 0.3\nwhile time.monotonic() < end: sum(range(100))\n"
+        f"import os\nwhile not os.path.exists({str(go_on)!r}): sum(range(100))\n"
     )
 
     def imports(place: str) -> Any:
@@ -155,11 +155,10 @@ def test_an_import_that_is_cancelled_can_be_made_again(get: Get, tmp_path: Path)
 
     one = partial(get, num_workers=1)
     run = in_thread(one, {"a": (imports, str(tmp_path))}, "a")
-    deadline = monotonic() + PATIENCE
-    while not begun.exists():
-        assert monotonic() < deadline
-        sleep(0.002)
+    until(begun.exists)
     newest().cancel()
+    sleep(0.2)  # so long its worker may take to hear of it, and is told several times
+    go_on.touch()
     with pytest.raises(KeyboardInterrupt):
         run()
     assert one({"a": (imports, str(tmp_path))}, "a") == ["value"]

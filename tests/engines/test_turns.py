@@ -105,7 +105,7 @@ assert run() == 190
 assert len(this.children()) == 2 and this.num_fds() <= before + 4, (this.children(), before, this.num_fds())
 print("fine")
 """
-    assert check_child(program, limit=60) == "fine\n"
+    assert check_child(program, limit=180) == "fine\n"
 
 
 @pytest.mark.parametrize("kill", ["", "kill"])
@@ -113,7 +113,7 @@ print("fine")
 def test_ctrl_c_twice(observed: str, kill: str) -> None:
     """strike_workers.py says how."""
     program = "import sys; from tests.engines.strike_workers import main; main(*sys.argv[1:3], int(sys.argv[3]))"
-    assert check_child(program, observed, kill, "12" if kill else "100", limit=60) == "fine\n"
+    assert check_child(program, observed, kill, "12" if kill else "100", limit=180) == "fine\n"
 
 
 def test_a_fork_server_that_is_killed_takes_all_its_workers_along() -> None:
