@@ -95,10 +95,10 @@ def _graph_of_dask(dsk: Graph) -> Graph:
     return DaskGraph(dsk)
 
 
-def _choose_for_dask() -> Any:
+def _choose_for_dask(scheduler: Any) -> Any:
     from taskloom.adapters.dask.choice import chosen
 
-    return chosen()
+    return chosen(scheduler)
 
 
 def _get_of_client(client: Any) -> Any:

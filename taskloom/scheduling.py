@@ -76,10 +76,12 @@ def get_scheduler(scheduler: Any = None, default: Any = None) -> Get:
 
 def _chosen(collections: Sequence[Any], scheduler: Any) -> Get | None:
     """What the call says is to run collections, or their libraries and the settings do; None: nobody says anything."""
-    if scheduler is None:
-        others = (collection for collection in collections if not _is_ours(collection))
-        choose = next(filter(None, (of_library(foreign_choices, other) for other in others)), None)
-        scheduler = config.get("scheduler") if choose is None else choose()
+    others = (collection for collection in collections if not _is_ours(collection))
+    choose = next(filter(None, (of_library(foreign_choices, other) for other in others)), None)
+    if choose is not None:
+        scheduler = choose(scheduler)
+    elif scheduler is None:
+        scheduler = config.get("scheduler")
     return None if scheduler is None else get_scheduler(scheduler)
 
 

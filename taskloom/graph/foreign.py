@@ -11,9 +11,9 @@ from taskloom.graph.task import Graph
 #: graph that engines can run.
 Adopt = Callable[[Sequence[Any], bool], list[Any]]
 
-#: ``choose()`` gives the scheduler that is in force for collections of a library, by its own settings and taskloom's;
-#: None where there is none.
-Choose = Callable[[], Any]
+#: ``choose(scheduler)`` gives the scheduler for collections of a library: what it means by that of the call or, where
+#: that is None, what is in force by its own settings and taskloom's; None where there is none.
+Choose = Callable[[Any], Any]
 
 #: ``get_of(scheduler)`` gives the ``get(dsk, keys, **options)`` of a scheduler of a library.
 GetOf = Callable[[Any], Callable[..., Any]]

@@ -216,7 +216,7 @@ def _reason(best: EngineTrials, others: Sequence[EngineTrials]) -> str:
         return f"{best.cores:.1f} cores were busy."
     widest = max((best, *others), key=lambda row: row.parallelism)
     if widest.parallelism <= ONE_CORE:
-        return "The tasks follow one another: there was nothing to run side by side."
+        return "The tasks ran one after the other: each needs the one before, or is too short to overlap with others."
     sequential = next((row for row in (best, *others) if row.engine == "sync"), None)
     if widest is best and sequential and sequential.seconds > best.seconds * CLEAR and sequential.cores < IDLE:
         return "The tasks wait much of the time, and others ran meanwhile."

@@ -43,7 +43,7 @@ def test_the_fastest_is_recommended_by_its_median() -> None:
             [row("sync", 1.0), row("threads", 0.5, cores=1.0, parallelism=2)],
             "OMP_NUM_THREADS=1 is worth a try",
         ),
-        ([row("sync", 1.0), row("threads", 2.0)], "The tasks follow one another"),
+        ([row("sync", 1.0), row("threads", 2.0)], "The tasks ran one after the other"),
         ([row("sync", 1.0, tasks=0), row("threads", 2.0, tasks=0)], "computed nothing with taskloom"),
         ([row("sync", 1.0)], "sync: nothing else finished."),
         ([], "No engine finished"),

@@ -8,6 +8,7 @@ known once its own are made.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -27,15 +28,26 @@ Tasks = dict[Key, GraphNode]
 _KEYS = {int, float, str, tuple}  # the types of keys in tuples
 
 
-def optimize_arrays(dsk: Any, keys: Any, **options: Any) -> Mapping[Key, Any]:
-    """In place of `dask.array.optimization.optimize`: the same results from as few tasks."""
-    if not isinstance(dsk, HighLevelGraph) or dask.config.get("optimization.fuse.active", None) is False:
-        theirs: Mapping[Key, Any] = their_optimize(dsk, keys, **options)
-        return theirs
-    wanted = list(flatten(keys if isinstance(keys, list | set) else [keys]))
-    dsk = fuse_roots(optimize_blockwise(dsk, keys=wanted), keys=wanted)
-    optimised: Tasks = _optimize_slices(_in_chains(_needed_tasks(dsk, wanted), set(wanted)))
-    return optimised
+class ArrayOptimization:
+    """In place of `dask.array.optimization.optimize`: the same results from as few tasks.
+
+    What is sent to a scheduler of Dask's, where there may be no taskloom, is that function.
+    """
+
+    def __call__(self, dsk: Any, keys: Any, **options: Any) -> Mapping[Key, Any]:
+        if not isinstance(dsk, HighLevelGraph) or dask.config.get("optimization.fuse.active", None) is False:
+            theirs: Mapping[Key, Any] = their_optimize(dsk, keys, **options)
+            return theirs
+        wanted = list(flatten(keys if isinstance(keys, list | set) else [keys]))
+        dsk = fuse_roots(optimize_blockwise(dsk, keys=wanted), keys=wanted)
+        optimised: Tasks = _optimize_slices(_in_chains(_needed_tasks(dsk, wanted), set(wanted)))
+        return optimised
+
+    def __reduce__(self) -> Any:
+        return partial, (their_optimize,)
+
+
+optimize_arrays = ArrayOptimization()
 
 
 def _needed_tasks(dsk: HighLevelGraph, wanted: Collection[Key]) -> Tasks:

@@ -18,12 +18,15 @@ from taskloom.engines.cluster.worker.place import worker_here
 _EPOCH = 0x01B21DD213814000  # of version 1 identifiers, in their ticks of 100 ns before that of clocks
 
 
-def chosen() -> Any:
+def chosen(scheduler: Any = None) -> Any:
     """The scheduler for `taskloom.compute` of Dask's collections; None where nobody has chosen any.
 
-    The first of these that says something: what was set in taskloom since the client of Dask's was opened that is in
-    force, Dask's configuration, that client, taskloom's environment and files.
+    The first of these that says something: the call, what was set in taskloom since the client of Dask's was opened
+    that is in force, Dask's configuration, that client, taskloom's environment and files. Who calls for "distributed"
+    means that client, as with `compute` of Dask's own.
     """
+    if scheduler is not None:
+        return current_client() or scheduler if _is_distributed(scheduler) else scheduler
     setting = config.setting("scheduler")
     if setting.order > _opened(current_client()):
         return setting.value
@@ -79,6 +82,11 @@ def _opened(client: Any) -> int:
         return (UUID(client.id[-36:]).time - _EPOCH) * 100
     except ValueError:
         return 0
+
+
+def _is_distributed(scheduler: Any) -> bool:
+    engine = ENGINES.get(scheduler.strip().lower()) if isinstance(scheduler, str) else None
+    return engine is not None and engine.name == "distributed"
 
 
 def _as_dask_means_it(scheduler: Any) -> Any:

@@ -237,7 +237,7 @@ def _speed_up_arrays() -> None:
     """Have arrays optimised by taskloom, once there are any: `dask.array` may be loaded later, if at all."""
     array = getattr(sys.modules.get("dask.array.core"), "Array", None)
     method = getattr(array, "__dict__", {}).get("__dask_optimize__")
-    if isinstance(method, GlobalMethod) and method._default.__module__ == "dask.array.optimization":
+    if isinstance(method, GlobalMethod) and method._default.__module__.startswith("dask."):
         with _switching:
             if _undo:
                 from taskloom.adapters.dask.array_optimization import optimize_arrays

@@ -152,6 +152,14 @@ def test_configuration_of_dask_counts_before_its_client(theirs: Any) -> None:
         assert engine_of(ones()) == "dask.distributed"
 
 
+def test_who_calls_for_distributed_means_the_open_client(theirs: Any) -> None:
+    assert engine_of(ones(), scheduler="distributed") == "dask.distributed"
+    assert engine_of(ones(), scheduler=" Cluster") == "dask.distributed"
+    assert engine_of(ones(), scheduler="threads") == "threads"
+    (kept,) = taskloom.persist(ones(), scheduler="distributed")
+    assert distributed.futures_of(kept)
+
+
 def test_configuration_of_dask_counts_after_taskloom_s() -> None:
     with dask.config.set(scheduler="sync", num_workers=1):
         assert engine_of(ones()) == "sync"
