@@ -14,6 +14,7 @@ import pytest
 
 import taskloom
 from taskloom.distributed import Client, Future, FutureCancelledError, LocalCluster, get_client, get_task_stream, wait
+from taskloom.engines.cluster.client.records import Records
 
 from .simulation import BIG, SMALL, Cluster, finish
 from .simulation import Client as SimulatedClient
@@ -413,6 +414,28 @@ def test_a_task_stream_shows_what_another_process_runs(shared: LocalCluster) -> 
         notebook.do("client.gather(client.map(inc, range(10), pure=False))")
         later = [row for row in client.get_task_stream() if row.get("client") == number]
         assert [row["key"] for row in later] == [row["key"] for row in theirs]  # nobody looks on any more
+
+
+class Unheard:
+    """A connection that says nothing."""
+
+    def running(self) -> list[Any]:
+        return []
+
+    def send(self, kind: str, *fields: Any) -> None:
+        pass
+
+
+def test_tasks_of_others_that_are_heard_of_late_have_their_times() -> None:
+    records = Records("distributed", Unheard(), lambda id: None)
+    now = time.perf_counter()
+    records.others(0, ["later"], [7], [now - 2, now - 1], [0.0])
+    records.others(1, ["earlier"], [7], [now - 5, now - 3], [0.0])
+    (run,) = records.open_runs()
+    assert list(run.tasks.start) == pytest.approx([3, 0])
+    assert list(run.tasks.stop) == pytest.approx([4, 2])
+    assert run.started == pytest.approx(time.time() - 5 - (time.perf_counter() - now), abs=1)
+    records.gone()
 
 
 def test_whoever_looks_on_sees_others_and_the_rest_do_not(pair: tuple[Client, Client]) -> None:
