@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 import pytest
 
+from taskloom.engines.cluster.door import remote
 from taskloom.engines.cluster.door.address import ConnectError, PrivateDirectory
 from taskloom.engines.cluster.door.remote import connect
 from taskloom.errors import ConfigError
@@ -208,7 +209,8 @@ def test_the_client_hears_once_that_the_cluster_is_gone(client: Client) -> None:
     assert client.heard.empty()
 
 
-def test_what_was_sent_before_a_close_arrives(client: Client) -> None:
+def test_what_was_sent_before_a_close_arrives(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "LAST_WORDS", PATIENCE)  # it is not about how long that takes
     block = "x" * 50_000
     for _ in range(100):
         client.connection.send("submit", block)

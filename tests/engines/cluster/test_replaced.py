@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -10,6 +11,8 @@ import pytest
 from taskloom.distributed import Client
 from taskloom.engines.cluster.client.replaced import close_replaced
 from tests.engines.cases import PATIENCE
+
+from .wire import wait_for
 
 SMALL: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 1}
 
@@ -82,20 +85,23 @@ def test_who_has_the_cluster_or_is_connected_to_it_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("has_name", [True, False])
-def test_a_name_or_a_call_that_waits_keeps_it(has_name: bool) -> None:
+def test_a_name_or_a_call_that_waits_keeps_it(has_name: bool, tmp_path: Path) -> None:
     pids: list[int] = []
+    gate = tmp_path / "gate"
     first = made(pids)
     results: list[Any] = []
     call = threading.Thread(
-        target=lambda client: results.append(client.get({"x": (time.sleep, 0.5)}, "x")), args=[first]
+        target=lambda client: results.append(client.get({"x": (wait_for, str(gate))}, "x")), args=[first]
     )
     call.start()
     if not has_name:
         del first
     second = made(pids)
     close_replaced()
+    assert alive(pids) == [True, True]
+    gate.touch()
     call.join()
-    assert results == [None]
+    assert results == ["there"]
     if has_name:
         close_replaced()
         assert first.submit(abs, -1).result() == 1

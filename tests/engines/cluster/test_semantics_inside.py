@@ -110,7 +110,7 @@ def wait_for(path: str) -> str:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not (found := condition()):
         assert time.monotonic() < deadline, "it has not come true in time"
         time.sleep(0.01)
@@ -207,7 +207,7 @@ def test_coroutines_of_an_actor(counter: Any) -> None:
 def test_coroutines_of_an_actor_run_side_by_side(counter: Any) -> None:
     waiting = counter.wait()
     until(lambda: counter.set().result())
-    assert waiting.result(timeout=5) == "set"
+    assert waiting.result(timeout=10) == "set"
 
 
 def test_equal_calls_make_several_actors(client: Any) -> None:
@@ -303,6 +303,7 @@ def test_an_actor_is_lost_with_its_worker(side: Side) -> None:
         if side.is_ours:
             with pytest.raises(taskloom.WorkerDied, match="'the-counter' is gone"):
                 counter.add().result()
+            until(lambda: future.status == "error")  # which is told after that
             with pytest.raises(taskloom.WorkerDied, match="'the-counter' is gone"):
                 future.result()
         else:

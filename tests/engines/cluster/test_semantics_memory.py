@@ -8,10 +8,11 @@ Where taskloom differs on purpose, the test asks `side.is_ours`, and its name is
 from collections.abc import Iterator
 from typing import Any
 
+import dask
 import numpy
 import pytest
 
-from .sides import QUIET, Side, asking, limit, side  # noqa: F401
+from .sides import QUIET, Side, asking, limit, side, until  # noqa: F401
 
 pytestmark = QUIET
 
@@ -23,7 +24,10 @@ DIFFERENCES = {
 
 @pytest.fixture(scope="module")
 def cluster(side: Side) -> Iterator[Any]:
-    with side.LocalCluster(n_workers=3, threads_per_worker=1, memory_limit="1 GiB", **side.quiet) as cluster:
+    with (
+        dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),  # it takes copies away again
+        side.LocalCluster(n_workers=3, threads_per_worker=1, memory_limit="1 GiB", **side.quiet) as cluster,
+    ):
         yield cluster
 
 
@@ -123,11 +127,7 @@ def test_a_result_that_is_released_is_gone_from_all_workers(client: Any) -> None
     key = future.key
     client.replicate(future)
     del future
-    for _ in range(200):
-        if not any(key in keys for keys in client.has_what().values()):
-            return
-        client.submit(abs, -1, pure=False).result()
-    raise AssertionError(client.has_what())
+    until(lambda: not any(key in keys for keys in client.has_what().values()))
 
 
 def test_a_balance_moves_what_there_is_too_much_of(side: Side, client: Any) -> None:

@@ -155,11 +155,12 @@ def test_adapting_to_none(elastic: Any, user: Any) -> None:
     assert user.submit(inc, 10).result() == 11
 
 
-def test_adapting_to_more_work(elastic: Any, user: Any) -> None:
+def test_adapting_to_more_work(elastic: Any, user: Any, gate: Path) -> None:
     elastic.adapt(minimum=0, maximum=3, interval="50 ms", target_duration="100 ms")
-    futures = user.map(linger, [0.2] * 30, pure=False)
+    futures = user.map(wait_for, [str(gate)] * 30, range(30), pure=False)
     until(lambda: count(user) == 3)
-    assert user.gather(futures) == [0.2] * 30
+    gate.touch()
+    assert user.gather(futures) == list(range(30))
 
 
 def test_a_maximum_is_kept(elastic: Any, user: Any) -> None:

@@ -713,8 +713,11 @@ def test_what_is_printed_outside_of_tasks(begin: Begin) -> None:
         pytest.skip("threads of this process print here")
     wire.worker.ask("call", 1, True, parcels=[wire.pack((speak, (), {}))])
     wire.heard("answer", 1)
-    wire.hear(lambda: {name for name, _ in wire.printed} == {"stdout", "stderr"})
-    assert "".join([text for name, text in wire.printed if name == "stdout"]) == "printed\nno end"
+
+    def printed(stream: str) -> str:
+        return "".join([text for name, text in wire.printed if name == stream])
+
+    wire.hear(lambda: (printed("stdout"), printed("stderr")) == ("printed\nno end", "complained\n"))
 
 
 def test_what_c_code_and_children_of_a_task_print(begin: Begin) -> None:

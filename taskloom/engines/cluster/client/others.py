@@ -48,7 +48,7 @@ class OthersBook(FuturesBook):
         return not self.run.stopped and self.run.n_tasks + n <= MOST_ROWS
 
     def begin(self, when: float) -> None:
-        """Have the run begin at this clock reading: its first tasks are done when they are heard of."""
+        """Have the run begin at this clock reading: its tasks are done when they are heard of."""
         run = self.run
         run.started -= run.zero - when
         run.zero = when
@@ -64,8 +64,9 @@ class OthersBook(FuturesBook):
         """Tasks have been done."""
         run, n = self.run, len(keys)
         names = [f"{task_name(key)} (client {client})" for key, client in zip(keys, clients, strict=True)]
+        if (earliest := min(times)) < run.zero:  # its worker has told of it after others had of later ones
+            self.begin(earliest)
         run.clients.extend(clients)
         first = run.extend(list(zip(names, keys, strict=True)), names, [()] * n)
         rows = range(first, first + n)
-        times = [max(time, run.zero) for time in times]
         self.report(worker, rows, rows, times, {}, dict(zip(rows, sizes, strict=True)), nan)
