@@ -112,7 +112,7 @@ class CellTrials:
             reason = self._contenders[row.engine].unavailable
             row.problem = f"not available: {reason}" if reason else ""
             if not reason:
-                self._warm_up(row.engine)
+                self._warm_up(row)
         for _ in range(self._repetitions):
             engines = list(self._rows)
             random.shuffle(engines)
@@ -123,13 +123,18 @@ class CellTrials:
                     self._try(self._rows[engine])
         self._namespace.update(self._assigned)
 
-    def _warm_up(self, engine: str) -> None:
+    def _warm_up(self, row: EngineTrials) -> None:
         """Have the engine start its workers, which is not the cell's work."""
         tasks = {("warm-up", i): (time.sleep, 0.01) for i in range(2 * workers_wanted(None))}
-        with _Watch(self._limit) as watch, _quiet(self._contenders[engine], self._publisher) as get:
+        with _Watch(self._limit) as watch, _quiet(self._contenders[row.engine], self._publisher) as get:
             self._watch = watch
             self._end_if_stopped()
-            get(tasks, list(tasks))
+            try:
+                get(tasks, list(tasks))
+            except KeyboardInterrupt:
+                if self._stopped or not watch.expired:
+                    raise
+                self._end_at_limit(row)
 
     def _try(self, row: EngineTrials) -> None:
         finished = False

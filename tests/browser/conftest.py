@@ -5,6 +5,7 @@ loop running in the main thread, which other tests would notice.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,14 @@ def lab(lab_server: Lab, browser: object) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def shared_notebook(lab: Lab) -> Notebook:
     return lab.open()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file that is there once the test has made it, or has ended: what naps until then lasts as long as is wanted."""
+    gate = tmp_path / "gate"
+    yield gate
+    gate.touch()
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 SECONDS = 1000  # Playwright counts milliseconds
-STARTUP_SECONDS = 60
+STARTUP_SECONDS = 120
+PATIENCE = 60  # seconds for what a person sees at once on an idle machine
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 EMPTY = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
@@ -39,7 +40,9 @@ def start_browser() -> Iterator[Any]:
     if chromium is None:
         raise NoChromium(f"needs one of {', '.join(CHROMIUM_NAMES)}")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        browser = driver.chromium.launch(
+            executable_path=chromium, args=CHROMIUM_OPTIONS, timeout=STARTUP_SECONDS * SECONDS
+        )
         yield browser
         browser.close()
 
@@ -149,7 +152,7 @@ class Notebook:
         self._closing = False  # a kernel that goes away makes Lab complain, rightly
         self._context = lab.browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **page_options})
         self.page = self._context.new_page()
-        self.page.set_default_timeout(20 * SECONDS)
+        self.page.set_default_timeout(PATIENCE * SECONDS)
         self.page.on("console", self._check_console)
         self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         self.page.on("request", self._check_request)

@@ -53,8 +53,9 @@ def button(view: Any, name: str) -> Any:
 
 def test_it_shows_the_workers(view: Any) -> None:
     assert "mine <b>" in view.inner_text()
-    assert "2 workers · 0 of 2 threads busy" in view.locator(".taskloom-cluster-status").inner_text()
-    assert "of 1.0 GiB" in view.locator(".taskloom-cluster-memory").first.inner_text()
+    status, memory = view.locator(".taskloom-cluster-status"), view.locator(".taskloom-cluster-memory").first
+    until(lambda: "2 workers · 0 of 2 threads busy" in status.inner_text(), "the workers' state")
+    until(lambda: "of 1.0 GiB" in memory.inner_text(), "what they use")
     assert not button(view, "Stop").is_visible()
     photograph(view, "cluster")
 

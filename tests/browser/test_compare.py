@@ -11,7 +11,7 @@ SETUP = "import time, taskloom\nfrom taskloom import delayed"
 def test_counts_trials_while_busy_and_ends_in_a_table(notebook: Notebook) -> None:
     notebook.run(SETUP)
     cell = notebook.start(
-        "%%compare -n 2 sync threads\ndelayed(list)([delayed(time.sleep)(0.1) for _ in range(6)]).compute()"
+        "%%compare -n 2 sync threads\ndelayed(list)([delayed(time.sleep)(0.3) for _ in range(6)]).compute()"
     )
     bar = cell.locator(".taskloom-progress-live")
     bar.wait_for()

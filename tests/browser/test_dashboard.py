@@ -1,20 +1,13 @@
 """The dashboard as a person sees it, in JupyterLab."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .lab import Lab, Notebook
-from .test_progress import until
-
-SLEEP = """
-import time, taskloom
-def sleep_all(count, seconds):
-    graph = {("load", i): (time.sleep, seconds) for i in range(count)}
-    graph |= {("clean", i): (time.sleep, seconds) for i in range(count)}
-    taskloom.threaded.get(graph, list(graph), num_workers=2)
-"""
+from .test_progress import SLEEP, until
 
 BARS = """() => {
     const find = (root, wanted) => Bokeh.documents.flatMap((page) => page.all_roots).flatMap((root) =>
@@ -62,13 +55,14 @@ def test_has_one_column_where_it_is_narrow(lab: Lab, notebook: Notebook, width: 
         assert above["x"] != below["x"] or above["y"] + above["height"] <= below["y"] + 1
 
 
-def test_moves_while_the_cell_is_busy(notebook: Notebook) -> None:
+def test_moves_while_the_cell_is_busy(notebook: Notebook, gate: Path) -> None:
     dashboard = open_dashboard(notebook)
-    cell = notebook.start("sleep_all(60, 0.05)")
+    cell = notebook.start(f"sleep_all(60, 1, {str(gate)!r})")
     first = until(lambda: notebook.page.evaluate(BARS), "the first bars")
     assert notebook.is_busy(cell)
     until(lambda: notebook.page.evaluate(BARS) > first, "more bars")
     assert notebook.is_busy(cell)
+    gate.touch()
     notebook.wait(cell)
     until(lambda: notebook.page.evaluate(BARS) == 120, "all bars, each once")
     dashboard.get_by_text("120/120 tasks · finished").wait_for()
@@ -79,14 +73,14 @@ def test_opened_late_shows_the_last_run(notebook: Notebook) -> None:
     notebook.run("sleep_all(3, 0.01)")
     dashboard = open_dashboard(notebook)
     dashboard.get_by_text("6/6 tasks · finished").wait_for()
-    assert notebook.page.evaluate(BARS) == 6
+    until(lambda: notebook.page.evaluate(BARS) == 6, "its bars")
 
 
 def test_after_a_restart_it_says_that_it_is_the_last(lab: Lab, notebook: Notebook) -> None:
     opened = lab.open()
     opened.run("%load_ext taskloom")
     dashboard = open_dashboard(opened)
-    opened.start("sleep_all(600, 0.05)")
+    opened.start("sleep_all(2000, 0.05)")
     dashboard.locator(".taskloom-stop").wait_for()
     opened.restart()
     dashboard.get_by_text("The kernel ended or was restarted").wait_for()

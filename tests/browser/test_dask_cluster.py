@@ -1,6 +1,7 @@
 """Runs of a real dask cluster in the notebook's views: as live as those of the engines here."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,17 @@ pytest.importorskip("dask.array")
 pytest.importorskip("distributed")
 
 SETUP = """
-import time, dask.array as da
+import os, time, dask.array as da
 from taskloom.distributed import Client
 client = Client({!r})
-def slowly(block):
-    time.sleep({})
+def slowly(block, gate=""):
+    end = time.monotonic() + 2
+    while time.monotonic() < end and not os.path.exists(gate):
+        time.sleep(0.01)
     return block
-x = da.ones((800, 800), chunks=(100, 100)).map_blocks(slowly, dtype=float, name="slowly-0123456789abcdef")
+def slow(gate):
+    ones = da.ones((800, 800), chunks=(100, 100))
+    return ones.map_blocks(slowly, gate=gate, dtype=float, name=f"slowly-{{abs(hash(gate)):016x}}")
 """
 
 
@@ -41,10 +46,11 @@ def page(request: pytest.FixtureRequest, address: str, lab: Lab, notebook: Noteb
     page.run("client.close()")
 
 
-def test_views_of_a_dask_cluster(page: Any, address: str) -> None:
-    page.run(SETUP.format(address, 0.25))
+def test_views_of_a_dask_cluster(page: Any, address: str, tmp_path: Path) -> None:
+    page.run(SETUP.format(address))
     board = page.run("%dashboard")
-    cell = page.start("float((x + 1).sum().compute())")
+    gate = tmp_path / "first"
+    cell = page.start(f"float((slow({str(gate)!r}) + 1).sum().compute())")
     cell.locator(".taskloom-progress-live").wait_for()
     first = until(lambda: done(cell), "the first tasks to be done")
     assert page.is_busy(cell)
@@ -52,12 +58,14 @@ def test_views_of_a_dask_cluster(page: Any, address: str) -> None:
     assert page.is_busy(cell)
     photograph(cell, f"cluster-bar-{page.name}")
     photograph(board, f"cluster-dashboard-{page.name}")
+    gate.touch()
     page.wait(cell)
     assert "1280000.0" in cell.inner_text()
     photograph(cell, f"cluster-bar-done-{page.name}")
     photograph(board, f"cluster-dashboard-done-{page.name}")
 
-    cell = page.start("%%graph --layers\nfloat((x + 2).sum().compute())")
+    gate = tmp_path / "second"
+    cell = page.start(f"%%graph --layers\nfloat((slow({str(gate)!r}) + 2).sum().compute())")
     layer = cell.locator(".taskloom-graph-live .taskloom-node").first
     until(lambda: "/64" in layer.text_content(), "the layer's count")
     layer.hover()
@@ -66,14 +74,15 @@ def test_views_of_a_dask_cluster(page: Any, address: str) -> None:
     until(lambda: "running" in states(cell), "a live state")
     assert page.is_busy(cell)
     photograph(cell, f"cluster-graph-{page.name}")
+    gate.touch()
     page.wait(cell)
     until(lambda: set(states(cell)) == {"finished"}, "all to be drawn as finished")
     photograph(cell, f"cluster-graph-done-{page.name}")
 
 
 def test_stop(page: Any, address: str) -> None:
-    page.run(SETUP.format(address, 0.4))
-    cell = page.start("x.sum().compute()")
+    page.run(SETUP.format(address))
+    cell = page.start("slow('').sum().compute()")
     until(lambda: done(cell), "the first tasks to be done")
     cell.locator(".taskloom-stop").first.click()
     page.wait(cell)

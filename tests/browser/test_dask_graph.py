@@ -13,7 +13,7 @@ SETUP = """
 import time, taskloom, dask.array as da, dask.dataframe as dd, pandas as pd
 taskloom.enable_dask()
 def slowly(block):
-    time.sleep(0.05)
+    time.sleep(0.5)
     return block
 x = da.ones((2000, 2000), chunks=(100, 100)).map_blocks(slowly, dtype=float, name="slowly-0123456789abcdef")
 flights = pd.DataFrame({"carrier": list("ABCD") * 250, "delay": range(1000), "<b>": 1.5})

@@ -1,6 +1,10 @@
 """A run of futures as a person sees it, in JupyterLab: it grows while it is drawn, and goes on after failures."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .lab import Notebook
 from .test_progress import photograph, until
@@ -19,8 +23,8 @@ records = Records("distributed", connection, recall=lambda number: None)
 for number in range(2):
     records.joined(number, f"worker-{number}", os.getpid(), 2)
 count = 0
-def burst(n, seconds=0.05, bad=()):
-    "Submits 2 * n futures and does them, as workers would."
+def burst(n, seconds=0.05, bad=(), gate=""):
+    "Submits 2 * n futures and does them, as workers would, the last of them once there is a file of that name."
     global count
     Connection.stopped = False
     first, count = count + 1, count + 2 * n
@@ -29,12 +33,14 @@ def burst(n, seconds=0.05, bad=()):
                           [(), (first + 2 * i,)])
         time.sleep(0.001)
     for number in range(first, first + 2 * n):
-        if Connection.stopped: return
         worker, begun = number % 2, time.perf_counter()
         connection.tasks[worker] = worker, number, begun
         time.sleep(seconds)
+        while gate and number == count and not os.path.exists(gate) and not Connection.stopped:
+            time.sleep(0.01)
         end = time.perf_counter()
         del connection.tasks[worker]
+        if Connection.stopped: return
         if number - first in bad:
             records.failed(number, ValueError("a bad <b>row</b>"), worker, begun, end)
         else:
@@ -44,43 +50,59 @@ def burst(n, seconds=0.05, bad=()):
 """
 
 
+@pytest.fixture
+def gates(tmp_path: Path) -> Iterator[list[Path]]:
+    """Files for two bursts to wait for, which are there when the test has ended."""
+    gates = [tmp_path / "first", tmp_path / "second"]
+    yield gates
+    for gate in gates:
+        gate.touch()
+
+
 def states(cell: Any) -> list[str]:
     nodes = cell.locator(".taskloom-graph-live .taskloom-node")
     return list(nodes.evaluate_all("nodes => nodes.map((node) => node.dataset.state)"))
 
 
-def test_the_graph_grows_and_shows_all_failures(notebook: Notebook) -> None:
+def test_the_graph_grows_and_shows_all_failures(notebook: Notebook, gates: list[Path]) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nburst(4, 0.15)\nburst(8, 0.15, bad=(3, 7))")
+    first, second = gates
+    cell = notebook.start(f"%%graph\nburst(4, gate={str(first)!r})\nburst(8, bad=(3, 7), gate={str(second)!r})")
     until(lambda: len(states(cell)) == 8, "the first tasks")
+    first.touch()
     until(lambda: len(states(cell)) == 24, "those that were added")
     until(lambda: states(cell).count("failed") == 2, "both failures")
     assert notebook.is_busy(cell)
     assert "running" in cell.locator(".taskloom-graph-caption").inner_text()
     photograph(cell, "futures-graph")
+    second.touch()
     until(lambda: "failed" in cell.locator(".taskloom-graph-caption").inner_text(), "the end")
-    assert states(cell).count("finished") == 22
+    until(lambda: states(cell).count("finished") == 22, "all others to be finished")
 
 
-def test_a_graph_that_becomes_large_is_collapsed(notebook: Notebook) -> None:
+def test_a_graph_that_becomes_large_is_collapsed(notebook: Notebook, gate: Path) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nburst(20, 0.02)\nburst(200, 0.005)")
+    cell = notebook.start(f"%%graph\nburst(20, 0.02, gate={str(gate)!r})\nburst(200, 0.005)")
     until(lambda: len(states(cell)) == 40, "a box for each task")
+    gate.touch()
     until(lambda: len(states(cell)) == 2, "a box for each name")
     notebook.wait(cell)
     until(lambda: "/220" in cell.locator(".taskloom-count").first.text_content(), "the count")
 
 
-def test_the_bar_grows_and_each_cell_has_its_own(notebook: Notebook) -> None:
+def test_the_bar_grows_and_each_cell_has_its_own(notebook: Notebook, gates: list[Path], gate: Path) -> None:
     notebook.run(SETUP)
-    first = notebook.start("burst(5, 0.2)\nburst(10, 0.2, bad=(3,))")
+    end_of_first, end = gates
+    first = notebook.start(f"burst(5, gate={str(end_of_first)!r})\nburst(10, bad=(3,), gate={str(end)!r})")
     count = first.locator(".taskloom-progress-count")
     until(lambda: count.inner_text().endswith("/10"), "the first tasks")
+    end_of_first.touch()
     until(lambda: count.inner_text().endswith("/30"), "those that were added")
     until(lambda: "a bad <b>row</b>" in first.locator(".taskloom-progress-failure").inner_text(), "the failure")
     photograph(first, "futures-progress")
+    end.touch()
     notebook.wait(first)
-    second = notebook.start("burst(5, 0.2)")
+    second = notebook.start(f"burst(5, gate={str(gate)!r})")
     until(lambda: second.locator(".taskloom-progress-count").inner_text().endswith("/10"), "a bar of its own")
     second.locator("button.taskloom-stop").click()
     notebook.wait(second)

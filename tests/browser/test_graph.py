@@ -1,23 +1,26 @@
 """The live graph as a person sees it, in JupyterLab."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from .lab import Lab, Notebook
-from .test_progress import photograph, until
+from .test_progress import SLEEP, photograph, until
 
-SETUP = """
-import time, taskloom
-def wait(seconds, *_):
-    time.sleep(seconds)
-def pipeline(n, seconds=0.05):
-    graph = {("load", i): (wait, seconds) for i in range(n)}
-    graph |= {("clean", i): (wait, seconds, ("load", i)) for i in range(n)}
-    graph["total"] = (wait, seconds, [("clean", i) for i in range(n)])
+SETUP = (
+    SLEEP
+    + """
+def wait(seconds, gate, *_):
+    nap(seconds, gate)
+def pipeline(n, seconds=0.05, gate=""):
+    graph = {("load", i): (wait, seconds, gate) for i in range(n)}
+    graph |= {("clean", i): (wait, seconds, gate, ("load", i)) for i in range(n)}
+    graph["total"] = (wait, seconds, gate, [("clean", i) for i in range(n)])
     return graph
-def run(n, seconds=0.05):
-    taskloom.threaded.get(pipeline(n, seconds), "total", num_workers=2)
+def run(n, seconds=0.05, gate=""):
+    taskloom.threaded.get(pipeline(n, seconds, gate), "total", num_workers=2)
 """
+)
 
 
 def states(cell: Any) -> list[str]:
@@ -25,19 +28,20 @@ def states(cell: Any) -> list[str]:
     return list(nodes.evaluate_all("nodes => nodes.map((node) => node.dataset.state)"))
 
 
-def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebook) -> None:
+def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebook, gate: Path) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nrun(12, 0.15)")
+    cell = notebook.start(f"%%graph\nrun(60, 0.5, {str(gate)!r})")
     cell.locator(".taskloom-graph-live .taskloom-node").first.wait_for()
     first = until(lambda: states(cell).count("finished"), "a finished task")
-    assert "running" in states(cell)
+    until(lambda: "running" in states(cell), "a running task")
     until(lambda: states(cell).count("finished") > first, "more finished tasks")
     until(lambda: "left" in cell.locator(".taskloom-graph-caption").inner_text(), "the estimated time")
     photograph(cell, "graph-running")
     assert notebook.is_busy(cell)
     assert cell.locator("button.taskloom-stop").count() == 1, "the graph's, and none of a progress bar"
+    gate.touch()
     notebook.wait(cell)
-    until(lambda: states(cell) == ["finished"] * 25, "the whole graph, explorable")
+    until(lambda: states(cell) == ["finished"] * 121, "the whole graph, explorable")
     until(lambda: cell.locator(".taskloom-critical").count() >= 3, "the longest chain")
     assert cell.locator(".taskloom-graph-live button.taskloom-stop").is_hidden()
     cell.locator('.taskloom-node[data-key="total"]').hover()
@@ -51,7 +55,7 @@ def test_moves_while_the_cell_is_busy_and_stays_when_it_is_over(notebook: Notebo
 
 def test_stop(notebook: Notebook) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nrun(100)")
+    cell = notebook.start("%%graph\nrun(100, 0.25)")
     cell.locator(".taskloom-graph-live button.taskloom-stop").click()
     notebook.wait(cell)
     assert "KeyboardInterrupt" in cell.inner_text()
@@ -60,7 +64,7 @@ def test_stop(notebook: Notebook) -> None:
 
 def test_groups_open_while_the_cell_is_busy(notebook: Notebook) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nrun(200, 0.03)")
+    cell = notebook.start("%%graph\nrun(200, 0.25)")
     group = cell.locator('.taskloom-node[data-key="clean"]')
     until(lambda: "/200" in group.text_content(), "the group's count")
     group.click()
@@ -96,7 +100,7 @@ def test_a_task_of_a_group_too_large_to_draw_is_found(notebook: Notebook) -> Non
 
 def test_a_cell_that_awaits(notebook: Notebook) -> None:
     notebook.run(SETUP)
-    cell = notebook.start("%%graph\nimport asyncio\nawait asyncio.to_thread(run, 30, 0.1)")
+    cell = notebook.start("%%graph\nimport asyncio\nawait asyncio.to_thread(run, 100, 0.25)")
     first = until(lambda: states(cell).count("finished"), "a finished task")
     until(lambda: states(cell).count("finished") > first, "more finished tasks")
     assert notebook.is_busy(cell)

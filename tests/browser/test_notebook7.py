@@ -1,6 +1,7 @@
 """The views in Jupyter Notebook 7, a second front end: they appear, move, and stop."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +56,11 @@ def test_a_choice_applies(page: Notebook) -> None:
     page.run("%scheduler undo")
 
 
-def test_a_graph_moves(page: Notebook) -> None:
-    cell = page.start("%%graph\nsleep_all(20, 0.05)")
+def test_a_graph_moves(page: Notebook, gate: Path) -> None:
+    cell = page.start(f"%%graph\nsleep_all(20, 1, {str(gate)!r})")
     cell.locator("[data-key][data-state=finished]").first.wait_for()
     assert page.is_busy(cell)
+    gate.touch()
     page.wait(cell)
     finished = cell.locator("[data-key][data-state=finished]")
     until(lambda: finished.count() == 40, "all tasks to be finished")

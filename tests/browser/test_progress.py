@@ -9,18 +9,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .lab import Lab, Notebook
+from .lab import PATIENCE, Lab, Notebook
 
 SLEEP = """
-import time, taskloom
-def sleep_all(count, seconds):
-    graph = {("load", i): (time.sleep, seconds) for i in range(count)}
-    graph |= {("clean", i): (time.sleep, seconds) for i in range(count)}
+import os, time, taskloom
+def nap(seconds, gate):
+    "Sleeps until then, or until there is a file of that name."
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not (gate and os.path.exists(gate)):
+        time.sleep(min(left, 0.02))
+def sleep_all(count, seconds, gate=""):
+    graph = {("load", i): (nap, seconds, gate) for i in range(count)}
+    graph |= {("clean", i): (nap, seconds, gate) for i in range(count)}
     taskloom.threaded.get(graph, list(graph), num_workers=2)
 """
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Wait until `condition()` is true, and return what it returned."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -40,9 +45,9 @@ def done(cell: Any) -> int:
     return int(cell.locator(".taskloom-progress-count").inner_text().partition("/")[0])
 
 
-def test_moves_while_the_cell_is_busy_and_leaves_one_line(notebook: Notebook) -> None:
+def test_moves_while_the_cell_is_busy_and_leaves_one_line(notebook: Notebook, gate: Path) -> None:
     notebook.run(SLEEP)
-    cell = notebook.start("sleep_all(40, 0.05)")
+    cell = notebook.start(f"sleep_all(100, 0.5, {str(gate)!r})")
     cell.locator(".taskloom-progress-live").wait_for()
     first = done(cell)
     assert notebook.is_busy(cell)
@@ -50,22 +55,23 @@ def test_moves_while_the_cell_is_busy_and_leaves_one_line(notebook: Notebook) ->
     assert notebook.is_busy(cell)
     bar = cell.get_by_role("progressbar")
     assert first < later <= int(bar.get_attribute("aria-valuenow"))
-    assert bar.get_attribute("aria-valuemax") == "80"
+    assert bar.get_attribute("aria-valuemax") == "200"
     legend = cell.locator(".taskloom-progress-legend").inner_text()
-    assert re.search(r"load\s*\d+/40\s*clean\s*\d+/40", legend) or re.search(r"clean\s*\d+/40\s*load\s*\d+/40", legend)
+    assert re.search(r"load\s*\d+/100\s*clean\s*\d+/100|clean\s*\d+/100\s*load\s*\d+/100", legend)
     until(lambda: "left" in cell.locator(".taskloom-progress-time").inner_text(), "how long it will take")
 
+    gate.touch()
     notebook.wait(cell)
     picture = cell.locator(".taskloom-progress")
     until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
     assert picture.count() == 1
-    assert "80/80" in picture.inner_text()
+    assert "200/200" in picture.inner_text()
     assert picture.bounding_box()["height"] < 30
 
 
 def test_short_run_leaves_nothing(notebook: Notebook) -> None:
     notebook.run(SLEEP)
-    cell = notebook.run("sleep_all(2, 0.01)")
+    cell = notebook.run("with taskloom.config.set({'notebook.progress_delay': 10}): sleep_all(2, 0.01)")
     assert cell.locator(".jp-OutputArea-child").count() == 0
 
 
@@ -74,7 +80,7 @@ def test_failed_run_names_its_key_in_red(notebook: Notebook) -> None:
         """
         import time, taskloom
         def load(i):
-            time.sleep(0.05)
+            time.sleep(0.1)
             if i == 30:
                 raise ValueError("<img src=x onerror=alert(1)>")
         graph = {("<img src=y onerror=alert(2)>", i): (load, i) for i in range(60)}
@@ -98,23 +104,24 @@ def color_of(text: Any) -> list[float]:
     return [scale * float(part) for part in re.findall(r"[\d.]+", color)[:3]]
 
 
-def test_in_a_narrow_cell_nothing_is_cut(lab: Lab, notebook: Notebook) -> None:
+def test_in_a_narrow_cell_nothing_is_cut(lab: Lab, notebook: Notebook, gate: Path) -> None:
     narrow = lab.open(viewport={"width": 400, "height": 900}, theme="JupyterLab Dark")
     narrow.run("%load_ext taskloom")
     narrow.run(SLEEP)
-    cell = narrow.start("sleep_all(30, 0.05)")
+    cell = narrow.start(f"sleep_all(100, 0.5, {str(gate)!r})")
     stop = cell.locator("button.taskloom-stop")
     stop.wait_for()
     assert inside(stop, cell.locator(".taskloom-progress-live"))
     assert inside(cell.locator(".taskloom-progress-time"), cell.locator(".taskloom-progress-live"))
     photograph(cell, "progress-narrow")
+    gate.touch()
     narrow.wait(cell)
     until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bar to go")
     line = cell.locator(".taskloom-progress")
     for part in line.locator("xpath=./*").all():
         assert inside(part, line)
     photograph(cell, "progress-narrow-over")
-    failed = narrow.run("taskloom.get({('load', 0): (time.sleep, 0.5), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')")
+    failed = narrow.run("taskloom.get({('load', 0): (time.sleep, 1), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')")
     message = failed.locator(".taskloom-progress span", has_text="ZeroDivisionError: division by zero")
     assert inside(message, failed.locator(".taskloom-progress"))
     photograph(failed, "progress-narrow-failed")
@@ -142,17 +149,18 @@ def test_stop_button_stops_the_run_while_the_cell_is_busy(notebook: Notebook) ->
     assert next_cell.locator(".jp-OutputArea-output").inner_text().strip() == "fine"
 
 
-def test_concurrent_runs_have_a_bar_each_and_nested_runs_none(notebook: Notebook) -> None:
+def test_concurrent_runs_have_a_bar_each_and_nested_runs_none(notebook: Notebook, gate: Path) -> None:
     notebook.run(SLEEP)
     cell = notebook.start(
-        """
+        f"""
+        gate = {str(gate)!r}
         from threading import Thread
         def outer():
             for _ in range(3):
-                sleep_all(5, 0.03)
-        graph = {("outer", i): (outer,) for i in range(4)}
+                sleep_all(5, 1, gate)
+        graph = {{("outer", i): (outer,) for i in range(4)}}
         threads = [
-            Thread(target=sleep_all, args=(40, 0.05)),
+            Thread(target=sleep_all, args=(40, 1, gate)),
             Thread(target=taskloom.threaded.get, args=(graph, list(graph))),
         ]
         for thread in threads: thread.start()
@@ -163,6 +171,7 @@ def test_concurrent_runs_have_a_bar_each_and_nested_runs_none(notebook: Notebook
     legends = cell.locator(".taskloom-progress-names").all_inner_texts()
     assert sum("outer" in legend for legend in legends) == 1
     assert sum("clean" in legend for legend in legends) == 1
+    gate.touch()
     notebook.wait(cell)
     until(lambda: cell.locator(".taskloom-progress-live").count() == 0, "the live bars to go")
     texts = sorted(cell.locator(".taskloom-progress").all_inner_texts(), key=lambda text: "outer" in text)
@@ -173,7 +182,7 @@ def test_concurrent_runs_have_a_bar_each_and_nested_runs_none(notebook: Notebook
 
 def test_saved_notebook_shows_a_picture_without_kernel_and_untrusted(notebook: Notebook, lab: Lab) -> None:
     notebook.run(SLEEP)
-    notebook.wait(notebook.start("sleep_all(10, 0.05)"))
+    notebook.wait(notebook.start("sleep_all(10, 0.1)"))
     notebook.save()
     saved = json.loads(notebook.file.read_text())
     saved["metadata"] = {}  # no kernel can be guessed: Lab asks
@@ -202,15 +211,16 @@ def saved_output(notebook: Notebook) -> dict[str, str]:
     return {kind: "".join(lines) for kind, lines in output["data"].items()}
 
 
-def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook) -> None:
+def test_page_reloaded_while_the_cell_is_busy(lab: Lab, notebook: Notebook, gate: Path) -> None:
     opened = lab.open()  # of its own: Lab forgets that the cells of a reloaded notebook ran
     opened.run("%load_ext taskloom")
     opened.run(SLEEP)
-    cell = opened.start("sleep_all(60, 0.1)")
+    cell = opened.start(f"sleep_all(60, 2, {str(gate)!r})")
     cell.locator(".taskloom-progress-live").wait_for()
     assert "still running when this was saved" in saved_output(opened)["text/html"]
     opened.reload()
     assert "still running when this was saved" in cell.locator(".taskloom-progress").inner_text()
+    gate.touch()
     until(lambda: "120/120" in cell.locator(".taskloom-progress").inner_text(), "the run's end")
     assert "120/120" in saved_output(opened)["text/html"]
 
@@ -219,7 +229,7 @@ def test_page_reloaded_while_a_run_goes_on_in_a_thread(lab: Lab, notebook: Noteb
     opened = lab.open()
     opened.run("%load_ext taskloom")
     opened.run(SLEEP)
-    cell = opened.start("import threading; threading.Thread(target=sleep_all, args=(1000, 0.05)).start()")
+    cell = opened.start("import threading; threading.Thread(target=sleep_all, args=(4000, 0.05)).start()")
     cell.locator(".taskloom-progress-live").wait_for()
     opened.save()
     opened.reload()
@@ -237,7 +247,7 @@ def test_off_and_unload(notebook: Notebook) -> None:
     notebook.run("%progress off")
     assert notebook.run("sleep_all(10, 0.05)").locator(".jp-OutputArea-child").count() == 0
     notebook.run("%progress on")
-    notebook.run("sleep_all(10, 0.05)").locator(".taskloom-progress").wait_for()
+    notebook.run("sleep_all(10, 0.1)").locator(".taskloom-progress").wait_for()
     notebook.run("%unload_ext taskloom")
     assert notebook.run("sleep_all(10, 0.05)").locator(".jp-OutputArea-child").count() == 0
     assert "not found" in notebook.run("%progress").inner_text()

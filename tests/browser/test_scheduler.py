@@ -89,7 +89,7 @@ def test_all_selectors_and_cells_stay_in_step(notebook: Notebook, selector: Any)
 
 def test_applies_while_a_cell_is_busy(notebook: Notebook, selector: Any) -> None:
     cell = notebook.start(
-        "import time\nuntil = time.time() + 15\n"
+        "import time\nuntil = time.time() + 60\n"
         "while time.time() < until and taskloom.config.get('scheduler') != 'sync': time.sleep(0.02)\n" + ENGINE
     )
     selector.get_by_role("radio", name="sync", exact=True).click()

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .lab import SECONDS, Lab, Notebook
-from .test_dashboard import BARS, SLEEP
-from .test_progress import until
+from .lab import PATIENCE, SECONDS, Lab, Notebook
+from .test_dashboard import BARS
+from .test_progress import SLEEP, until
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def page(lab: Lab, link: str) -> Iterator[Any]:
     """A tab with the dashboard, which must log no error and ask nobody else for anything."""
     context = lab.browser.new_context(viewport={"width": 1100, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20 * SECONDS)
+    page.set_default_timeout(PATIENCE * SECONDS)
     problems: list[str] = []
     host = link.split("/?")[0]
     page.on("console", lambda message: message.type == "error" and problems.append(message.text))
@@ -37,14 +38,15 @@ def page(lab: Lab, link: str) -> Iterator[Any]:
     assert not problems
 
 
-def test_moves_while_the_cell_is_busy(page: Any, notebook: Notebook) -> None:
-    cell = notebook.start("sleep_all(60, 0.05)")
+def test_moves_while_the_cell_is_busy(page: Any, notebook: Notebook, gate: Path) -> None:
+    cell = notebook.start(f"sleep_all(60, 1, {str(gate)!r})")
     first = until(lambda: page.evaluate(f"window.Bokeh ? ({BARS})() : 0"), "the first bars")
     until(lambda: page.evaluate(BARS) > first, "more bars")
     assert notebook.is_busy(cell)
+    gate.touch()
     notebook.wait(cell)
     page.get_by_text("120/120 tasks · finished").wait_for()
-    assert page.evaluate(BARS) == 120
+    until(lambda: page.evaluate(BARS) == 120, "all bars, each once")
     assert not page.locator("button.taskloom-stop").is_visible()
 
 

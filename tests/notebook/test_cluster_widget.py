@@ -20,7 +20,7 @@ from taskloom.engines.cluster.overview import runs_on, stop_runs  # noqa: E402
 from taskloom.notebook.cluster_state import cluster_html, cluster_text, is_busy, state_of  # noqa: E402
 
 HOSTILE = "<img src=x onerror=alert(1)>\n\x1b[31m"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ CELLS = {
 def outputs() -> dict[str, Any]:
     """What each cell of a notebook shows that is run by nbclient."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS.values()])
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
     return {name: cell.outputs for name, cell in zip(CELLS, notebook.cells, strict=True)}
 
 

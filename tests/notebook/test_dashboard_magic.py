@@ -43,7 +43,7 @@ def outputs() -> dict[str, Any]:
         ),
     }
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells.values()])
-    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=300).execute()
     return {name: cell.outputs for name, cell in zip(cells, notebook.cells, strict=True)}
 
 
@@ -57,7 +57,7 @@ def test_an_executed_notebook_keeps_a_picture(outputs: dict[str, Any]) -> None:
 def test_a_notebook_that_ends_with_the_extension_loaded_keeps_a_picture_too() -> None:
     cells = ["%load_ext taskloom\nimport taskloom", "%dashboard", "_ = taskloom.get({'a': (abs, -1)}, 'a')"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
     (output,) = notebook.cells[1].outputs
     assert set(output.data) == {"text/html", "text/plain"}
     assert "sync · 1/1 tasks · finished" in output.data["text/plain"]

@@ -25,7 +25,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from taskloom.errors import ConfigError
 from taskloom.notebook.dashboard_server import dashboard_link
 
-DEADLINE = 20  # seconds
+DEADLINE = 60  # seconds
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def outputs() -> dict[str, Any]:
         "unload": "%unload_ext taskloom\nprint(len(get_comm_manager().comms))",
     }
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells.values()])
-    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=300).execute()
     return {name: cell.outputs for name, cell in zip(cells, notebook.cells, strict=True)}
 
 

@@ -23,7 +23,7 @@ INSTALLED = "installed"
 KERNELS = ("6.29.5", "7.0.1", INSTALLED)
 NEEDED_BY_OLDER = "nest-asyncio"  # of what ipykernel needs, all that the newest does not need too
 UPDATES = 3  # messages that show that a view moves
-SECONDS = 30.0  # for whatever is waited for
+SECONDS = 60.0  # for whatever is waited for
 
 SETUP = """
 %load_ext taskloom
@@ -226,7 +226,7 @@ def test_the_selector_applies_at_once(page: Frontend) -> None:
     view = opened(page.run("%scheduler"))
     assert view is not None
     cell = page.start(
-        "end = time.monotonic() + 20\n"
+        "end = time.monotonic() + 50\n"
         "while taskloom.config.get('scheduler') != 'sync' and time.monotonic() < end: time.sleep(0.02)\n"
         "print(taskloom.config.get('scheduler'))"
         if page.reads_clicks_while_busy

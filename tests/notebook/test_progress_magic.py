@@ -20,7 +20,14 @@ from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 
 LONG_RUN = """
 import time, taskloom
-graph = {("load", i): (time.sleep, 0.04) for i in range(12)}
+def last(seconds):
+    run = taskloom.last_run()
+    while run.duration < seconds:
+        time.sleep(0.01)
+    ticks = len(run.samples) + 2
+    while len(run.samples) < ticks:  # by then the bar of a run that has lasted so long is drawn
+        time.sleep(0.01)
+graph = {("load", i): (abs, i) for i in range(11)} | {("load", 11): (last, 0.4)}
 _ = taskloom.get(graph, list(graph))
 """
 
@@ -66,18 +73,18 @@ def outputs() -> dict[str, Any]:
         "thread": f"import threading as th\nt = th.Thread(target=exec, args=({LONG_RUN!r}, {{}})); t.start(); t.join()",
         "asked": "import taskloom.diagnostics\nwith taskloom.diagnostics.ProgressBar():\n"
         "    _ = taskloom.get({i: (time.sleep, 0.3) for i in range(2)}, [0, 1])",
-        "failing": "taskloom.get({('load', 0): (time.sleep, 0.5), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')",
+        "failing": "taskloom.get({('load', 0): (last, 0.4), 'bad': (lambda _: 1 / 0, ('load', 0))}, 'bad')",
         "many": (
             "from comm import get_comm_manager\n"
             "taskloom.config.set(notebook__progress_delay=0)\n"
-            "for _ in range(12): taskloom.get({'a': (time.sleep, 0.3)}, 'a')\n"
+            "for _ in range(12): taskloom.get({'a': (last, 0)}, 'a')\n"
             "print(len(get_comm_manager().comms))"
         ),
         "unload": "%unload_ext taskloom\nimport gc; gc.collect()\nprint(len(get_comm_manager().comms))",
         "after": LONG_RUN,
     }
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells.values()])
-    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=300).execute()
     gc.collect()
     return {name: cell.outputs for name, cell in zip(cells, notebook.cells, strict=True)}
 

@@ -15,7 +15,7 @@ COUNT = "print([psutil.pid_exists(pid) for pid in pids])"
 def printed(*cells: str) -> list[str]:
     """What some cells print, one after the other in one kernel."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (LOAD, *cells)])
-    nbclient.NotebookClient(notebook, timeout=60).execute()
+    nbclient.NotebookClient(notebook, timeout=300).execute()
     outputs: list[Any] = [output for cell in notebook.cells for output in cell.outputs]
     return [output.text.strip() for output in outputs if output.output_type == "stream"]
 

@@ -419,7 +419,7 @@ def test_executed_without_anybody_it_says_so_and_ends() -> None:
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source) for source in [*cells, "print('fine')"]]
     )
-    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=300).execute()
     printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
     for text in printed[1:4]:
         assert "No prompt: this front end takes no input" in text

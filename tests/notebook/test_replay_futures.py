@@ -13,7 +13,7 @@ from taskloom.distributed import Client
 
 pytest.importorskip("IPython")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SETUP = """
 import os, taskloom
 made = []

@@ -1,14 +1,13 @@
 """The dashboard's figures: what they count is what the record says, and what people named is cut to length."""
 
 import math
-import time
 from typing import Any
 
 import pytest
 
 import taskloom
 from taskloom import Run
-from taskloom.bus import Sample
+from taskloom.bus import RunGraph, Sample
 
 pytest.importorskip("bokeh")
 
@@ -58,17 +57,25 @@ def test_states_begin_and_end_as_they_did(count: int) -> None:
 
 
 def test_few_tasks_are_counted_when_they_ran() -> None:
-    run = run_of({"a": (time.sleep, 0.1), "b": (lambda _: time.sleep(0.1), "a")})
+    run = Run(RunGraph(["a", "b"], ["abs", "abs"], [(), (0,)]), "sync")
+    for task, (start, stop) in enumerate([(0.1, 0.3), (0.4, 0.8)]):
+        run.start[task], run.stop[task] = run.zero + start, run.zero + stop
+        run.done.append(task)
+    run.end("finished", 1.0)
     counts = Counts()
     counts.follow(run)
     data = first_source(counts.root)
-    begun, ended = (run.start[1] - run.zero, run.stop[1] - run.zero)
-    for now, waiting, running in zip(data["time"], data["waiting"], data["running"], strict=True):
-        if 0.02 < now < begun - 0.02:
-            assert (waiting, running) == (1, 1)
-        if begun + 0.02 < now < ended - 0.02:
-            assert (waiting, running) == (0, 1)
-    assert len(data["time"]) > 100
+    moments = list(zip(data["time"], data["waiting"], data["ready"], data["running"], strict=True))
+    expected = {
+        (0.0, 0.1): (1, 1, 0),
+        (0.1, 0.3): (1, 0, 1),
+        (0.3, 0.4): (0, 1, 0),
+        (0.4, 0.8): (0, 0, 1),
+        (0.8, 1.0): (0, 0, 0),
+    }
+    for (begin, end), counts_then in expected.items():
+        assert {tuple(counted) for now, *counted in moments if begin + 0.01 < now < end - 0.01} == {counts_then}
+    assert len(moments) > 100
 
 
 def test_what_did_not_run_stays_ready_or_waiting() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ from taskloom.views.palette import NAME_COLORS, name_colors
 from taskloom.views.progress import TEXT_BAR, TOP_NAMES, Progress, progress_state, static_html, text_line
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "'\"><script>alert(1)</script>", "two\nlines\r\x1b[31m", "x" * 1_000_000]
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of runs all but stands still: time goes by where a test says so."""
+    readings = count()
+    monkeypatch.setattr("taskloom.bus.run.perf_counter", lambda: 1000 + 1e-6 * next(readings))
 
 
 def new_run(*keys: Any, seconds: float = 0.0) -> Run:

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.adapters.clusters.processes import LOOPBACK, wait_for
+from tests.adapters.clusters.processes import LOOPBACK, PATIENCE, wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # users have no daemons in theirs
@@ -149,12 +149,12 @@ def _daemon(folder: Path, *command: str) -> Iterator[None]:
 def _end_jobs(folder: Path) -> None:
     """End what a test left: jobs live on without their daemons."""
     if jobs():
-        subprocess.run(["scancel", "--user", getpass.getuser()], check=True, timeout=10)
+        subprocess.run(["scancel", "--user", getpass.getuser()], check=True, timeout=PATIENCE)
     wait_for(lambda: not jobs(), lambda: _logs(folder))
 
 
 def _said(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     return done.stdout.strip()
 
 

@@ -13,7 +13,7 @@ from xarray.backends import locks, writers
 
 import taskloom
 from taskloom.distributed import Client
-from tests.engines.cases import check_child
+from tests.engines.cases import PATIENCE, check_child
 
 
 class OneWriter:
@@ -82,7 +82,7 @@ if __name__ == "__main__":
     with Client(n_workers=1, threads_per_worker=1):
         print(locks._get_scheduler())
 """
-    assert check_child(program) == "multiprocessing\n"
+    assert check_child(program, limit=3 * PATIENCE) == "multiprocessing\n"
 
 
 def climate() -> xr.Dataset:

@@ -85,10 +85,9 @@ import pickle, signal, sys
 lock = pickle.loads(bytes.fromhex(sys.argv[1]))
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 try:
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
     lock.acquire()
 except KeyboardInterrupt:
-    signal.setitimer(signal.ITIMER_REAL, 0)
     print("interrupted")
 """
     with lock:

@@ -1,8 +1,10 @@
 """Real schedulers, and the clients that taskloom gives for them."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from taskloom import bus
 from tests.adapters.clusters.processes import DaskProcesses
 
-DEADLINE = 30.0
+DEADLINE = 60.0  # seconds for what takes a second or two on an idle machine
 
 
 class Ends:
@@ -45,6 +47,19 @@ def soon() -> Callable[[Callable[[], Any]], Any]:
         return value
 
     return wait
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """A function that ends with the test, or once there is a file ``over`` in its folder."""
+    over = str(tmp_path / "over")
+
+    def wait(*_: Any) -> None:
+        while not os.path.exists(over):
+            time.sleep(0.01)
+
+    yield wait
+    Path(over).touch()
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from operator import add, truediv
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -203,7 +204,9 @@ def test_each_future_that_fails_is_noted(client: Any, ends: list[Run], soon: Soo
     assert failure.key == futures[0].key
 
 
-def test_failed_future_is_retried(client: Any, ends: list[Run], soon: Soon) -> None:
+def test_failed_future_is_retried(
+    client: Any, ends: list[Run], soon: Soon, busy: Callable[[], None], tmp_path: Path
+) -> None:
     event = distributed.Event("may-succeed", client=client)
 
     def work() -> int:
@@ -211,14 +214,17 @@ def test_failed_future_is_retried(client: Any, ends: list[Run], soon: Soon) -> N
             raise OSError("not yet")
         return 1
 
+    other = client.submit(busy, pure=False)  # the record does not end before it
     future = client.submit(work, pure=False)
     with pytest.raises(OSError, match="not yet"):
         future.result()
     event.set()
     future.retry()
     assert future.result() == 1
+    (tmp_path / "over").touch()
+    other.result()
     (run,) = soon(lambda: ends)
-    assert (run.status, run.n_done, run.n_failed) == ("finished", 1, 0)
+    assert (run.status, run.n_done, run.n_failed) == ("finished", 2, 0)
 
 
 def test_retries_are_counted(client: Any, ends: list[Run], soon: Soon) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from taskloom import distributed as ours
 from tests.adapters.clusters.processes import DaskProcesses
-from tests.engines.cases import check_child
+from tests.engines.cases import PATIENCE, check_child
 
 NAMED = ["Event", "Lock", "Queue", "Semaphore", "Variable"]
 
@@ -66,7 +66,7 @@ with distributed.LocalCluster(**options) as cluster, ours.Client(cluster) as cli
     address, three = client.submit(both).result()
     print(address in client.scheduler_info()["workers"], three)
 """
-    assert check_child(program) == "False\nTrue\nTrue 3\n"
+    assert check_child(program, limit=3 * PATIENCE) == "False\nTrue\nTrue 3\n"
 
 
 def test_tasks_that_ran_are_told(client: Any) -> None:

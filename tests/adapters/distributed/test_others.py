@@ -14,6 +14,7 @@ import pytest
 import taskloom
 from taskloom.bus import Run
 from taskloom.distributed import Client, get_task_stream
+from taskloom.engines.cluster.client import books
 from tests.adapters.clusters.processes import DaskProcesses
 
 Soon = Callable[[Callable[[], Any]], Any]
@@ -34,8 +35,12 @@ class Onlooker:
 
     run_finished = run_updated
 
-    def ended(self) -> bool:
-        return bool(self.seen) and all(run.status == "finished" for run in self.seen)
+    def done(self) -> int:
+        return sum(run.n_done for run in self.seen)
+
+    def ended(self, tasks: int) -> bool:
+        """Whether all of so many tasks were seen, and no run is left of which more may come."""
+        return self.done() >= tasks and all(run.status == "finished" for run in self.seen)
 
 
 @pytest.fixture
@@ -62,15 +67,16 @@ def told_to_look(client: Any) -> list[bool]:
 
 
 def test_what_others_run_is_a_run_of_its_own(
-    client: Any, other: Any, onlooker: Onlooker, ends: list[Run], soon: Soon
+    client: Any, other: Any, onlooker: Onlooker, ends: list[Run], soon: Soon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(books, "QUIET", 2.0)  # a worker that is slow begins no other run
     soon(lambda: told_to_look(other) == [True])
     (total,) = dask.compute(
         dask.delayed(sum)([dask.delayed(add, name="mine")(1, 1, dask_key_name=("mine", i)) for i in range(9)]),
         scheduler=other,
     )
     assert total == 18
-    soon(onlooker.ended)
+    soon(lambda: onlooker.ended(10))
     (run,) = onlooker.seen
     assert run.engine == "dask.distributed, other clients"
     assert run.foreign
@@ -93,8 +99,8 @@ def test_own_tasks_are_in_own_runs_only(
     futures = other.map(lambda i: time.sleep(0.05) or i, range(20), pure=False)
     assert client.get({"x": (add, 1, 2), "y": (add, "x", 1)}, "y") == 4
     other.gather(futures)
-    soon(onlooker.ended)
-    assert sum(run.n_done for run in onlooker.seen) == 20
+    soon(lambda: onlooker.ended(20))
+    assert onlooker.done() == 20
     assert [run.n_done for run in ends if not run.foreign] == [2]
 
 
@@ -104,7 +110,7 @@ def test_nobody_is_told_unless_somebody_looks_on(client: Any, other: Any, soon: 
     (topic,) = [topic for topic in client._event_handlers if topic.startswith("taskloom")]
     hear = client._event_handlers[topic]
     client._event_handlers[topic] = lambda event: (heard.append(event), hear(event))
-    assert told_to_look(other) == [False]
+    soon(lambda: told_to_look(other) == [False])  # the client of the test before may be leaving
     other.gather(other.map(lambda i: i, range(20), pure=False))
     for _ in range(2):
         with taskloom.subscribe(Onlooker()):
@@ -125,10 +131,10 @@ def test_clients_of_one_process_hear_of_each_other_and_of_others_once(
             one.gather(one.map(lambda i: i, range(5), pure=False))
             two.gather(two.map(lambda i: i, range(5), pure=False))
             other.gather(other.map(lambda i: i, range(7), pure=False))
-            soon(onlooker.ended)
-        assert sum(run.n_done for run in onlooker.seen) == 7
+            soon(lambda: onlooker.ended(7))
+        assert onlooker.done() == 7
         other.gather(other.map(lambda i: i, range(3), pure=False))
-        soon(lambda: sum(run.n_done for run in onlooker.seen) == 10)
+        soon(lambda: onlooker.done() == 10)
 
 
 def test_what_was_submitted_before_is_seen(client: Any, other: Any, soon: Soon) -> None:
@@ -152,10 +158,11 @@ from taskloom.distributed import Client, get_task_stream
 
 class Onlooker:
     looks_on = True
-    seen = 0
+    seen, runs = 0, {{}}
     def run_updated(self, run):
         if run.foreign and run.n_done:
-            self.seen = run.n_done
+            self.runs[run.id] = run.n_done
+            self.seen = sum(self.runs.values())
     run_finished = run_updated
 
 onlooker = Onlooker()
@@ -167,11 +174,12 @@ with taskloom.subscribe(onlooker), Client({shared.address!r}) as client:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 """
+    soon(lambda: told_to_look(client) == [True])
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as notebook:
         try:
             assert notebook.stdout is not None
             assert notebook.stdout.readline() == "ready\n"
-            soon(lambda: sum(run.n_done for run in onlooker.seen) == 8)
+            soon(lambda: onlooker.done() == 8)
             client.gather(client.map(lambda i: i, range(6), pure=False))
             assert notebook.wait(60) == 0
         finally:
@@ -185,8 +193,8 @@ def test_others_are_seen_after_the_connection_broke(own: DaskProcesses, onlooker
         client.loop.add_callback(comm.comm.abort)
         soon(lambda: client.scheduler_comm not in (None, comm) and told_to_look(other) == [True])
         other.gather(other.map(lambda i: i, range(5), pure=False))
-        soon(onlooker.ended)
-    assert onlooker.seen[-1].n_done == 5
+        soon(lambda: onlooker.ended(5))
+    assert onlooker.done() == 5
 
 
 def test_the_task_stream_of_a_client_of_our_own_has_no_tasks_of_a_cluster_of_dasks(
@@ -201,5 +209,5 @@ def test_the_task_stream_of_a_client_of_our_own_has_no_tasks_of_a_cluster_of_das
         soon(lambda: told_to_look(other) == [True])
         other.gather(other.map(lambda i: i, range(5), pure=False))
         assert ours.submit(add, 1, 2).result() == 3
-        soon(looking.ended)
+        soon(lambda: looking.ended(5))
     assert [row["name"] for row in stream.data] == ["add"]

@@ -167,11 +167,16 @@ def run_baseline(suite: Suite) -> Outcomes:
     folder = CACHE / "baseline"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{suite.name}-{_digest(suite)}.jsonl"
-    if not kept.exists():
-        fresh = kept.with_suffix(f".{os.getpid()}.jsonl")
-        run(suite, BASELINE, fresh)
-        fresh.rename(kept)
-    return read_outcomes(kept)
+    return read_outcomes(kept) if kept.exists() else _run_and_keep(suite, BASELINE, kept)
+
+
+def _run_and_keep(suite: Suite, engine: str, kept: Path) -> Outcomes:
+    """Run a suite, and have its results replace those that are kept: another process may do the same meanwhile."""
+    fresh = kept.with_suffix(f".{os.getpid()}.jsonl")
+    outcomes = run(suite, engine, fresh)
+    for suffix in (".log", ".jsonl"):
+        fresh.with_suffix(suffix).rename(kept.with_suffix(suffix))
+    return outcomes
 
 
 def _digest(suite: Suite) -> str:
@@ -197,7 +202,7 @@ def compare(suite: Suite, engine: str, known: Sequence[Known]) -> Compared:
     """
     folder = CACHE / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = run(suite, engine, folder / f"{suite.name}-{engine}.jsonl")
+    outcomes = _run_and_keep(suite, engine, folder / f"{suite.name}-{engine}.jsonl")
     found = differences(engine, run_baseline(suite), outcomes)
     unknown = [difference for difference in found if not any(entry.covers(difference) for entry in known)]
     if not unknown:
