@@ -228,6 +228,18 @@ stops_within(3.0, future)
 until(lambda: len(pids() & before) == 1 and len(pids()) == 2)
 """,
     ),
+    "deaf-in-a-worker-with-a-plugin": (
+        ONE_THREAD,
+        """
+from taskloom.distributed import WorkerPlugin
+client.register_plugin(WorkerPlugin())
+before = pids()
+future = client.submit(holding, "a")
+until(lambda: written("a"))
+stops_within(8.0, future)
+until(lambda: len(pids() & before) == 1 and len(pids()) == 2)  # the one that is deaf to that, too, had its time
+""",
+    ),
     "deaf-beside-scattered-data": (
         ONE_THREAD,
         """
