@@ -27,7 +27,7 @@ def written(name):
 
 def until(met):
     '''Wait for what must come.'''
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while not met():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)
@@ -41,6 +41,11 @@ def begun(name):
     while not written(name + "-end"):
         time.sleep(0.005)
     return name
+
+def patience(seconds=10.0):
+    '''Give cancelled tasks so long to leave: on a slow machine those need it that do leave when they are told to.'''
+    from taskloom.engines.cluster.coordinator import stops
+    stops.PATIENCE = seconds
 
 def raised(kind, function, *words):
     '''What a call raises, which is to be of a kind and to say something.'''
@@ -68,6 +73,6 @@ def close():
 START = "client = Client(n_workers=2, threads_per_worker=1)\n"
 
 
-def check_program(program: str, start: str = START, limit: float = 30.0) -> None:
+def check_program(program: str, start: str = START, limit: float = 90.0) -> None:
     """Run a program, which must end well and say nothing else."""
     assert check_child(f"{PRELUDE}\n{start}\n{program}", limit=limit) == "fine\n"

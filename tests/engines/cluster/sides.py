@@ -21,7 +21,7 @@ import pytest
 import taskloom
 import taskloom.distributed
 
-LIMIT = 20  # seconds for a test
+LIMIT = 60  # seconds for a test
 
 #: Marks of a suite: dask warns of this and that.
 QUIET = [
@@ -132,7 +132,7 @@ def note(path: str, text: str) -> None:
         file.write(text)
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it has not come true in time"

@@ -84,7 +84,7 @@ def ask(actor: Any) -> Any:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not (found := condition()):
         assert time.monotonic() < deadline, "it has not come true in time"
         time.sleep(0.01)

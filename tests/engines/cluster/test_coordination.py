@@ -139,6 +139,7 @@ def hold(name):
         once(name)
         while True:
             sum(range(1000))
+patience()
 before = pids()
 for i in range(5):
     future = client.submit(hold, f"held-{i}")
@@ -161,7 +162,7 @@ with Lock("x") as lock:
         waits(0)
 queue = Queue("x")
 queue.put(1)
-assert queue.get(timeout=5) == 1
+assert queue.get(timeout=10) == 1
 assert lock.acquire(timeout=10)
 lock.release()
 """,
@@ -257,7 +258,7 @@ waits()
 (pid,) = [worker.pid for worker in client.cluster.workers.values() if client.processing()[worker.name]]
 os.kill(pid, signal.SIGKILL)
 producer.result()
-assert queue.get(timeout=5) == 0
+assert queue.get(timeout=10) == 0
 assert queue.get(batch=True) == []
 queue.close()
 nothing_is_left()
@@ -377,7 +378,7 @@ outcomes = [
     )
 ]
 waiting = client.submit(Event("e").wait)
-until(lambda: len(desk._waiting) == 7)  # two of those locks are free
+until(lambda: len(desk._waiting) == 7 and sum(map(len, outcomes)) == 2)  # two of those locks are free
 client.cluster.close()
 until(lambda: all(outcomes))
 assert [type(outcome) for (outcome,) in outcomes].count(RuntimeError) == 6, outcomes

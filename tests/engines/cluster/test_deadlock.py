@@ -69,6 +69,7 @@ def forever(name):
     once(name)
     while True:
         time.sleep(0.01)
+patience()
 def outer():
     return get_client().submit(forever, "inner").result()
 future = client.submit(outer)
@@ -81,12 +82,13 @@ def outer():
     here = get_client()
     while True:
         here.gather([here.submit(abs, -i, pure=False) for i in range(3)])
+patience()
 for i in range(150):
     future = client.submit(outer, pure=False)
     time.sleep(0.0007 * (i % 30))
     future.cancel()
 workers = client.cluster._coordinator.scheduler.workers
-until(lambda: not any(worker.blocked or worker.strays for worker in workers.values()))
+until(lambda: not any(worker.blocked or worker.strays for worker in list(workers.values())))
 """,
     "failing": """
 def inner():

@@ -331,10 +331,10 @@ os.environ["PYTHONPATH"] = broken
 with contextlib.redirect_stderr(io.StringIO()):
     future = client.submit(abs, -1)
     client.cluster.scale(2)
-    raised(taskloom.WorkerDied, lambda: future.result(timeout=15), "code 9", "no luck")
-    raised(taskloom.WorkerDied, lambda: client.submit(abs, -3).result(timeout=15), "code 9")  # one more try
+    raised(taskloom.WorkerDied, lambda: future.result(timeout=30), "code 9", "no luck")
+    raised(taskloom.WorkerDied, lambda: client.submit(abs, -3).result(timeout=30), "code 9")  # one more try
 os.environ["PYTHONPATH"] = before
-assert client.submit(abs, -4).result(timeout=15) == 4
+assert client.submit(abs, -4).result(timeout=30) == 4
 until(lambda: len(pids()) == 2)
 """,
     "start-fails-for-want-of-files": """

@@ -181,7 +181,7 @@ def test_a_peer_at_fault_is_refused(
     on_the_way = {say_hello} if side is as_cluster else {say_hello, say_nonsense} if stream else set()
     assert ("has not answered" in str(caught.value)) == (fault in {fall_silent, *on_the_way})
     if before:
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # fewer, if garbage of other tests was collected meanwhile
 
 
 def test_a_peer_that_is_slow_has_no_more_time_for_each_byte() -> None:

@@ -320,10 +320,11 @@ class Coordinator(Staffing):
     def _obey(self, what: str, number: int, id: int = -1) -> None:
         if what == "expire":
             heappush(self._timers, (monotonic() + config.get("distributed.no_workers_timeout"), number))
-        elif what == "stop" and number in self.crew.workers:
+        elif what == "stop" and number in self.scheduler.workers:
             self.stops.cancelled(number, id)
         elif what == "end" and number in self.crew.workers:
             self.scheduler.worker_left(number, "was ended", expected=True)
+            self.stops.forget(number)  # it may be there for a while yet, to take its plugins down
             self.plugins.part(number)
 
     def _close_all(self) -> None:
