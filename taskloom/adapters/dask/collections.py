@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,6 +13,7 @@ import dask.multiprocessing
 from taskloom.adapters.dask.choice import current_client
 from taskloom.adapters.dask.gets import annotations_of, get_processes
 from taskloom.adapters.dask.graphs import DaskGraph, future_of
+from taskloom.adapters.dask.methods import scheduler_for, shares_no_files
 from taskloom.adapters.dask.optimized import mapping_of, optimized_expression
 from taskloom.collections.base import DefaultScheduler, threads
 from taskloom.containers import flat
@@ -69,9 +71,10 @@ def adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Adopted]:
 
 
 def _shuffling_here() -> AbstractContextManager[Any]:
-    """A block in which a client of Dask's that is open does not make frames shuffle as only its workers can."""
+    """A block in which frames do not shuffle as only workers of Dask's client can, or only those of one process."""
     method = dask.config.get("dataframe.shuffle.method", None)
-    if current_client() is None or method not in (None, "p2p"):
+    free = method is None and shares_no_files(scheduler_for(sys._getframe(1)))
+    if not free and (current_client() is None or method not in (None, "p2p")):
         return nullcontext()
     settings: AbstractContextManager[Any] = dask.config.set({"dataframe.shuffle.method": "tasks"})
     return settings

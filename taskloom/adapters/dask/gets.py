@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
-from contextvars import ContextVar
 from typing import Any
 
 import dask
@@ -25,9 +24,6 @@ from taskloom.engines import Engine, find_engine
 from taskloom.graph import Annotations, Key, is_annotation
 
 Get = Callable[..., Any]
-
-#: What collections are being prepared for in this thread: from the choice of a scheduler until it is called.
-prepared_for: ContextVar[Any] = ContextVar("prepared_for", default=None)
 
 #: Options of engines that Dask's configuration knows by these names.
 _CONFIGURED = {
@@ -116,7 +112,6 @@ class ClientHold(ClientGet):
 
     def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
         __tracebackhide__ = True
-        prepared_for.set(None)
         client = self._client
         if client is None:
             from taskloom.engines.cluster.shared import open_client  # what has sockets is loaded when it is needed
@@ -132,7 +127,6 @@ get_cluster = ClientGet()
 
 def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any:
     __tracebackhide__ = True
-    prepared_for.set(None)
     hooks = list(Callback.active) if options.get("callbacks") is None else hooks_of(options["callbacks"])
     cache = options.get("cache")
     if cache is None:

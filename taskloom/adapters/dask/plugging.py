@@ -18,45 +18,25 @@ import dask.local
 import dask.multiprocessing
 import dask.threaded
 import dask.utils
-from dask.context import GlobalMethod
 
 import taskloom
+from taskloom.adapters.at_import import AtImport
 from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph
 from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
-from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads, prepared_for
+from taskloom.adapters.dask.gets import ClientGet, Get, get_cluster, get_processes, get_sync, get_threads
 from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
+from taskloom.adapters.dask.methods import rechunk_method, shuffle_method, their_shuffle_method
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
 from taskloom.engines import ENGINES
-
-_shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
-
-
-def shuffle_method() -> str:
-    """In place of `dask.utils.get_default_shuffle_method`: workers share no partitions on disk.
-
-    A graph that is made before anything computes it, as those of bags are, is for the scheduler that is in force then.
-    """
-    method: str = _shuffle_method()
-    if dask.config.get("dataframe.shuffle.method", None) is not None:
-        return method
-    get = prepared_for.get()
-    try:
-        get = get or _found_scheduler(None, None, None, None)
-    except RuntimeError:  # the client in force is asynchronous: what is submitted to it is for its cluster
-        return method
-    if get is None and sys._getframe(1).f_globals["__name__"] == "dask.bag.core":
-        get = get_processes  # as bags prefer
-    return "tasks" if get == get_processes or isinstance(get, ClientGet) else method
-
 
 #: What stands in Dask, and what takes its place.
 _REPLACED: dict[Any, Callable[..., Any]] = {
     dask.local.get_sync: get_sync,
     dask.threaded.get: get_threads,
     dask.multiprocessing.get: get_processes,
-    _shuffle_method: shuffle_method,
+    their_shuffle_method: shuffle_method,
     plain_lock: scheduler_lock,
     their_blockwise_graph: blockwise_graph,
 }
@@ -139,7 +119,7 @@ def _plug_in() -> None:
     _undo.append(tell_xarray())
     start_drawing()
     _undo.append(stop_drawing)
-    _speed_up_arrays()
+    _undo.append(_take_over_arrays())
 
 
 # -- which engine ------------------------------------------------------------------------------------------------------
@@ -151,13 +131,6 @@ def get_scheduler(get: Any = None, scheduler: Any = None, collections: Any = Non
     The first of these that says something decides: the call, Dask's configuration, the newest of what was set in
     taskloom and an open client of `dask.distributed`, taskloom's environment and files, the collections.
     """
-    _speed_up_arrays()
-    found = _found_scheduler(get, scheduler, collections, cls)
-    prepared_for.set(found)
-    return found
-
-
-def _found_scheduler(get: Any, scheduler: Any, collections: Any, cls: Any) -> Any:
     if get is None and scheduler is None:
         scheduler = configured() or newest()
     found = _get_of(scheduler) if get is None else None
@@ -233,17 +206,32 @@ def _loaded_places() -> Iterator[tuple[Any, str]]:
             yield holder, name
 
 
-def _speed_up_arrays() -> None:
-    """Have arrays optimised by taskloom, once there are any: `dask.array` may be loaded later, if at all."""
-    array = getattr(sys.modules.get("dask.array.core"), "Array", None)
-    method = getattr(array, "__dict__", {}).get("__dask_optimize__")
-    if isinstance(method, GlobalMethod) and method._default.__module__.startswith("dask."):
-        with _switching:
-            if _undo:
-                from taskloom.adapters.dask.array_optimization import optimize_arrays
+def _take_over_arrays() -> Callable[[], None]:
+    """Have arrays, once they are imported, optimised and rechunked in taskloom's way; returns the undoing."""
+    undo: list[Callable[[], None]] = []
 
-                _undo.append(partial(setattr, method, "_default", method._default))
-                method._default = optimize_arrays
+    def take_over() -> None:
+        from taskloom.adapters.dask.array_optimization import optimize_arrays
+
+        method = vars(sys.modules["dask.array.core"].Array)["__dask_optimize__"]  # for which others can be configured
+        rechunking = sys.modules["dask.array.rechunk"]
+        choose = rechunking._choose_rechunk_method
+        for place, name, ours in (
+            (method, "_default", optimize_arrays),
+            (rechunking, choose.__name__, partial(rechunk_method, choose)),
+        ):
+            undo.append(partial(setattr, place, name, getattr(place, name)))
+            setattr(place, name, ours)
+
+    waiting = AtImport("dask.array", take_over)
+    waiting.arm()
+
+    def give_back() -> None:
+        waiting.disarm()
+        while undo:
+            undo.pop()()
+
+    return give_back
 
 
 def _share_callbacks() -> Callable[[], None]:

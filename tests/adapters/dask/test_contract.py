@@ -456,6 +456,38 @@ def test_process_engines_shuffle_by_tasks(scheduler: str) -> None:
         assert ("maybe_buffered_partd" in last_run().graph.functions) == (not on_disk)
 
 
+WAYS: dict[str, Callable[[Any, str], Any]] = {
+    "compute": lambda frame, scheduler: frame.compute(scheduler=scheduler),
+    "persist": lambda frame, scheduler: frame.persist(scheduler=scheduler),
+    "dask.persist": lambda frame, scheduler: dask.persist(frame, scheduler=scheduler),
+    "taskloom.compute": lambda frame, scheduler: taskloom.compute(frame, scheduler=scheduler),
+    "taskloom.persist": lambda frame, scheduler: taskloom.persist(frame, scheduler=scheduler),
+}
+
+
+@pytest.mark.parametrize("compute", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("kind", ["shuffle", "set_index", "merge"])
+def test_process_engines_shuffle_by_tasks_however_they_are_chosen(
+    kind: str, compute: Callable[[Any, str], Any]
+) -> None:
+    frame = dd.from_pandas(pd.DataFrame({"a": np.arange(40) % 7, "b": np.arange(40.0)[::-1]}), npartitions=3)
+    shuffled = {
+        "shuffle": lambda: frame.shuffle("a"),
+        "set_index": lambda: frame.set_index("b"),  # which computes its divisions while its graph is made
+        "merge": lambda: frame.merge(frame, on="a", how="outer"),
+    }[kind]
+    for scheduler in ("processes", "threads"):
+        compute(shuffled(), scheduler)
+        assert last_run().engine == scheduler
+        assert ("maybe_buffered_partd" in last_run().graph.functions) == (scheduler == "threads")
+
+
+def test_who_asks_for_a_scheduler_and_computes_nothing_leaves_no_trace() -> None:
+    dask.base.get_scheduler(scheduler="processes")
+    with dask.config.set(scheduler="threads"):
+        assert not shuffles_by_tasks(db.from_sequence(range(20), npartitions=2).groupby(is_odd))
+
+
 @pytest.mark.parametrize("name", ["threaded", "multiprocessing"])
 def test_functions_of_dasks_that_were_imported_before(name: str) -> None:
     taskloom.disable_dask()

@@ -1,6 +1,7 @@
 """`taskloom.compute` runs Dask's collections where Dask would, unless somebody has chosen something in taskloom."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -158,6 +159,29 @@ def test_who_calls_for_distributed_means_the_open_client(theirs: Any) -> None:
     assert engine_of(ones(), scheduler="threads") == "threads"
     (kept,) = taskloom.persist(ones(), scheduler="distributed")
     assert distributed.futures_of(kept)
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes", "distributed"])
+def test_on_taskloom_s_engines_arrays_and_frames_need_no_worker_of_the_open_client(theirs: Any, scheduler: str) -> None:
+    taskloom.enable_dask()
+    try:
+        with contextlib.ExitStack() as stack:
+            if scheduler == "distributed":
+                stack.enter_context(Client(n_workers=1, threads_per_worker=1))
+            else:
+                stack.enter_context(config.set(scheduler=scheduler))
+            rechunked = da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1))
+            assert rechunked.sum().compute() == 1600
+            assert taskloom.compute(rechunked.sum()) == (1600,)
+            assert dd.from_pandas(FRAME, npartitions=3).shuffle("b").a.sum().compute() == 190
+            run = taskloom.last_run()
+            assert run is not None
+            assert run.engine == scheduler
+        with dask.config.set({"array.rechunk.method": "p2p"}):
+            assert "p2p" in str(da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1)).name)
+        assert "p2p" in str(da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1)).name)  # which is for its workers
+    finally:
+        taskloom.disable_dask()
 
 
 def test_configuration_of_dask_counts_after_taskloom_s() -> None:
