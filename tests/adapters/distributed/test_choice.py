@@ -182,6 +182,7 @@ def test_on_taskloom_s_engines_arrays_and_frames_need_no_worker_of_the_open_clie
         assert "p2p" in str(da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1)).name)  # which is for its workers
     finally:
         taskloom.disable_dask()
+        pool.close()
 
 
 def test_configuration_of_dask_counts_after_taskloom_s() -> None:
