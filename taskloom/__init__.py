@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,30 @@ def _library_elsewhere(value: Any) -> Any:
     return choice.library_of(value)
 
 
-higher |= {"client_elsewhere": _client_elsewhere, "library_elsewhere": _library_elsewhere}
+def _address_elsewhere() -> Any:
+    """The scheduler's address in Dask's configuration, which is read where Dask is loaded or its variable is set."""
+    if "dask" not in sys.modules and not os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        return None
+    from taskloom.adapters.dask import address
+
+    return address.configured()
+
+
+def _inproc_elsewhere(address: str) -> bool:
+    """Whether a scheduler of dask's in this process has the address; nobody has made one who has not imported it."""
+    if "distributed" not in sys.modules:
+        return False
+    from taskloom.adapters.distributed import connection
+
+    return connection.is_in_process(address)
+
+
+higher |= {
+    "client_elsewhere": _client_elsewhere,
+    "library_elsewhere": _library_elsewhere,
+    "address_elsewhere": _address_elsewhere,
+    "inproc_elsewhere": _inproc_elsewhere,
+}
 
 
 def _adopt(collections: Sequence[Any], optimize_graph: bool) -> list[Any]:

@@ -39,6 +39,18 @@ except ImportError as error:
     print(error)
 """
 
+CONFIGURED = """
+from taskloom import ConfigError
+from taskloom.distributed import Client
+
+try:
+    Client()
+except ConfigError as error:
+    print(error)
+with Client(n_workers=1, threads_per_worker=1, processes=False) as client:
+    print(client.submit(abs, -1).result())
+"""
+
 
 @pytest.fixture
 def without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +73,17 @@ def test_enabling_dask_says_what_is_missing(without_dask: None, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "pip install" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_configured_scheduler_of_dask_needs_dask(
+    without_dask: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://10.0.0.1:8786")
+    command = [sys.executable, "-c", CONFIGURED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    said, one = done.stdout.splitlines()
+    assert "DASK_SCHEDULER_ADDRESS" in said
+    assert "tcp://10.0.0.1:8786" in said
+    assert "not installed: pip install" in said
+    assert one == "1"

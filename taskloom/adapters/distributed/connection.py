@@ -15,6 +15,7 @@ from typing import Any
 from dask._task_spec import convert_legacy_graph
 from dask.utils import ensure_dict
 from distributed import Client, Future
+from distributed.comm.inproc import global_manager
 from distributed.protocol.pickle import dumps
 from distributed.shuffle._core import id_from_key
 
@@ -50,6 +51,14 @@ def is_barrier(key: Any) -> bool:
 def is_in_task(client: Client) -> bool:
     """Whether a worker has made it, for the tasks that it runs."""
     return str(client.id).startswith("Client-worker-")
+
+
+def is_in_process(address: str) -> bool:
+    """Whether something of dask's in this process listens at an address that no other process can reach."""
+    try:
+        return global_manager.get_listener_for(address.removeprefix("inproc://")) is not None
+    except ValueError:  # of another process, or none of dask's
+        return False
 
 
 def all_clients() -> list[Client]:

@@ -250,6 +250,11 @@ class LocalCluster(Sized):
         return cluster_html(self)
 
 
+def cluster_at(address: str) -> LocalCluster | None:
+    """The open cluster of this process that has an address."""
+    return _clusters.get(address)
+
+
 def connector(given: LocalCluster | str) -> Callable[[Callable[..., None]], Any]:
     """What connects a client to a cluster, or to the one at an address.
 
@@ -259,7 +264,7 @@ def connector(given: LocalCluster | str) -> Callable[[Callable[..., None]], Any]
         There can be none at this address.
     """
     if isinstance(given, str):
-        given = _clusters.get(given, given)
+        given = cluster_at(given) or given
     if isinstance(given, LocalCluster):
         given._check()
         return given._coordinator.connect  # type: ignore[no-any-return]

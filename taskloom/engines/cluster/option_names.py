@@ -26,6 +26,14 @@ def check_names(options: Iterable[str], *classes: Any) -> None:
             raise TypeError(f"{classes[0].__name__} has no option {option!r}.{hint} There are: {', '.join(known)}.")
 
 
+def describe_cluster(options: Iterable[str], client: Any) -> bool:
+    """Whether some of a client's options are of the cluster that it makes."""
+    from taskloom.engines.cluster.local_cluster import LocalCluster
+
+    own = signature(client.__init__).parameters
+    return any(option in signature(LocalCluster.__init__).parameters for option in options if option not in own)
+
+
 def check_client_names(options: Iterable[str], client: Any, connects: bool) -> None:
     """Refuse options that neither a client takes nor the cluster that it makes, which it does unless it connects."""
     from taskloom.engines.cluster.local_cluster import LocalCluster

@@ -33,7 +33,8 @@ class _Shared:
                 client.close()
                 client = None
             if client is None:
-                client = self._client = Client(set_as_default=False)
+                # With an option of its cluster it makes one, whatever address Dask's configuration names.
+                client = self._client = Client(n_workers=None, set_as_default=False)
                 self._settings = settings
             return client
 

@@ -55,6 +55,7 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
     address : a `LocalCluster`, or the address of one; by default the client makes its own, which ends with it: when it
         is closed, or once a later client has replaced it and nobody has it. Of a dask scheduler, such as
         ``"host:8786"``, a cluster of dask's, or ``scheduler_file=``: a `dask.distributed.Client` whose runs are shown.
+        Without options the default is the ``scheduler-address`` of Dask's configuration, as ``DASK_SCHEDULER_ADDRESS``.
     timeout : seconds that connecting may take.
     set_as_default : False: `taskloom.compute`, `wait` and so on do not use this client by themselves.
     asynchronous : methods give something to await. Start it by ``async with Client(asynchronous=True) as client``, or
@@ -387,14 +388,10 @@ class Client(MaybeElsewhere, ClusterLogs, ClusterViews, Memory, Plugging, Publis
         await asyncio.to_thread(self._close_now)
 
     def __reduce__(self) -> Any:
-        return partial(_connected, self._address()), ()
+        return partial(current.get_client, self._address()), ()
 
     def __repr__(self) -> str:
         return client_text(self)
 
     def _repr_html_(self) -> str:
         return client_html(self)
-
-
-def _connected(address: str | None) -> Client:
-    return current.get_client(address)
