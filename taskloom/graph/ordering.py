@@ -6,6 +6,7 @@ Three rules, on nodes that are integers:
    (the register need of Sethi and Ullman, "The Generation of Optimal Code for Arithmetic Expressions", 1970).
 2. Tasks run depth first, the neediest input before the others.
 3. A task that is the last to use one of its inputs runs as soon as all its inputs are there.
+4. A task that is not, whose inputs are kept for others anyway, runs just before its result is wanted.
 
 `links` gives per node what it takes: one link or a tuple of them. A link is a node, or, negative, a constant.
 """
@@ -41,7 +42,8 @@ def run_order(order: Sequence[int], links: Sequence[Any], constants: int, wanted
     ends = {node for node in order if not dependents[node]}
     if not ends.issubset(wanted):  # nodes that nobody asked for would count as users
         inputs, dependents, labels = _edges_and_labels(_needed(order, inputs, wanted), links, constants)
-    return _depth_first(inputs, dependents, labels, wanted)
+    found = _depth_first(inputs, dependents, labels, wanted)
+    return found if max(map(len, dependents), default=0) < 2 else _when_wanted(found, inputs, dependents)
 
 
 def _needed(order: Sequence[int], inputs: Sequence[Sequence[int]], wanted: list[int]) -> list[int]:
@@ -139,3 +141,24 @@ def _depth_first(
             last_users.sort(reverse=True)
             todo += last_users
     return order
+
+
+def _when_wanted(order: list[int], inputs: list[Sequence[int]], dependents: list[list[int]]) -> list[int]:
+    """Move tasks that free nothing to just before the first that takes their result.
+
+    All inputs of such a task have a later use, so nothing lives longer for it, and its own result lives shorter.
+    """
+    places = [0] * len(inputs)  # in the order, of the task itself or of the one that it was moved to
+    last_uses = [-1] * len(inputs)
+    for place in range(len(order) - 1, -1, -1):
+        node = order[place]
+        taken, users = inputs[node], dependents[node]
+        if users and taken:
+            first = min([places[user] for user in users])
+            if min([last_uses[child] for child in taken]) > first:
+                place = first
+        places[node] = place
+        for child in taken:
+            if last_uses[child] < place:
+                last_uses[child] = place
+    return sorted(order, key=places.__getitem__)

@@ -176,6 +176,16 @@ def test_threads_keep_hardly_more_results_than_sync(dsk: Graph) -> None:
     assert peak_in_lock_step(partial(threaded.get, num_workers=workers), dsk, workers) <= allowed
 
 
+def test_parts_of_what_is_kept_for_others_are_not_made_before_they_are_wanted() -> None:
+    """As where an array is rechunked in two steps: each block of the second takes a part of each of the first."""
+    dsk: Graph = {("in", i, j): (make, i, j) for i in range(3) for j in range(4)}
+    dsk |= {("merge", i): (make, [("in", i, j) for j in range(4)]) for i in range(3)}
+    dsk |= {("split", i, j): (make, ("merge", i), j) for i in range(3) for j in range(2)}
+    dsk |= {("out", j): (make, [("split", i, j) for i in range(3)]) for j in range(2)}
+    dsk["end"] = (make, [("out", j) for j in range(2)])
+    assert peak(taskloom.get, dsk) == 7  # three merged and, with the first `out`, its parts; or two and their inputs
+
+
 @pytest.mark.parametrize("get", [taskloom.get, partial(threaded.get, num_workers=2)], ids=["sync", "threads"])
 def test_requested_results_stay_and_others_go_at_their_last_use(get: Any) -> None:
     seen: list[int] = []
