@@ -312,11 +312,14 @@ def unfollow() -> None:
             _everybody = None
 
 
-def connect(address: Any = None, **options: Any) -> Client:
+def connect(address: Any = None, timeout: Any = None, **options: Any) -> Client:
     """A client of dask's own, for a scheduler's address or a cluster object, which is followed until it closes.
 
-    Takes what `dask.distributed.Client` takes. Unless ``set_as_default=False``, `taskloom.compute` uses it, too.
+    Takes what `dask.distributed.Client` takes; a timeout that is None is Dask's own. Unless ``set_as_default=False``,
+    `taskloom.compute` uses it, too.
     """
+    if timeout is not None:
+        options["timeout"] = timeout
     client = Client(address, **options)
     _chosen.add(client)
     attach(client)

@@ -74,6 +74,16 @@ def test_a_cluster_object_needs_only_an_address(shared: DaskProcesses, ends: lis
     assert ends[0].engine == "dask.distributed"
 
 
+def test_no_timeout_is_that_of_dask(shared: DaskProcesses) -> None:
+    with Client(shared.address, timeout=None) as client:
+        assert client.submit(abs, -1).result() == 1
+    client = taskloom.distributed.get_client(shared.address)
+    try:
+        assert client.submit(abs, -2).result() == 2
+    finally:
+        client.close()
+
+
 def test_one_of_our_own_stays_here_also_of_a_class_beside() -> None:
     class Named(LocalCluster):
         pass
