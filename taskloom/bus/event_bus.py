@@ -381,6 +381,10 @@ def _was_over_before(run: Run, other: Run | None) -> bool:
 
 
 def last_run() -> Run | None:
-    """The newest run that was not started inside a task of another, or None."""
+    """The newest run that was not started inside a task of another, or None.
+
+    What a client submits or persists, a dask cluster's included, is one run as long as any of it is under way, and half
+    a second longer: only then is that run finished or failed.
+    """
     newest = list(bus.runs)[-1:]
     return newest[0] if newest else None
