@@ -24,7 +24,8 @@ def enable_dask() -> None:
     ``scheduler=`` argument, Dask's configuration, the newest of what was set in taskloom and a client of
     ``dask.distributed`` that is open, taskloom's environment and files, what the collection prefers. What such clients
     submit is shown, too. Dask's configuration counts for ``num_workers``,
-    ``pool``, ``multiprocessing.context`` and ``multiprocessing.initializer`` too, as do its callbacks.
+    ``pool``, ``multiprocessing.context`` and ``multiprocessing.initializer`` too, as do its callbacks; with
+    ``rerun_exceptions_locally``, a task that failed in a worker process runs again in this one, and raises there.
 
     Does nothing where it has been done.
 
