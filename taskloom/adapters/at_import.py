@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -14,6 +15,8 @@ _listing = Lock()  # while finders come and go
 
 class AtImport(MetaPathFinder):
     """Calls a function once a module has been imported, if it is armed by then.
+
+    What goes wrong there is warned of: whoever imports the module has no part in it.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ class AtImport(MetaPathFinder):
         if self._underway:
             return
         if self._name in sys.modules:
-            self._action()
+            self._act()
         else:
             with _listing:
                 if self not in sys.meta_path:
@@ -67,7 +70,13 @@ class AtImport(MetaPathFinder):
                 self._underway = False
             if self._wanted:
                 self.disarm()
-                self._action()
+                self._act()
 
         spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
         return spec
+
+    def _act(self) -> None:
+        try:
+            self._action()
+        except Exception as error:
+            warnings.warn(f"taskloom leaves {self._name} alone: {error}", RuntimeWarning, stacklevel=2)

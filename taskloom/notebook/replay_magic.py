@@ -104,6 +104,8 @@ class ReplayMagic:
         except BaseException as error:
             self._examine(without_own_frames(error))
             return None
+        finally:
+            tracebacks.pdb = None  # what is left of the script is not for the next prompt
         if task.number in task.run.failures:
             print(_about_success(task))
         return value

@@ -238,14 +238,14 @@ def _value_text(name: str, value: Any) -> str:
 
 
 def _force_text(scheduler: Any, engine: Engine | None, fields: list[SettingField]) -> str:
-    if scheduler is None:
-        name = "what each collection prefers"
-    elif engine is not None:
-        name = engine.name
-    else:
-        name = name_label(getattr(scheduler, "__name__", "")) or key_label(scheduler)
+    name = "what each collection prefers" if scheduler is None else _name_of(scheduler, engine)
     parts = [f"{field['label'].lower()} {field['value'] or field['automatic']}" for field in fields]
     return " · ".join([name, *parts])
+
+
+def _name_of(scheduler: Any, engine: Engine | None) -> str:
+    """What people call a scheduler, which may be an engine."""
+    return engine.name if engine is not None else name_label(getattr(scheduler, "__name__", "")) or key_label(scheduler)
 
 
 def _source_text(name: str, source: str) -> str:
@@ -256,16 +256,25 @@ def _source_text(name: str, source: str) -> str:
 
 
 def _except_for_dask(scheduler: Any) -> str:
-    """That an open client of Dask's runs Dask's collections, unless the scheduler in force does."""
-    if "distributed" not in sys.modules:
+    """What runs Dask's collections, where Dask's configuration or an open client of Dask's comes before the scheduler
+    in force."""
+    if "dask" not in sys.modules:
         return ""
     from taskloom.adapters.dask import choice
 
-    client = choice.current_client()
-    chosen = choice.configured() or choice.newest()
-    if client is None or client is scheduler or (chosen is not None and chosen is not client):
+    configured, client = choice.configured(), choice.current_client()
+    theirs = configured or choice.newest()
+    engine = _engine_named(theirs)
+    if client is not None and (theirs is None or theirs is client or (engine and engine.name == "distributed")):
+        on_client = f"; Dask's collections run on the client at {client.scheduler.address}"
+        return "" if client is scheduler else one_line(on_client, 160)
+    if not configured or theirs is scheduler or (engine is not None and engine is _engine_named(scheduler)):
         return ""
-    return one_line(f"; Dask's collections run on the client at {client.scheduler.address}", 160)
+    return one_line(f"; Dask's own compute runs on {_name_of(theirs, engine)}, as Dask's configuration says", 160)
+
+
+def _engine_named(scheduler: Any) -> Engine | None:
+    return ENGINES.get(scheduler.strip().lower()) if isinstance(scheduler, str) else None
 
 
 def _variable_of(name: str) -> str:

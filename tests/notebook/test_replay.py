@@ -318,6 +318,16 @@ def test_commands_from_the_cell(failed: Any) -> None:
     assert not failed.prompts
 
 
+@pytest.mark.parametrize("cell", ["%%replay\np x\nq", "%%replay --step\nq", "%%replay ('double', 0)\np x"])
+def test_commands_left_over_are_not_for_the_next_prompt(failed: Any, cell: str) -> None:
+    failed.run(cell)
+    failed.run("def half(zz):\n    return zz / 0\nhalf(5)")
+    assert failed.run("%debug", "p zz", "q").endswith("ipdb> p zz\n5\nipdb> q\n")
+    failed.run("%pdb on")
+    failed.run(cell)
+    assert "ipdb> p x\n4\n" in failed.run("taskloom.get(graph, 'fails')", "p x", "q")
+
+
 def test_a_success_is_reported_as_not_reproducible(failed: Any) -> None:
     failed.run("failing, divide.__code__ = divide.__code__, (lambda x, by: x).__code__")
     output = failed.run("%replay")

@@ -109,8 +109,40 @@ def test_a_client_of_dask_that_runs_its_collections_all_the_same_is_named(
             assert but in said("undo")
             assert f"(from the default{but}" in said("undo")
             assert but in said("")
+            assert but in said("distributed")
+            said("undo")
             with dask.config.set(scheduler="threads"):
                 said("")
+        assert "Dask's" not in said("")
+    finally:
+        taskloom.disable_dask()
+
+
+def test_what_dask_is_configured_to_run_on_is_named(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dask = pytest.importorskip("dask")
+
+    def said(line: str) -> str:
+        shell.run_line_magic("scheduler", line)
+        return capsys.readouterr().out
+
+    def my_get(dsk: Any, keys: Any, **options: Any) -> Any:
+        return taskloom.get(dsk, keys)
+
+    taskloom.enable_dask()
+    try:
+        with dask.config.set(scheduler="Single-Threaded"):
+            but = "; Dask's own compute runs on sync, as Dask's configuration says). "
+            assert f"(from %scheduler{but}" in said("threads")
+            dask.delayed(abs)(-1).compute()
+            assert taskloom.last_run().engine == "sync"
+            assert f"(from the default{but}" in said("undo")
+            assert "Dask's" not in said("sync")
+        with dask.config.set(scheduler=my_get):
+            assert "; Dask's own compute runs on my_get, as" in said("")
+        with dask.config.set(scheduler=HOSTILE):
+            assert "\x1b" not in said("")
         assert "Dask's" not in said("")
     finally:
         taskloom.disable_dask()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from taskloom.adapters.at_import import AtImport
+from taskloom.errors import ConfigError
 
 __all__ = ["disable_dask", "enable_dask", "enable_dask_when_imported"]
 
+OLDEST = "2026.3"  # the first release of Dask that taskloom is for
+
 
 def enable_dask_when_imported() -> None:
-    """What `enable_dask` does, as soon as somebody imports Dask: nobody else waits until it is loaded."""
+    """What `enable_dask` does, as soon as somebody imports Dask: nobody else waits until it is loaded.
+
+    Warns where it cannot be done.
+    """
     _clusters.arm()  # first: it may be what imports Dask
     _dask.arm()
 
@@ -24,7 +32,8 @@ def enable_dask() -> None:
     ``scheduler=`` argument, Dask's configuration, the newest of what was set in taskloom and a client of
     ``dask.distributed`` that is open, taskloom's environment and files, what the collection prefers. What such clients
     submit is shown, too. Dask's configuration counts for ``num_workers``,
-    ``pool``, ``multiprocessing.context`` and ``multiprocessing.initializer`` too, as do its callbacks.
+    ``pool``, ``multiprocessing.context`` and ``multiprocessing.initializer`` too, as do its callbacks; with
+    ``rerun_exceptions_locally``, a task that failed in a worker process runs again in this one, and raises there.
 
     Does nothing where it has been done.
 
@@ -32,6 +41,8 @@ def enable_dask() -> None:
     ------
     ImportError
         Dask is not installed.
+    ConfigError
+        This release of Dask cannot run on taskloom, or something is missing that it needs; nothing has changed.
 
     Examples
     --------
@@ -50,9 +61,14 @@ def enable_dask() -> None:
         raise ImportError(
             "Dask is not installed, so its collections cannot run on taskloom. Install it: pip install 'taskloom[dask]'"
         ) from error
-    from taskloom.adapters.dask import plugging  # takes as long as importing Dask
+    try:
+        with _usable("dask"):
+            from taskloom.adapters.dask import plugging  # takes as long as importing Dask
 
-    plugging.enable()
+            plugging.enable()
+    except ConfigError:
+        disable_dask()
+        raise
     _clusters.arm()
 
 
@@ -69,9 +85,23 @@ def disable_dask() -> None:
 
 
 def _follow() -> None:
-    from taskloom.adapters.distributed.following import follow  # the package may be in the midst of its own import
+    with _usable("distributed"):
+        from taskloom.adapters.distributed.following import follow  # the package may be in the midst of its own import
 
-    follow()
+        follow()
+
+
+@contextmanager
+def _usable(library: str) -> Iterator[None]:
+    """A block that needs much of a library of Dask's: where something is not there, says what would be needed."""
+    try:
+        yield
+    except Exception as error:
+        release = getattr(sys.modules.get(library), "__version__", "of an unknown release")
+        raise ConfigError(
+            f"{library} {release} cannot be used ({type(error).__name__}: {error}). taskloom is for Dask {OLDEST} or "
+            "newer, and for all that this needs: pip install -U 'taskloom[dask]'"
+        ) from error
 
 
 _dask = AtImport("dask", enable_dask)

@@ -10,7 +10,6 @@ from uuid import UUID
 import dask
 
 from taskloom import config
-from taskloom.adapters.dask.gets import options_for
 from taskloom.engines import ENGINES
 from taskloom.engines.cluster.client.current import own_client
 from taskloom.engines.cluster.worker.place import worker_here
@@ -99,4 +98,6 @@ def _as_dask_means_it(scheduler: Any) -> Any:
         return scheduler  # taskloom says what is wrong with it
     if engine.name == "distributed":
         return current_client() or engine
+    from taskloom.adapters.dask.gets import options_for  # with a release of Dask that is too old it cannot be loaded
+
     return partial(engine.get, **options_for(engine, {}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import dask
@@ -18,6 +19,7 @@ from dask.utils import ensure_dict
 from taskloom.adapters.dask.graphs import DaskGraph
 from taskloom.adapters.dask.layers import note
 from taskloom.adapters.dask.optimized import mapping_of
+from taskloom.adapters.dask.rerun import fail_here
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
@@ -55,7 +57,11 @@ def get_processes(dsk: Any, keys: Any, optimize_graph: bool = True, **options: A
     if (options.get("context") or dask.config.get("multiprocessing.context", None)) == "fork":
         configured = dask.config.get("multiprocessing.initializer", None)
         options.setdefault("initializer", configured or _nothing)  # new workers, which see this process as it is now
-    return _run(find_engine("processes"), dsk, keys, options)
+    run = partial(_run, dsk=dsk, keys=keys, options=options)
+    again = options.get("rerun_exceptions_locally")
+    if again is None:
+        again = dask.config.get("rerun_exceptions_locally", False)
+    return fail_here(run) if again else run(find_engine("processes"))
 
 
 get_threads.__name__ = get_processes.__name__ = "get"  # as those are called in whose place they are

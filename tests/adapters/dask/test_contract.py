@@ -132,6 +132,62 @@ def test_4_unknown_keywords_are_passed_over(scheduler: str) -> None:
     assert dask.delayed(inc)(1).compute(scheduler=scheduler, **options) == 2
 
 
+def fail_with_pid(x: int) -> None:
+    local = x + 1
+    raise ValueError(os.getpid(), local)
+
+
+def fail_elsewhere(here: int) -> None:
+    if os.getpid() != here:
+        raise OSError("there")
+
+
+def compute_in_pool(value: Any) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        value.compute(scheduler="processes", rerun_exceptions_locally=True, pool=pool)
+
+
+def compute_as_configured(value: Any) -> None:
+    with dask.config.set(rerun_exceptions_locally=True):
+        value.compute(scheduler="processes")
+
+
+RERUN: dict[str, Callable[[Any], None]] = {
+    "argument": lambda value: value.compute(scheduler="processes", rerun_exceptions_locally=True),
+    "configuration": compute_as_configured,
+    "pool": compute_in_pool,
+    "inside a task": lambda value: dask.delayed(lambda: compute_as_configured(value))().compute(scheduler="threads"),
+}
+
+
+@pytest.mark.parametrize("how", RERUN)
+def test_4_a_failed_task_is_run_again_here(how: str) -> None:
+    with pytest.raises(ValueError, match=rf"\({os.getpid()}, 3\)") as caught:
+        RERUN[how](dask.delayed(fail_with_pid)(dask.delayed(inc)(1)))
+    *_, (frame, _) = traceback.walk_tb(caught.value.__traceback__)
+    assert frame.f_code is fail_with_pid.__code__
+    assert frame.f_locals["local"] == 3
+    assert caught.value.__context__ is None
+    assert "failed in run" in caught.value.__notes__[0]
+
+
+def test_4_and_not_where_nobody_wants_it() -> None:
+    with dask.config.set(rerun_exceptions_locally=True), pytest.raises(ValueError, match=r", 2\)") as caught:
+        dask.delayed(fail_with_pid)(1).compute(scheduler="processes", rerun_exceptions_locally=False)
+    assert caught.value.args[0] != os.getpid()
+
+
+def test_4_an_exception_that_is_not_raised_here_stands() -> None:
+    with pytest.raises(OSError, match="there") as caught:
+        dask.delayed(fail_elsewhere)(os.getpid()).compute(scheduler="processes", rerun_exceptions_locally=True)
+    assert caught.value.__notes__[-1].endswith("the task succeeds.")
+
+
+def test_4_a_task_that_ends_its_process_is_not_run_here() -> None:
+    with pytest.raises(taskloom.WorkerDied):
+        dask.delayed(os._exit)(1).compute(scheduler="processes", rerun_exceptions_locally=True)
+
+
 def test_5_what_is_wrong_with_a_graph(get: Get) -> None:
     with pytest.raises(KeyError, match="nope"):
         get({"a": 1}, "nope")

@@ -111,6 +111,25 @@ from taskloom.engines.worker.pool import pool
 pool.close()
 """.replace("taskloom_run()", '__import__("taskloom").last_run()')
 
+FAILS_HALFWAY = """
+import dask, taskloom
+from taskloom.adapters.dask import plugging
+def places():
+    return [getattr(holder, name, None) for holder, name in plugging._loaded_places()], dask.base.get_scheduler
+before, start = places(), plugging.start_drawing
+del plugging.start_drawing
+try:
+    taskloom.enable_dask()
+except taskloom.ConfigError as error:
+    assert f"dask {dask.__version__} cannot be used" in str(error)
+else:
+    raise AssertionError("enabled")
+assert places() == before
+plugging.start_drawing = start
+taskloom.enable_dask()
+assert places() != before
+"""
+
 WITHOUT_DASK = """
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -140,6 +159,7 @@ PROGRAMS = {
     "distributed first": DISTRIBUTED_FIRST,
     "client elsewhere": CLIENT_ELSEWHERE,
     "failure": FAILURE,
+    "fails halfway": FAILS_HALFWAY,
     "without dask": WITHOUT_DASK,
 }
 
