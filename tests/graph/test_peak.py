@@ -180,10 +180,10 @@ def test_parts_of_what_is_kept_for_others_are_not_made_before_they_are_wanted() 
     """As where an array is rechunked in two steps: each block of the second takes a part of each of the first."""
     dsk: Graph = {("in", i, j): (make, i, j) for i in range(3) for j in range(4)}
     dsk |= {("merge", i): (make, [("in", i, j) for j in range(4)]) for i in range(3)}
-    dsk |= {("split", i, j): (make, ("merge", i), j) for i in range(3) for j in range(2)}
-    dsk |= {("out", j): (make, [("split", i, j) for i in range(3)]) for j in range(2)}
-    dsk["end"] = (make, [("out", j) for j in range(2)])
-    assert peak(taskloom.get, dsk) == 7  # three merged and, with the first `out`, its parts; or two and their inputs
+    dsk |= {("split", i, j): (make, ("merge", i), j) for i in range(3) for j in range(3)}
+    dsk |= {("out", j): (make, [("split", i, j) for i in range(3)]) for j in range(3)}
+    dsk["end"] = (make, [("out", j) for j in range(3)])
+    assert peak(taskloom.get, dsk) == 8  # the first `out`, and three merged, their parts and the second
 
 
 @pytest.mark.parametrize("get", [taskloom.get, partial(threaded.get, num_workers=2)], ids=["sync", "threads"])
