@@ -76,7 +76,7 @@ class ClusterRun(GrowingRun):
         return super().plan_for(task, fresh) if bring is None else bring(task, fresh)
 
     def let_go(self) -> None:
-        self._from_cluster = self._recall
+        self._from_cluster = self._recall or self._from_cluster
         super().let_go()
         self.submissions.clear()  # which may hold much, and futures
         self.kept.clear()

@@ -81,6 +81,7 @@ class ClusterRecords(Records):
         run.on_recall(partial(self._replan, run))
         self._books = (book, *self._books)
         bus.started(run)
+        bus.make_room(at_once=False)
         return book
 
     def _cancel(self, book: FuturesBook) -> None:
