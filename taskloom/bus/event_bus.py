@@ -134,10 +134,8 @@ class EventBus:
         self._ticker.wake()
 
     def make_room(self, at_once: bool = True) -> None:
-        """Have the run that ended last keep nothing more: another one has begun, whose tasks need the memory.
-
-        At once only where no lock is held, as what goes may have finalizers that compute; else on the ticker's thread.
-        """
+        """Have the run that ended last keep nothing more, as another one has begun: at once only where no lock is held,
+        for what goes may have finalizers that compute; else on the ticker's thread."""
         with self._lock:
             old = self._newest
             if old is not None and (not at_once or old in self._untold):
@@ -155,6 +153,7 @@ class EventBus:
         listeners = () if witness else [each for each in self.subscriptions if wants(each.listener, run)]
         jobs: list[Callable[[], None]] = []
         if listeners:
+            self._untold.add(run)
             told = threading.Lock()
             told.acquire()
             jobs = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
@@ -168,8 +167,6 @@ class EventBus:
                 jobs.append(partial(self._let_go, old))  # a large one takes a while
                 old = None
             if jobs:
-                if listeners:
-                    self._untold.add(run)
                 self._ticker.post(*jobs)
         if old is not None:
             old.let_go()  # no lock is held: what goes now may have finalizers that compute
