@@ -65,6 +65,7 @@ class EventBus:
         self.active: list[Run] = []
         self.runs: deque[Run] = deque(maxlen=KEEP_RUNS)  # without those inside tasks: one run may start thousands
         self._newest: Run | None = None  # of those that have ended
+        self._untold: set[Run] = set()  # of these, those of whose end listeners have still to hear
         self._lock = threading.Lock()
         self._clock = clock or Clock()
         self._ticker = Ticker(self._tick, self._clock)
@@ -132,6 +133,17 @@ class EventBus:
             witness.run_started(run)
         self._ticker.wake()
 
+    def make_room(self, at_once: bool = True) -> None:
+        """Have the run that ended last keep nothing more, as another one has begun: at once only where no lock is held,
+        for what goes may have finalizers that compute; else on the ticker's thread."""
+        with self._lock:
+            old = self._newest
+            if old is not None and (not at_once or old in self._untold):
+                self._ticker.post(old.let_go)
+                old = None
+        if old is not None:
+            old.let_go()  # it stays the newest: if this is interrupted, the end of the run that has begun does the rest
+
     def finished(self, run: Run) -> None:
         """Note the end of a run and wait, for a limited time, until every listener has heard of it."""
         with self._lock:
@@ -141,10 +153,11 @@ class EventBus:
         listeners = () if witness else [each for each in self.subscriptions if wants(each.listener, run)]
         jobs: list[Callable[[], None]] = []
         if listeners:
+            self._untold.add(run)
             told = threading.Lock()
             told.acquire()
             jobs = [partial(self._tell, listener, "run_finished", run) for listener in listeners]
-            jobs.append(told.release)
+            jobs += [partial(self._untold.discard, run), told.release]
         with self._lock:  # also around `post`, lest another run lets go of this one before its listeners were told
             if run.parent is None and not run.foreign and not _was_over_before(run, self._newest):
                 old, self._newest = self._newest, run
@@ -381,10 +394,7 @@ def _was_over_before(run: Run, other: Run | None) -> bool:
 
 
 def last_run() -> Run | None:
-    """The newest run that was not started inside a task of another, or None.
-
-    What a client submits or persists, a dask cluster's included, is one run as long as any of it is under way, and half
-    a second longer: only then is that run finished or failed.
-    """
+    """The newest run that was not started inside a task of another, or None. What a client submits or persists is one
+    run as long as any of it is under way, and half a second longer."""
     newest = list(bus.runs)[-1:]
     return newest[0] if newest else None

@@ -31,7 +31,7 @@ class Failure:
         Raises
         ------
         ValueError
-            The inputs are not kept any more: another run has ended since, or the record was read from a file.
+            The inputs are not kept any more: another run has begun since, or the record was read from a file.
         """
         if self.recall is not None:
             function, inputs = self.recall()
@@ -39,7 +39,7 @@ class Failure:
         if self.function is None:
             raise ValueError(
                 f"The inputs of {self.key!r} are not at hand: they are kept only in the process that ran the task, and "
-                "only until another run has ended."
+                "only until another run begins."
             )
         return self.function(*self.inputs)
 
@@ -50,7 +50,7 @@ class Failure:
         return error.startswith(f"{WorkerDied.__name__}:") if isinstance(error, str) else isinstance(error, WorkerDied)
 
     def without_inputs(self) -> Failure:
-        """What is kept once another run has ended: text instead of objects."""
+        """What is kept once another run has begun: text instead of objects."""
         error = self.exception
         try:
             text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"

@@ -156,7 +156,7 @@ class Run:
 
     @property
     def keeps_inputs(self) -> bool:
-        """Whether its tasks can be run again, so far: functions and constants are kept until another run has ended."""
+        """Whether its tasks can be run again, so far: functions and constants are kept until another run begins."""
         return self.graph.plan is not None
 
     @property
@@ -174,18 +174,18 @@ class Run:
             They are not kept any more.
         """
         if self.graph.plan is None:
-            raise ValueError(f"Run {self.id} keeps no functions and inputs any more: another run has ended since.")
+            raise ValueError(f"Run {self.id} keeps no functions and inputs any more: another run has begun since.")
         return self.graph.plan
 
     def let_go(self) -> None:
-        """Keep no functions, constants and inputs any more: another run has ended."""
+        """Keep no functions, constants and inputs any more: another run has begun. It can be said twice."""
         self.graph.release_plan()
         if self.failure is not None:
             self.failure = self._reduced(self.failure)
             self.failures = {task: self._reduced(failure) for task, failure in self.failures.items()}
 
     def _reduced(self, failure: Failure) -> Failure:
-        """What is kept of a failure once another run has ended."""
+        """What is kept of a failure once another run has begun."""
         return failure.without_inputs()
 
     # -- for everybody --------------------------------------------------------------------------------------------

@@ -75,9 +75,10 @@ class RunGraph:
 
     @property
     def functions(self) -> list[str]:
+        plan = self.plan  # which another thread may let go of, once the names are there
         if self._functions is None:
-            assert self.plan is not None
-            self._functions = _names_of(self.plan.functions)
+            assert plan is not None
+            self._functions = _names_of(plan.functions)
         return self._functions
 
     @property

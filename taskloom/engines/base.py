@@ -142,6 +142,8 @@ class Engine(ABC):
         status: Status = "cancelled"
         try:
             bus.started(run)
+            if run.parent is None:
+                bus.make_room()
             with outer.inside.holding(run) if outer is not None else nullcontext():
                 answer = plan.answer(self.run(plan, run, interrupt, observer, **options))
             status = "finished"

@@ -76,7 +76,7 @@ def _is_at_hand(run: Run) -> bool:
 
 
 _GONE = (
-    "its functions and inputs are gone: only those of the run that ended last are kept, for they may fill the memory. "
+    "its functions and inputs are gone: they are kept only until another run begins, for they may fill the memory. "
     "Run its cell again, and %replay before anything else is computed."
 )
 

@@ -402,6 +402,28 @@ def test_a_listener_slower_than_a_second_is_dropped() -> None:
     assert good.of(second)[-1] == "finished"
 
 
+def test_a_listener_hears_of_an_end_before_a_run_that_begins_lets_go_of_that_run() -> None:
+    hears, go_on, kept = threading.Event(), threading.Event(), list[bool]()
+
+    class Slow:
+        def run_finished(self, run: Run) -> None:
+            hears.set()
+            go_on.wait(PATIENCE)
+            kept.append(run.keeps_inputs)
+
+    thread = threading.Thread(target=compute)
+    with taskloom.subscribe(Slow()):
+        thread.start()
+        assert hears.wait(PATIENCE)
+        first = last_run()
+        begun = taskloom.Callback(pretask=lambda *_: go_on.set())
+        with begun:
+            compute()
+        thread.join(PATIENCE)
+    assert kept == [True, True]
+    until(lambda: not first.keeps_inputs)
+
+
 def test_a_listener_within_a_second_is_kept() -> None:
     clock = SteppedClock()
     bus = EventBus(clock)

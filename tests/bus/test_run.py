@@ -343,7 +343,7 @@ class Thing:
 
 
 @each_engine
-def test_a_record_holds_no_results_constants_or_functions_once_another_run_has_ended(get: Any) -> None:
+def test_a_record_holds_no_results_constants_or_functions_once_another_run_has_begun(get: Any) -> None:
     constant, data, function = Thing(), Thing(), Thing()
     alive = [weakref.ref(constant), weakref.ref(data), weakref.ref(function)]
     result = get({"data": data, "a": (function, constant, "data"), "b": (function, "a", [constant])}, "b")
@@ -360,7 +360,7 @@ def test_a_record_holds_no_results_constants_or_functions_once_another_run_has_e
 
 
 @each_engine
-def test_inputs_of_a_failure_are_kept_for_replay_until_another_run_has_ended(get: Any) -> None:
+def test_inputs_of_a_failure_are_kept_for_replay_until_another_run_begins(get: Any) -> None:
     calls: list[Any] = []
 
     def check(thing: Any, text: str) -> str:
@@ -385,6 +385,83 @@ def test_inputs_of_a_failure_are_kept_for_replay_until_another_run_has_ended(get
     assert (run.failure.key, run.failure.exception) == ("bad", "ValueError: not yet")
     with pytest.raises(ValueError, match=r"inputs of 'bad' are not at hand"):
         run.failure.replay()
+
+
+def begins_with(look: Callable[[], None]) -> taskloom.Callback:
+    """Looks before the first task of a run."""
+    return taskloom.Callback(pretask=lambda *_: look())
+
+
+@each_engine
+def test_a_run_that_begins_finds_what_the_last_one_kept_gone(get: Any) -> None:
+    constant = Thing()
+    alive = weakref.ref(constant)
+    get({"a": (type, constant)}, "a")
+    del constant
+    gc.collect()
+    assert alive() is not None, "kept for a replay"
+    found: list[Any] = []
+    with begins_with(lambda: found.append(alive())):
+        get({"a": (abs, -1)}, "a")
+    assert found == [None]
+
+
+@each_engine
+def test_a_run_that_begins_finds_the_inputs_of_a_failure_gone(get: Any) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    def make() -> Thing:
+        thing = Thing()
+        made.append(weakref.ref(thing))
+        return thing
+
+    with pytest.raises(ZeroDivisionError):
+        get({"made": (make,), "bad": (fail, "made")}, "bad")
+    gc.collect()
+    assert made[0]() is not None, "kept for a replay"
+    found: list[Any] = []
+    gc.disable()
+    try:
+        with begins_with(lambda: (gc.collect(), found.append(made[0]()))):  # type: ignore[arg-type,func-returns-value]
+            get({"a": (abs, -1)}, "a")
+    finally:
+        gc.enable()
+    assert found == [None]
+
+
+@each_engine
+def test_a_run_takes_what_the_last_one_kept(get: Any) -> None:
+    data = Thing()
+    assert get({"data": data, "a": (type, "data")}, "a") is Thing
+    assert get({"data": data, "a": (type, "data"), "b": (id, "data")}, ["a", "b"]) == [Thing, id(data)]
+
+
+@each_engine
+def test_runs_inside_a_task_leave_what_the_last_run_and_theirs_keep(get: Any) -> None:
+    found: list[Any] = []
+
+    def nested(_: Any) -> None:
+        compute()
+        compute()
+        run = last_run()
+        found.append(run.plan_for(0).constants)
+
+    constant = Thing()
+    get({"outer": (nested, constant)}, "outer")
+    assert found == [[constant]]
+    assert constant in last_run().plan_for(0).constants
+
+
+def test_a_run_in_another_thread_leaves_what_one_under_way_keeps() -> None:
+    def elsewhere() -> None:
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join(PATIENCE)
+
+    taskloom.get({"outer": (elsewhere,)}, "outer")
+    outer = taskloom.runs[-2]
+    assert outer.graph.keys == ["outer"]
+    assert outer.keeps_inputs
 
 
 def test_a_replay_that_fails_raises_the_tasks_own_error() -> None:

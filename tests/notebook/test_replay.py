@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -236,8 +238,9 @@ def test_an_older_run(failed: Any) -> None:
     assert "no option '--run'" in failed.run("%replay --run")
 
 
-def test_a_run_that_goes_on_does_not_hide_the_one_that_failed(failed: Any) -> None:
-    """Another run, in another thread, is newer, but has not ended."""
+@contextmanager
+def a_run_goes_on() -> Iterator[int]:
+    """A run in another thread, until the end of the block: its number."""
     begun, goes_on = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -248,13 +251,40 @@ def test_a_run_that_goes_on_does_not_hide_the_one_that_failed(failed: Any) -> No
     background.start()
     try:
         assert begun.wait(20)
-        assert f"Run {taskloom.last_run().id} has not ended yet." in failed.run(
-            f"%replay --run {taskloom.last_run().id}"
-        )
-        assert "ipdb> p x\n4\n" in failed.run("%replay", "p x", "q")
+        yield taskloom.last_run().id
     finally:
         goes_on.set()
         background.join(20)
+
+
+def test_a_run_that_goes_on_does_not_hide_the_one_that_failed_since(session: Any) -> None:
+    with a_run_goes_on() as number:
+        session.run(FAIL)
+        assert f"Run {number} has not ended yet." in session.run(f"%replay --run {number}")
+        assert "ipdb> p x\n4\n" in session.run("%replay", "p x", "q")
+
+
+def test_once_another_run_has_begun_it_says_what_is_gone(failed: Any) -> None:
+    number = taskloom.last_run().id
+    with a_run_goes_on():
+        assert f"Run {number} is over, and its functions and inputs are gone" in failed.run("%replay")
+
+
+def test_after_a_run_that_was_cut_off_before_its_first_task(failed: Any) -> None:
+    number = taskloom.last_run().id
+    failed.run("""
+class Late:
+    def __del__(self):
+        raise_at_start()
+def raise_at_start():
+    taskloom.last_run().cancel()
+""")
+    failed.run("taskloom.get({'data': Late(), 'good': (type, 'data')}, 'good')")
+    failed.run("taskloom.get({'good': (abs, -1)}, 'good')")
+    assert taskloom.last_run().status == "cancelled"
+    output = failed.run("%replay")
+    assert f"Nothing failed in run {number + 2}, which is cancelled." in output
+    assert "such as  %replay good" in output
 
 
 def test_the_beginning_of_a_key_will_do(session: Any) -> None:

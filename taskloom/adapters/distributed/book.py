@@ -5,9 +5,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from time import perf_counter
 from typing import Any
 
+from taskloom.adapters.distributed.connection import Packed
 from taskloom.bus import Failure, GrowingRun, Sample, Transfer
 from taskloom.engines.cluster.client.books import FuturesBook, Workers
 from taskloom.engines.cluster.client.others import ForeignRun, OthersBook
@@ -24,13 +26,15 @@ class Submission:
     Attributes
     ----------
     graph : callable, gives the graph as the scheduler has it.
+    packed : the same with keys in the place of futures, where it has any.
     states : of the futures, as soon as there are.
     arrived : whether the scheduler has told of its tasks.
     """
 
     def __init__(self, keys: Collection[Any], graph: Callable[[], dict[Any, Any]]) -> None:
         self.keys = frozenset(keys)
-        self.graph = graph
+        self.graph = cache(graph)
+        self.packed: Packed | None = None
         self.states: list[Any] = []
         self.arrived = False
 
@@ -38,6 +42,17 @@ class Submission:
     def is_pending(self) -> bool:
         """Whether somebody awaits something of it."""
         return not self.states or any(state.status in ("pending", "lost") for state in self.states)
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether all that was wanted is there."""
+        return bool(self.states) and all(state.status == "finished" for state in self.states)
+
+    def let_go_of_futures(self) -> None:
+        """Keep only the keys of those that the graph has: their results go once nobody else wants them."""
+        if self.packed is not None:
+            self.graph = cache(self.packed.graph)
+            self.packed = None
 
     @property
     def is_lost(self) -> bool:
@@ -55,7 +70,7 @@ class ClusterRun(GrowingRun):
 
     Attributes
     ----------
-    submissions : what was sent, as long as the run keeps its inputs.
+    submissions : what was sent, as long as the run keeps its inputs: with futures what failed, or is not done so far.
     kept : futures of inputs that were computed again, for as long.
     """
 
@@ -75,8 +90,21 @@ class ClusterRun(GrowingRun):
         bring = self._from_cluster
         return super().plan_for(task, fresh) if bring is None else bring(task, fresh)
 
+    def ends_by_itself(self) -> bool:
+        has_ended = super().ends_by_itself()
+        self.let_go_of_futures()  # here, where no lock is held: they have finalizers
+        return has_ended
+
+    def let_go_of_futures(self) -> None:
+        """Hold none for the sake of what is done: results on the cluster go when nobody else wants them."""
+        if not self.failures:
+            is_over = self.status != "running"
+            for submission in list(self.submissions):
+                if submission.packed is not None and (is_over or submission.has_succeeded):
+                    submission.let_go_of_futures()
+
     def let_go(self) -> None:
-        self._from_cluster = self._recall
+        self._from_cluster = self._recall or self._from_cluster
         super().let_go()
         self.submissions.clear()  # which may hold much, and futures
         self.kept.clear()

@@ -16,6 +16,7 @@ from dask._task_spec import convert_legacy_graph
 from dask.utils import ensure_dict
 from distributed import Client, Future
 from distributed.comm.inproc import global_manager
+from distributed.protocol import deserialize
 from distributed.protocol.pickle import dumps
 from distributed.shuffle._core import id_from_key
 
@@ -110,6 +111,37 @@ def submitted(args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, l
     """What `Client._graph_to_futures` was called with: the graph and the keys."""
     graph, keys = [*args, *[options[name] for name in ("expr", "dsk", "keys") if name in options]][:2]
     return graph, list(keys)
+
+
+def on_send(client: Client, told: Callable[[Packed], None] | None) -> None:
+    """Have a function given each graph as it goes to the scheduler, in the thread that submits it; None: none."""
+    if told is None:
+        client.__dict__.pop("_send_to_scheduler", None)
+        return
+
+    def send(message: Any) -> None:
+        if message.get("op") == "update-graph" and "expr_ser" in message:
+            told(Packed(message["expr_ser"]))
+        type(client)._send_to_scheduler(client, message)
+
+    client.__dict__["_send_to_scheduler"] = send
+
+
+class Packed:
+    """A graph as it went to a scheduler: its futures are nothing but keys there, which hold no results."""
+
+    def __init__(self, sent: Any) -> None:
+        self._sent = sent
+
+    @property
+    def has_futures(self) -> bool:
+        """Whether there are any, as far as can be told at a glance: rather too often than not."""
+        module = Future.__module__.encode()
+        return any(module in frame for frame in self._sent.frames if isinstance(frame, bytes))
+
+    def graph(self) -> dict[Any, Any]:
+        """Its nodes."""
+        return graph_of(deserialize(self._sent.header, self._sent.frames))
 
 
 def waits(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:

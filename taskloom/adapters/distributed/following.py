@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from itertools import count
 from threading import Lock, RLock
 from types import MethodType
@@ -42,6 +42,7 @@ _everybody: _Everybody | None = None
 _changing = Lock()
 _switching = RLock()
 _numbers = count()  # of those that were ever followed: a client may be left alone, and followed again
+_submission: ContextVar[Submission | None] = ContextVar("_submission", default=None)  # what is being sent
 _call: ContextVar[SubmittedBook | None] = ContextVar("_call", default=None)  # the record of the call that submits
 
 
@@ -79,6 +80,7 @@ class Following:
             client.__dict__[name] = MethodType(_called_as_method(method), client)
         connection.on_error(client, self._listener.erred)
         connection.on_connect(client, self._ask)
+        connection.on_send(client, _note_packed)
         self._ask()
         bus.onlookers.follow(self)
 
@@ -97,6 +99,7 @@ class Following:
                 client.__dict__.pop(name, None)
             connection.on_error(client, None)
             connection.on_connect(client, None)
+            connection.on_send(client, None)
             if connection.is_open(client):
                 client.loop.add_callback(self._stop, client)
         self._listener.records.gone()
@@ -112,10 +115,10 @@ class Following:
         if not keys or (isinstance(expression, dict) and not expression):  # nothing new
             return plain(client, *args, **options)
         self._ensure(client)
-        submission = Submission(keys, cache(partial(connection.graph_of, expression)))
+        submission = Submission(keys, partial(connection.graph_of, expression))
         self._listener.expect(submission, _call.get())
         try:
-            with _set(abroad, "a cluster of Dask's"):
+            with _set(abroad, "a cluster of Dask's"), _set(_submission, submission):
                 futures = plain(client, *args, **options)
         except BaseException:
             self._listener.withdraw(submission)
@@ -254,6 +257,12 @@ def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
         yield
     finally:
         variable.reset(token)
+
+
+def _note_packed(packed: connection.Packed) -> None:
+    submission = _submission.get()
+    if submission is not None and packed.has_futures:
+        submission.packed = packed
 
 
 def _is_stop(book: SubmittedBook, error: BaseException) -> bool:

@@ -65,6 +65,7 @@ class ClusterRecords(Records):
         elif status == "cancelled":
             book.give_up([row for row, stop in enumerate(book.run.stop) if not stop])
         book.run.end(status)
+        book.run.let_go_of_futures()
 
     def expect(self, submission: Submission) -> SubmittedBook:
         """The record of futures to which a submission is to be added."""
@@ -81,7 +82,15 @@ class ClusterRecords(Records):
         run.on_recall(partial(self._replan, run))
         self._books = (book, *self._books)
         bus.started(run)
+        bus.make_room(at_once=False)
         return book
+
+    def gone(self, why: str = "") -> None:
+        runs = self.open_runs()
+        super().gone(why)
+        for run in runs:
+            if isinstance(run, ClusterRun):
+                run.let_go_of_futures()
 
     def _cancel(self, book: FuturesBook) -> None:
         assert isinstance(book, SubmittedBook)

@@ -25,7 +25,7 @@ _NOT_AT_HAND = (
     "Compute those again, and replay the task before anything else is computed."
 )
 _FORGOTTEN = (
-    "What it was called with is not at hand: it is kept here only until another run has ended, and on the cluster only "
+    "What it was called with is not at hand: it is kept here only until another run begins, and on the cluster only "
     "as long as there is a future of the task, or of what needs it. Run its cell again, and keep what it gives, such "
     "as  z = x.persist() ; or replay the task before anything else is computed."
 )

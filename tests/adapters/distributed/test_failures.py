@@ -101,6 +101,30 @@ def test_inputs_from_before_the_run_are_brought(client: Any, ends: list[Run], so
     soon(lambda: not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
 
+def test_inputs_of_a_failure_stay_on_the_cluster_until_another_run_begins(
+    client: Any, ends: list[Run], soon: Soon, busy: Callable[[], None]
+) -> None:
+    def held() -> list[Any]:
+        gc.collect()
+        return [key for key, workers in client.who_has().items() if workers]
+
+    x = da.arange(4, chunks=2).persist()
+    distributed.wait(x)
+    soon(lambda: ends)  # else what is submitted next is a part of the same record
+    with pytest.raises(IndexError):
+        x.map_blocks(lambda block: block[block.sum()], meta=np.ones(0)).sum().compute()
+    del x
+    assert len(held()) == 2
+    run = taskloom.last_run()
+    assert run is not None
+    assert run.failure is not None
+    with pytest.raises(IndexError):
+        run.failure.replay()
+    another = client.submit(busy, pure=False)
+    soon(lambda: not held())
+    assert not another.done()
+
+
 def test_any_task_of_the_last_run_can_be_run_again(client: Any, ends: list[Run]) -> None:
     (da.arange(6, chunks=2) + 1).sum().compute()
     (run,) = ends

@@ -1,5 +1,6 @@
 """What dask's clients submit to real schedulers is on the bus."""
 
+import gc
 import time
 from collections.abc import Callable
 from math import inf
@@ -107,6 +108,75 @@ def test_persist_and_what_builds_on_it(client: Any, ends: list[Run], soon: Soon)
     assert x.sum().compute() == 4950
     assert len(ends) == 2
     assert not set(first.graph.keys) & set(ends[1].graph.keys), "what was there already is no task of the second run"
+
+
+def in_memory(client: Any) -> list[Any]:
+    """The keys of what the cluster holds."""
+    gc.collect()
+    return [key for key, workers in client.who_has().items() if workers]
+
+
+def test_persisted_data_go_once_their_user_lets_go_of_them(client: Any, soon: Soon) -> None:
+    x = da.ones(10, chunks=5).persist()
+    distributed.wait(x)
+    assert x.sum().compute() == 10
+    assert len(in_memory(client)) == 2
+    del x
+    soon(lambda: not in_memory(client))
+
+
+def test_so_they_do_behind_a_persist(client: Any, soon: Soon) -> None:
+    x = da.ones(10, chunks=5).persist()
+    y = (x + 1).persist()
+    del x
+    distributed.wait(y)
+    soon(lambda: len(in_memory(client)) == 2)
+    assert y.sum().compute() == 20
+
+
+def test_so_they_do_while_their_record_goes_on(client: Any, soon: Soon, busy: Callable[[], None]) -> None:
+    other = client.submit(busy, pure=False)
+    x = da.ones(10, chunks=5).persist()
+    for _ in range(3):
+        x = (x + 1).persist()
+    distributed.wait(x)
+    soon(lambda: len(in_memory(client)) == 2)
+    assert not other.done()
+
+
+def test_so_they_do_when_clients_are_left_alone(shared: DaskProcesses, soon: Soon, busy: Callable[[], None]) -> None:
+    from taskloom.adapters.distributed import follow, unfollow
+
+    follow()
+    with distributed.Client(shared.address) as client:
+        try:
+            x = da.ones(10, chunks=5).persist()
+            distributed.wait(x)
+            x.map_blocks(busy, meta=x._meta).persist()
+        finally:
+            unfollow()
+        del x
+        soon(lambda: not in_memory(client))
+
+
+def test_a_task_that_takes_persisted_data_runs_again_as_long_as_there_are(
+    client: Any, ends: list[Run], soon: Soon
+) -> None:
+    x = da.arange(10, chunks=5).persist()
+    distributed.wait(x)
+    soon(lambda: ends)
+    assert x.sum().compute() == 45
+    run = ends[-1]
+    row = run.n_tasks - 1
+    plan = run.plan_for(row)
+    results = plan.results()
+    for task in range(run.n_tasks):
+        results[task] = plan.functions[task](*plan.inputs(task, results))
+    assert results[row] == 45
+    del x, plan, results
+    soon(lambda: not in_memory(client))
+    with pytest.raises(ValueError, match="it builds on results that were on the cluster, which has them no more"):
+        run.plan_for(row)
 
 
 def test_native_collections_run_on_a_cluster_object_of_dasks(ends: list[Run]) -> None:

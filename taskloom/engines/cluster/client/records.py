@@ -114,6 +114,7 @@ class Records:
             book.add(first, keys, functions, dependencies, wanted)
             self._books = (book, *self._books)
             bus.started(run)
+            bus.make_room(at_once=False)
             self._newest = book  # last: what an interrupt has kept from being seen gets no more
 
     def submitted_call(self, number: int, key: Key, function: str) -> None:
