@@ -23,6 +23,7 @@ from taskloom.adapters.dask.rerun import fail_here
 from taskloom.bus import Callback
 from taskloom.bus.callback import Hooks, hooks_of
 from taskloom.engines import Engine, find_engine
+from taskloom.engines.base import add_note
 from taskloom.graph import Annotations, Key, is_annotation
 
 Get = Callable[..., Any]
@@ -142,8 +143,20 @@ def _run(engine: Engine, dsk: Any, keys: Any, options: Mapping[str, Any]) -> Any
     annotations = annotations_of(dsk) if engine.takes_futures else None
     mapping = _noted(dsk)
     graph = DaskGraph(convert_legacy_graph(mapping), annotations, True) if hooks else DaskGraph(mapping, annotations)
-    answer = engine.get(graph, keys, callbacks=hooks, **options_for(engine, options))
+    try:
+        answer = engine.get(graph, keys, callbacks=hooks, **options_for(engine, options))
+    except RuntimeError as error:
+        if str(error).startswith("P2P"):
+            add_note(error, _MADE_FOR_A_CLIENT)
+        raise
     return _as_tuples(keys, answer)
+
+
+_MADE_FOR_A_CLIENT = (
+    "This graph was made for the workers of a client of dask.distributed, which was in force then; only they can run "
+    "it. Make it where another scheduler is in force, as under dask.config.set(scheduler=...), or with "
+    'dask.config.set({"array.rechunk.method": "tasks", "dataframe.shuffle.method": "tasks"}).'
+)
 
 
 def _noted(dsk: Any) -> Mapping[Key, Any]:

@@ -185,6 +185,18 @@ def test_on_taskloom_s_engines_arrays_and_frames_need_no_worker_of_the_open_clie
         pool.close()
 
 
+def test_what_was_made_for_the_open_client_says_so_elsewhere(theirs: Any) -> None:
+    rechunked = da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1)).sum()
+    taskloom.enable_dask()
+    try:
+        with pytest.raises(RuntimeError, match="P2P") as caught:
+            rechunked.compute(scheduler="threads")
+    finally:
+        taskloom.disable_dask()
+    assert any("array.rechunk.method" in note for note in caught.value.__notes__)
+    assert rechunked.compute() == 1600
+
+
 def test_configuration_of_dask_counts_after_taskloom_s() -> None:
     with dask.config.set(scheduler="sync", num_workers=1):
         assert engine_of(ones()) == "sync"
