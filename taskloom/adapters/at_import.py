@@ -10,6 +10,8 @@ from importlib.machinery import ModuleSpec
 from threading import Lock
 from types import ModuleType
 
+Undo = list[Callable[[], None]]
+
 _listing = Lock()  # while finders come and go
 
 
@@ -80,3 +82,23 @@ class AtImport(MetaPathFinder):
             self._action()
         except Exception as error:
             warnings.warn(f"taskloom leaves {self._name} alone: {error}", RuntimeWarning, stacklevel=2)
+
+
+def once_imported(name: str, change: Callable[[Undo], None]) -> Callable[[], None]:
+    """Change something as soon as a module has been imported; returns the undoing, which also waits no more.
+
+    Parameters
+    ----------
+    name : of the module.
+    change : is called with a list, to which it adds what undoes it.
+    """
+    undo: Undo = []
+    waiting = AtImport(name, lambda: change(undo))
+    waiting.arm()
+
+    def undo_all() -> None:
+        waiting.disarm()
+        while undo:
+            undo.pop()()
+
+    return undo_all

@@ -10,7 +10,7 @@ from typing import Any
 import dask.base
 import dask.utils
 
-from taskloom.adapters.at_import import AtImport
+from taskloom.adapters.at_import import once_imported
 from taskloom.adapters.dask.gets import ClientGet, get_processes
 
 plain_lock = dask.utils.get_scheduler_lock  # Dask's own
@@ -33,16 +33,7 @@ def tell_xarray() -> Callable[[], None]:
 
     It takes a scheduler that it does not know for threads, and its own locks for processes cannot be sent to them.
     """
-    undo: list[Callable[[], None]] = []
-    waiting = AtImport(_XARRAY, lambda: undo.append(_replace_in_xarray()))
-    waiting.arm()
-
-    def untell() -> None:
-        waiting.disarm()
-        while undo:
-            undo.pop()()
-
-    return untell
+    return once_imported(_XARRAY, lambda undo: undo.append(_replace_in_xarray()))
 
 
 def _replace_in_xarray() -> Callable[[], None]:

@@ -20,7 +20,7 @@ import dask.threaded
 import dask.utils
 
 import taskloom
-from taskloom.adapters.at_import import AtImport
+from taskloom.adapters.at_import import Undo, once_imported
 from taskloom.adapters.dask.blocks import blockwise_graph, their_blockwise_graph
 from taskloom.adapters.dask.choice import configured, newest
 from taskloom.adapters.dask.drawings import start_drawing, stop_drawing
@@ -90,7 +90,7 @@ _DOORS = (
 _get_scheduler = dask.base.get_scheduler  # Dask's own
 _HIDDEN = re.escape(str(Path(__file__).parents[2])) + r"[\\\/]"  # files whose frames tracebacks do without
 
-_undo: list[Callable[[], Any]] = []  # not empty while Dask runs on taskloom
+_undo: Undo = []  # not empty while Dask runs on taskloom
 _switching = RLock()
 
 
@@ -119,7 +119,7 @@ def _plug_in() -> None:
     _undo.append(tell_xarray())
     start_drawing()
     _undo.append(stop_drawing)
-    _undo.append(_take_over_arrays())
+    _undo.append(once_imported("dask.array", _take_over_arrays))
 
 
 # -- which engine ------------------------------------------------------------------------------------------------------
@@ -206,32 +206,19 @@ def _loaded_places() -> Iterator[tuple[Any, str]]:
             yield holder, name
 
 
-def _take_over_arrays() -> Callable[[], None]:
-    """Have arrays, once they are imported, optimised and rechunked in taskloom's way; returns the undoing."""
-    undo: list[Callable[[], None]] = []
+def _take_over_arrays(undo: Undo) -> None:
+    """Have arrays optimised and rechunked in taskloom's way."""
+    from taskloom.adapters.dask.array_optimization import optimize_arrays
 
-    def take_over() -> None:
-        from taskloom.adapters.dask.array_optimization import optimize_arrays
-
-        method = vars(sys.modules["dask.array.core"].Array)["__dask_optimize__"]  # for which others can be configured
-        rechunking = sys.modules["dask.array.rechunk"]
-        choose = rechunking._choose_rechunk_method
-        for place, name, ours in (
-            (method, "_default", optimize_arrays),
-            (rechunking, choose.__name__, partial(rechunk_method, choose)),
-        ):
-            undo.append(partial(setattr, place, name, getattr(place, name)))
-            setattr(place, name, ours)
-
-    waiting = AtImport("dask.array", take_over)
-    waiting.arm()
-
-    def give_back() -> None:
-        waiting.disarm()
-        while undo:
-            undo.pop()()
-
-    return give_back
+    method = vars(sys.modules["dask.array.core"].Array)["__dask_optimize__"]  # for which others can be configured
+    rechunking = sys.modules["dask.array.rechunk"]
+    choose = rechunking._choose_rechunk_method
+    for place, name, ours in (
+        (method, "_default", optimize_arrays),
+        (rechunking, choose.__name__, partial(rechunk_method, choose)),
+    ):
+        undo.append(partial(setattr, place, name, getattr(place, name)))
+        setattr(place, name, ours)
 
 
 def _share_callbacks() -> Callable[[], None]:
