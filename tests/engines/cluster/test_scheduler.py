@@ -196,23 +196,6 @@ def test_who_has_begun_everything_is_not_asked_again(cluster: Cluster, client: C
     assert len(cluster.workers[0].questions) == 1
 
 
-def test_a_worker_with_a_free_thread_gets_what_waits_at_another(cluster: Cluster, client: Client) -> None:
-    cluster.add_worker(2)
-    options = {"workers": frozenset({"worker-1"})}
-    cluster.submit(client, [("own", SMALL, [])], **options)
-    cluster.submit(client, [(f"t{i}", SMALL, []) for i in range(3)])
-    cluster.scheduler.seconds[client.codes[SMALL]] = 1.0
-    cluster.flush()
-    assert len(cluster.scheduler.workers[0].outstanding) == 3
-    cluster.add_worker(2)
-    cluster.scheduler.assign()
-    assert len(cluster.scheduler.workers[1].outstanding) == 1
-    cluster.flush()
-    assert [kind for kind, *_ in cluster.workers[0].questions] == ["take_back"]
-    finish(cluster)
-    assert set(client.status.values()) == {"finished"}
-
-
 def test_share_gives_away_what_is_believed_to_be_short(cluster: Cluster, client: Client) -> None:
     cluster.add_worker()
     cluster.submit(client, [(f"t{i}", SMALL, []) for i in range(4)])

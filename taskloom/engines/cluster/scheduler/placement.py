@@ -195,8 +195,7 @@ class Placement(Transitions):
         return None if best is None else self.tasks[heappop(best.own) & MASK]
 
     def _take_from_the_busiest(self, worth: float) -> None:
-        """Have the worker with most to do give back what it has not begun, all but its share, if others have threads
-        that are idle."""
+        """Have the worker with most to do give back what it has not begun, all but its share, if others are idle."""
         best: WorkerState | None = None
         most = 0
         for worker in self.workers.values():
@@ -207,8 +206,7 @@ class Placement(Transitions):
                 best, most = worker, queued
         if best is None:
             return
-        workers = [worker for worker in self.workers.values() if worker.is_open()]
-        idle = sum([worker.given() < worker.threads + worker.blocked for worker in workers])
+        idle = sum([not worker.given() and worker.is_open() for worker in self.workers.values()])
         if not idle:
             return
         count = max(1, most * idle // (idle + 1))
