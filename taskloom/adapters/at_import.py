@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from threading import Lock
@@ -81,7 +82,8 @@ class AtImport(MetaPathFinder):
         try:
             self._action()
         except Exception as error:
-            warnings.warn(f"taskloom leaves {self._name} alone: {error}", RuntimeWarning, stacklevel=2)
+            with suppress(RuntimeWarning):  # where warnings are errors: the module can be imported all the same
+                warnings.warn(f"taskloom leaves {self._name} alone: {error}", RuntimeWarning, stacklevel=2)
 
 
 def once_imported(name: str, change: Callable[[Undo], None]) -> Callable[[], None]:

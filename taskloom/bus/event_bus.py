@@ -138,7 +138,7 @@ class EventBus:
         for what goes may have finalizers that compute; else on the ticker's thread."""
         with self._lock:
             old = self._newest
-            if old is not None and (not at_once or old in self._untold):
+            if old is not None and (not at_once or old in self._untold or _is_large(old)):
                 self._ticker.post(old.let_go)
                 old = None
         if old is not None:

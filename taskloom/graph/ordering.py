@@ -1,6 +1,6 @@
 """In which order tasks should run, so that few results are alive at a time.
 
-Three rules, on nodes that are integers:
+Four rules, on nodes that are integers:
 
 1. Each task is labelled with the number of results that must be alive at once to compute it from scratch
    (the register need of Sethi and Ullman, "The Generation of Optimal Code for Arithmetic Expressions", 1970).

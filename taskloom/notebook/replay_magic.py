@@ -62,8 +62,8 @@ class ReplayMagic:
             %replay --apart [KEY]    run it in a process of its own, and show where that ends: for a task that
                                      killed its worker, and would end this kernel
             %replay --save DIR [KEY] write a script and the pickled inputs that run it anywhere
-            %replay --run ID ...     take the run with this number: the one that ended last has its inputs, and those
-                                     of a dask cluster, as long as you keep what they gave
+            %replay --run ID ...     take the run with this number: the one that ended last has its inputs until
+                                     another begins, those of a dask cluster as long as you keep what they gave
 
         When the task raises, the debugger opens in the frame that raised: `p NAME` prints, `up` and `down` move,
         `q` leaves. If it succeeds, its value is the cell's result.

@@ -21,6 +21,7 @@ from dask.core import flatten, keys_in_tasks
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.optimization import default_fused_keys_renamer
 
+from taskloom.adapters.dask.optimized import as_dask_does
 from taskloom.graph import Key
 
 Tasks = dict[Key, GraphNode]
@@ -29,13 +30,14 @@ _KEYS = {int, float, str, tuple}  # the types of keys in tuples
 
 
 class ArrayOptimization:
-    """In place of `dask.array.optimization.optimize`: the same results from as few tasks.
+    """In place of `dask.array.optimization.optimize`: the same results, from fewer tasks where chains are longer.
 
     What is sent to a scheduler of Dask's, where there may be no taskloom, is that function.
     """
 
     def __call__(self, dsk: Any, keys: Any, **options: Any) -> Mapping[Key, Any]:
-        if not isinstance(dsk, HighLevelGraph) or dask.config.get("optimization.fuse.active", None) is False:
+        fuses = dask.config.get("optimization.fuse.active", None) is not False
+        if as_dask_does.get() or not fuses or not isinstance(dsk, HighLevelGraph):
             theirs: Mapping[Key, Any] = their_optimize(dsk, keys, **options)
             return theirs
         wanted = list(flatten(keys if isinstance(keys, list | set) else [keys]))
@@ -83,12 +85,12 @@ def _tasks_of(layer: Layer, needed: Collection[Key], all_keys: Collection[Key]) 
         return culled
     tasks = {}
     keys = [key for key in layer.mapping if key in needed]
-    seen = set(keys)
-    for key in keys:  # which grow
-        tasks[key] = value = _with_list(key, layer.mapping[key], all_keys)
-        new = [other for other in _dependencies(value, all_keys) if other in layer.mapping and other not in seen]
-        seen.update(new)
-        keys += new
+    while keys:
+        also = []
+        for key in keys:
+            tasks[key] = value = _with_list(key, layer.mapping[key], all_keys)
+            also += [other for other in _dependencies(value, all_keys) if other in layer.mapping]
+        keys = [key for key in dict.fromkeys(also) if key not in tasks]
     return tasks
 
 
@@ -124,6 +126,7 @@ def _in_chains(graph: Tasks, wanted: Collection[Key]) -> Tasks:
         user: key
         for key, user in users.items()
         if user is not None and len(graph[user].dependencies) == 1 and key not in wanted and key in graph
+        if not (graph[user].block_fusion or graph[key].block_fusion)
     }
     inner = set(below.values())
     fused: Tasks = {}

@@ -20,14 +20,14 @@ from taskloom.engines import Engine
 their_shuffle_method = dask.utils.get_default_shuffle_method  # Dask's own
 
 #: Functions that know what computes before they make a graph, by module and name, and what they call it.
-_FRAMES = ("dask.dataframe.dask_expr._collection", "persist")
+_PERSIST = ("dask.dataframe.dask_expr._collection", "persist")
 _CHOOSERS = {
     ("dask.base", "compute"): "schedule",
     ("dask.base", "persist"): "schedule",
     ("taskloom.scheduling", "_prepared"): "get",
     ("taskloom.engines.cluster.client.collections_of_futures", "compute"): "client",
     ("taskloom.engines.cluster.client.collections_of_futures", "persist"): "client",
-    _FRAMES: "kwargs",
+    _PERSIST: "kwargs",
 }
 _ENGINES_APART = ("processes", "distributed")
 
@@ -60,8 +60,10 @@ def scheduler_for(frame: FrameType | None) -> Any:
     while frame is not None:
         place = frame.f_globals.get("__name__"), frame.f_code.co_name
         if place in _CHOOSERS:
-            chosen = frame.f_locals.get(_CHOOSERS[place])
-            return chosen if place != _FRAMES else _found((chosen or {}).get("scheduler"), [frame.f_locals["self"]])
+            chosen: Any = frame.f_locals.get(_CHOOSERS[place])
+            if place == _PERSIST:  # of a dataframe, which makes its graph before it asks for a scheduler
+                return _found(chosen.get("scheduler"), [frame.f_locals["self"]])
+            return chosen
         frame = frame.f_back
     return _found()
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import dask.base
 
 from taskloom.graph import Key
+
+#: Whether arrays are optimised as a scheduler of Dask's does it, which has Dask's own function for that.
+as_dask_does: ContextVar[bool] = ContextVar("as_dask_does", default=False)
 
 
 def mapping_of(dsk: Any) -> Mapping[Key, Any]:

@@ -20,6 +20,7 @@ from distributed.protocol import deserialize
 from distributed.protocol.pickle import dumps
 from distributed.shuffle._core import id_from_key
 
+from taskloom.adapters.dask.optimized import as_dask_does
 from taskloom.adapters.distributed.clock import Clock
 
 PATIENCE = 10.0  # seconds for a question that somebody waits for
@@ -103,8 +104,12 @@ def on_connect(client: Client, action: Callable[[], None] | None) -> None:
 
 def graph_of(expression: Any) -> dict[Any, Any]:
     """The nodes of what was submitted, as the scheduler makes them of it."""
-    graph = expression if isinstance(expression, Mapping) else expression.__dask_graph__()
-    return dict(convert_legacy_graph(ensure_dict(graph)))
+    before = as_dask_does.set(True)
+    try:
+        graph = expression if isinstance(expression, Mapping) else expression.__dask_graph__()
+        return dict(convert_legacy_graph(ensure_dict(graph)))
+    finally:
+        as_dask_does.reset(before)
 
 
 def submitted(args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, list[Any]]:

@@ -144,6 +144,25 @@ def test_a_chain_is_one_task_and_its_name_tells_what_is_in_it() -> None:
     assert execute_graph(ours)["x"] == 2
 
 
+class Barrier(Task):
+    """As the one between the two halves of a shuffle on Dask's clusters, which look for it by its key."""
+
+    __slots__ = ()
+
+    @property
+    def block_fusion(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("key", ["a", "b", "c"])
+def test_a_task_that_must_stay_by_itself_does(key: str) -> None:
+    dsk: dict[Any, Any] = {"a": (abs, -1), "b": (abs, "a"), "c": (abs, "b"), "x": (abs, "c")}
+    dsk[key] = Barrier(key, abs, *map(TaskRef, dsk[key][1:]) if key != "a" else (-1,))
+    theirs, ours = optimised_by_both(HighLevelGraph.from_collections("all", dsk, ()), ["x"])
+    assert type(theirs[key]) is type(ours[key]) is Barrier
+    assert execute_graph(ours)["x"] == 1
+
+
 def test_what_is_wanted_or_used_twice_stays_a_task() -> None:
     dsk = {"a": (abs, -1), "b": (abs, "a"), "c": (abs, "b"), "d": (abs, "b"), "e": (operator.add, "c", "d")}
     ours = list(optimised_by_both(HighLevelGraph.from_collections("all", dsk, ()), ["c", "e"]))[1]

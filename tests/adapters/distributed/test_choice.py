@@ -185,6 +185,17 @@ def test_on_taskloom_s_engines_arrays_and_frames_need_no_worker_of_the_open_clie
         pool.close()
 
 
+def test_what_was_optimised_here_can_be_rechunked_there(theirs: Any) -> None:
+    taskloom.enable_dask()
+    try:
+        rechunked = da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1))
+        assert "p2p" in rechunked.name
+        assert dask.optimize(rechunked)[0].sum().compute() == 1600
+        assert sum(part.sum() for part in dask.compute(*rechunked.to_delayed().ravel())) == 1600
+    finally:
+        taskloom.disable_dask()
+
+
 def test_what_was_made_for_the_open_client_says_so_elsewhere(theirs: Any) -> None:
     rechunked = da.ones((40, 40), chunks=(1, 40)).rechunk((40, 1)).sum()
     taskloom.enable_dask()

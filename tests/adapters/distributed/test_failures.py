@@ -67,6 +67,33 @@ def test_failed_task_of_a_collection_runs_again(client: Any, ends: list[Run]) ->
     assert caught.traceback[-1].frame.f_locals["block"].tolist() == [8, 9, 10]
 
 
+@pytest.mark.parametrize("kind", ["roll before", "roll", "overlap"])
+def test_failed_task_of_a_graph_that_taskloom_would_optimise_further(client: Any, ends: list[Run], kind: str) -> None:
+    def refuse(block: Any) -> Any:
+        raise OverflowError(str(block.shape))
+
+    taskloom.enable_dask()
+    try:
+        array = da.from_array(np.arange(400.0).reshape(20, 20), chunks=(5, 7))
+        build = {
+            "roll before": lambda: da.roll(array.map_blocks(refuse, meta=np.ones((0, 0))), 3),
+            "roll": lambda: da.roll(array, 3).map_blocks(refuse, meta=np.ones((0, 0))),
+            "overlap": lambda: da.overlap.overlap(array, depth=2, boundary="reflect").map_blocks(
+                refuse, meta=np.ones((0, 0))
+            ),
+        }[kind]
+        with pytest.raises(OverflowError) as caught:
+            build().compute()
+        (run,) = ends
+        assert run.engine == "dask.distributed"
+        assert run.failure is not None
+        with pytest.raises(OverflowError) as again:
+            run.failure.replay()
+        assert again.value.args == caught.value.args
+    finally:
+        taskloom.disable_dask()
+
+
 def test_inputs_on_the_cluster_are_brought(client: Any, ends: list[Run], soon: Soon) -> None:
     made = client.submit(np.random.random, 3)  # computed again it would be another one
     kept = made.result()
