@@ -11,8 +11,9 @@ from .simulation import Client, Cluster
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The temporary directory of this process and of those that it starts. Its name is short, as sockets want it."""
+    tmp_path_factory.getbasetemp()  # which is for all tests, and not to be made in there
     path = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
     monkeypatch.setenv("TMPDIR", str(path))
     monkeypatch.setattr(tempfile, "tempdir", str(path))

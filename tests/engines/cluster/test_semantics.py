@@ -538,20 +538,30 @@ def test_what_builds_on_a_cancelled_task_is_cancelled(client: Any, gate: Path) -
     until(user.cancelled)
 
 
-def test_a_cancelled_task_that_waits_does_not_run(client: Any, workers: list[str], gate: Path, tmp_path: Path) -> None:
-    blockers = {name: client.submit(wait_for, str(gate), workers=[name], pure=False) for name in workers}
-    until(lambda: all(blockers[name].key in keys for name, keys in client.processing().items()))
+def test_a_cancelled_task_that_waits_does_not_run(
+    side: Side, client: Any, workers: list[str], gate: Path, tmp_path: Path
+) -> None:
+    def block(begun: str) -> None:
+        note(begun, "begun")
+        wait_for(str(gate))
+
+    begun = [tmp_path / f"begun-{i}" for i in range(len(workers))]
+    blockers = [client.submit(block, str(path), workers=[name]) for path, name in zip(begun, workers, strict=True)]
+    until(lambda: all(path.exists() for path in begun))  # on threads that an earlier test may have held
     future = client.submit(note, str(tmp_path / "ran"), "x", pure=False)
     key = future.key
 
     def knows(dask_worker: Any) -> bool:  # ours do not tell, but what they are asked they are asked after that
         return hasattr(dask_worker, "state") and key in dask_worker.state.tasks
 
+    until(lambda: any(key in keys for keys in client.processing().values()))
+    if not side.is_ours:  # what workers are asked may overtake what they are sent
+        until(lambda: any(client.run(knows).values()))
     client.cancel(future)
     until(lambda: all(key not in keys for keys in client.processing().values()))
     until(lambda: not any(client.run(knows).values()))
     gate.touch()
-    client.gather(list(blockers.values()))
+    client.gather(blockers)
     client.gather(client.map(inc, range(4), pure=False))
     assert not (tmp_path / "ran").exists()
 
