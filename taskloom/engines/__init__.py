@@ -1,5 +1,7 @@
 """Who computes: the engines, by each of their names."""
 
+from typing import Any
+
 from taskloom import config
 from taskloom.engines.base import Engine
 from taskloom.engines.cluster.engine import DistributedEngine
@@ -16,7 +18,12 @@ ENGINES: dict[str, Engine] = {
     for name in engine.names
 }
 
-__all__ = ["ENGINES", "Engine", "find_engine"]
+__all__ = ["ENGINES", "Engine", "engine_named", "find_engine"]
+
+
+def engine_named(scheduler: Any) -> Engine | None:
+    """The engine that a scheduler names, in upper or lower case; None where that is no name of one."""
+    return ENGINES.get(scheduler.strip().lower()) if isinstance(scheduler, str) else None
 
 
 def find_engine(name: str) -> Engine:
@@ -27,7 +34,7 @@ def find_engine(name: str) -> Engine:
     ConfigError
         No engine of this build has the name; the message lists those there are, and the nearest.
     """
-    engine = ENGINES.get(name) or ENGINES.get(name.strip().lower())
+    engine = ENGINES.get(name) or engine_named(name)
     if engine is None:
         hint = did_you_mean(name.lower(), ENGINES)
         known = "; ".join(" or ".join(map(repr, engine.names)) for engine in dict.fromkeys(ENGINES.values()))

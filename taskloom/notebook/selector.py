@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from taskloom import config
 from taskloom.config.keys import KEYS, canonical
-from taskloom.engines import ENGINES, Engine, find_engine
+from taskloom.engines import ENGINES, Engine, engine_named, find_engine
 from taskloom.engines.cpus import usable_cpus
 from taskloom.errors import ConfigError
 from taskloom.graph import did_you_mean
@@ -264,17 +264,13 @@ def _except_for_dask(scheduler: Any) -> str:
 
     configured, client = choice.configured(), choice.current_client()
     theirs = configured or choice.newest()
-    engine = _engine_named(theirs)
+    engine = engine_named(theirs)
     if client is not None and (theirs is None or theirs is client or (engine and engine.name == "distributed")):
         on_client = f"; Dask's collections run on the client at {client.scheduler.address}"
         return "" if client is scheduler else one_line(on_client, 160)
-    if not configured or theirs is scheduler or (engine is not None and engine is _engine_named(scheduler)):
+    if not configured or theirs is scheduler or (engine is not None and engine is engine_named(scheduler)):
         return ""
     return one_line(f"; Dask's own compute runs on {_name_of(theirs, engine)}, as Dask's configuration says", 160)
-
-
-def _engine_named(scheduler: Any) -> Engine | None:
-    return ENGINES.get(scheduler.strip().lower()) if isinstance(scheduler, str) else None
 
 
 def _variable_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Dask's optimisation of array graphs, in half of the time.
+"""Dask's optimisation of array graphs, in two fifths to two thirds of the time, with what `blocks` saves in it.
 
 Dask goes over a graph five times: which tasks are needed, what they are, as objects, in chains, which slices are of
 slices. The first three are one here, from the last layer to the first: which tasks a layer needs of those below it is
@@ -131,11 +131,8 @@ def _in_chains(graph: Tasks, wanted: Collection[Key]) -> Tasks:
     inner = set(below.values())
     fused: Tasks = {}
     for key, node in graph.items():
-        if key not in below:
-            if key not in inner:
-                fused[key] = node
-        elif key not in inner:
-            fused.update(_chain(key, graph, below))
+        if key not in inner:
+            fused.update(_chain(key, graph, below) if key in below else {key: node})
     return fused
 
 

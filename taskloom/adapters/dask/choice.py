@@ -10,7 +10,7 @@ from uuid import UUID
 import dask
 
 from taskloom import config
-from taskloom.engines import ENGINES
+from taskloom.engines import engine_named
 from taskloom.engines.cluster.client.current import own_client
 from taskloom.engines.cluster.worker.place import worker_here
 
@@ -25,7 +25,8 @@ def chosen(scheduler: Any = None) -> Any:
     means that client, as with `compute` of Dask's own.
     """
     if scheduler is not None:
-        return current_client() or scheduler if _is_distributed(scheduler) else scheduler
+        engine = engine_named(scheduler)
+        return (engine and engine.name == "distributed" and current_client()) or scheduler
     setting = config.setting("scheduler")
     if setting.order > _opened(current_client()):
         return setting.value
@@ -83,17 +84,11 @@ def _opened(client: Any) -> int:
         return 0
 
 
-def _is_distributed(scheduler: Any) -> bool:
-    engine = ENGINES.get(scheduler.strip().lower()) if isinstance(scheduler, str) else None
-    return engine is not None and engine.name == "distributed"
-
-
 def _as_dask_means_it(scheduler: Any) -> Any:
     """A scheduler that Dask's configuration names, with the options that it has there."""
     if not isinstance(scheduler, str):
         return scheduler
-    name = scheduler.strip().lower().removeprefix("dask.")
-    engine = ENGINES.get(name)
+    engine = engine_named(scheduler.strip().lower().removeprefix("dask."))
     if engine is None:
         return scheduler  # taskloom says what is wrong with it
     if engine.name == "distributed":

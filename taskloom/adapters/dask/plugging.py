@@ -29,7 +29,7 @@ from taskloom.adapters.dask.locks import plain_lock, scheduler_lock, tell_xarray
 from taskloom.adapters.dask.methods import rechunk_method, shuffle_method, their_shuffle_method
 from taskloom.bus import Callback
 from taskloom.collections.base import DefaultScheduler
-from taskloom.engines import ENGINES
+from taskloom.engines import engine_named
 
 #: What stands in Dask, and what takes its place.
 _REPLACED: dict[Any, Callable[..., Any]] = {
@@ -158,7 +158,7 @@ def _preferred(collection: Any) -> Any:
 def _get_of(scheduler: Any) -> Get | None:
     """The function for one of taskloom's engines, its clients, or an executor; None for anything else."""
     if isinstance(scheduler, str):
-        engine = ENGINES.get(scheduler.strip().lower())
+        engine = engine_named(scheduler)
         if engine is None or (engine.name == "distributed" and _distributed_client_is_open()):
             return None
         return _OF_ENGINES[engine.name]
